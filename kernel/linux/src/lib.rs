@@ -1,7 +1,7 @@
 //! Processes: programs with memory, files and a life, on top of threads.
 //!
-//! From the ground up; a room imports only those above it in this table (`xtask::rules::floors` holds
-//! that):
+//! From the ground up; a room imports only those above it in this table (`xtask::rules::floors`
+//! holds that):
 //!
 //! | room | what is in it |
 //! | --- | --- |

@@ -171,7 +171,8 @@ fn setgroups(count: u64, from: u64, bytes: u64) -> SysResult {
     })
 }
 
-/// The versions of the header, and how many words of 32 bits each set has; an unknown one is answered with the newest.
+/// The versions of the header, and how many words of 32 bits each set has; an unknown one is
+/// answered with the newest.
 fn version(header: u64) -> Result<(Option<u64>, i32), Errno> {
     const FIRST: u32 = 0x1998_0330;
     const SECOND: u32 = 0x2007_1026;
@@ -189,7 +190,8 @@ fn version(header: u64) -> Result<(Option<u64>, i32), Errno> {
     Ok((words, process as i32))
 }
 
-/// A structure is three words, effective, permitted and inheritable: the lower ones of the sets, then, if asked for, the upper ones.
+/// A structure is three words, effective, permitted and inheritable: the lower ones of the sets,
+/// then, if asked for, the upper ones.
 const SET_BYTES: u64 = 12;
 
 fn capget(header: u64, to: u64) -> SysResult {

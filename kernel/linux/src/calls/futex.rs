@@ -117,7 +117,8 @@ fn waitv(words: u64, count: u64, flags: u64, timeout: u64, clock: u64) -> SysRes
     futex::wait_for_any(&awaited, deadline)
 }
 
-/// Words of the head of a list: the first entry, the offset of a lock in its entry, the entry that is being taken or released.
+/// Words of the head of a list: the first entry, the offset of a lock in its entry, the entry that
+/// is being taken or released.
 const HEAD_BYTES: u64 = 3 * abi::WORD.bytes() as u64;
 
 fn set_robust_list(head: u64, bytes: u64) -> SysResult {

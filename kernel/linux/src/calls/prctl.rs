@@ -136,7 +136,8 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         GET_NO_HUGE_PAGES if [one, two, three, four] == [0; 4] => {
             Ok(flag(&attributes.no_huge_pages))
         }
-        // Whom a broken page of memory ends, and when: as the machine has it, which is all that can be asked for.
+        // Whom a broken page of memory ends, and when: as the machine has it, which is all that can
+        // be asked for.
         SET_MACHINE_CHECK if [one, two, three, four] == [0; 4] => Ok(0),
         SET_MACHINE_CHECK if one == 1 && two <= 2 && [three, four] == [0; 2] => Ok(0),
         GET_MACHINE_CHECK if [one, two, three, four] == [0; 4] => Ok(2),
@@ -204,7 +205,8 @@ fn drop_bounding(which: u64) -> SysResult {
     })
 }
 
-/// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts, and READ_IMPLIES_EXEC for mappings.
+/// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts, and
+/// READ_IMPLIES_EXEC for mappings.
 fn personality(to: u64) -> SysResult {
     const ASK: u32 = u32::MAX;
     let personality = &current().attributes.personality;

@@ -14,7 +14,7 @@ use crate::files::tree;
 use crate::limits::Resource;
 use crate::proc;
 use crate::process::clone_request::{FIRST_BYTES, NUMBERS, Request, flag};
-use crate::process::user_memory::{MOST_PATH, as_text, get, path, string, strings};
+use crate::process::user_memory::{MAX_PATH, as_text, get, path, string, strings};
 use crate::process::walk::{self, Place};
 use crate::process::{current, current_task, exit, fork, sequences, task};
 use alloc::borrow::Cow;
@@ -55,7 +55,8 @@ fn clone(regs: &SavedRegs, arguments: [u64; 6]) -> SysResult {
     fork::clone(regs, request)
 }
 
-/// clone3: the structure may be shorter than the one that is known, or longer if what is behind it is zero.
+/// clone3: the structure may be shorter than the one that is known, or longer if what is behind it
+/// is zero.
 fn clone3(regs: &SavedRegs, at: u64, bytes: u64) -> SysResult {
     const PAGE: u64 = 4096;
     const KNOWN: u64 = 8 * NUMBERS as u64;
@@ -111,12 +112,13 @@ fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
     become_program(regs, named, argv, envp)
 }
 
-/// execveat: another program, by a path that is seen from an open directory, or by a descriptor alone.
+/// execveat: another program, by a path that is seen from an open directory, or by a descriptor
+/// alone.
 fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6]) -> SysResult {
     const SYMLINK_NOFOLLOW: u64 = 0x100;
     const EMPTY_PATH: u64 = 0x1000;
     let flags = flags & 0xffff_ffff;
-    let path = as_text(string(at, MOST_PATH)?)?;
+    let path = as_text(string(at, MAX_PATH)?)?;
     if path.is_empty() && flags & EMPTY_PATH == 0 {
         return Err(Errno::ENOENT);
     }

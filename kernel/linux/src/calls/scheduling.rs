@@ -1,7 +1,7 @@
 //! Calls about scheduling: policies, priorities, CPUs.
 //!
-//! Threads of real time come first (`threads::sched::urgency`); all others take turns. The policies and nice values that only hint at
-//! less are kept and shown.
+//! Threads of real time come first (`threads::sched::urgency`); all others take turns. The policies
+//! and nice values that only hint at less are kept and shown.
 
 use super::table::calls;
 use crate::abi;
@@ -345,7 +345,8 @@ fn nice(by: i32) -> SysResult {
 const FIRST_ATTRIBUTES: u32 = 48;
 const ATTRIBUTES: u32 = 56;
 
-/// sched_getattr: size 4, policy 4, flags 8, nice 4, priority 4; three times and two limits of use, which there are none of.
+/// sched_getattr: size 4, policy 4, flags 8, nice 4, priority 4; three times and two limits of use,
+/// which there are none of.
 fn get_attributes(number: u64, to: u64, bytes: u64, flags: u64) -> SysResult {
     let bytes = bytes as u32;
     if to == 0

@@ -83,7 +83,8 @@ fn getrusage(whose: u64, to: u64) -> SysResult {
     put_usage(to, used)
 }
 
-/// Writes a `struct rusage`: time in user mode, time in the kernel, kilobytes at most, pages that came; and what is not counted.
+/// Writes a `struct rusage`: time in user mode, time in the kernel, kilobytes at most, pages that
+/// came; and what is not counted.
 pub(super) fn put_usage(to: u64, used: Usage) -> SysResult {
     const PEAK: u64 = 0;
     const MINOR_FAULTS: u64 = 4;
@@ -102,12 +103,14 @@ pub(super) fn put_usage(to: u64, used: Usage) -> SysResult {
     Ok(0)
 }
 
-/// reboot: the machine is the host's, and what would end it is refused as by one that has no such privilege.
+/// reboot: the machine is the host's, and what would end it is refused as by one that has no such
+/// privilege.
 fn reboot(first: u32, second: u32, command: u32) -> SysResult {
     const FIRST: u32 = 0xfee1_dead;
     /// Birthdays.
     const SECOND: [u32; 4] = [0x2812_1969, 0x0512_1996, 0x1604_1998, 0x2011_2000];
-    /// Whether three keys at once end the machine, or tell its first program: here no key does either.
+    /// Whether three keys at once end the machine, or tell its first program: here no key does
+    /// either.
     const KEYS_ON: u32 = 0x89ab_cdef;
     const KEYS_OFF: u32 = 0;
     const RESTART: u32 = 0x0123_4567;
@@ -127,8 +130,8 @@ fn reboot(first: u32, second: u32, command: u32) -> SysResult {
     }
 }
 
-/// Has every thread of the process, or of all, see what was written before, on whatever CPU it runs; or has those of the process leave
-/// their restartable sequences.
+/// Has every thread of the process, or of all, see what was written before, on whatever CPU it
+/// runs; or has those of the process leave their restartable sequences.
 fn membarrier(command: u64, flags: u64, cpu: u64) -> SysResult {
     const QUERY: u32 = 0;
     const GLOBAL: u32 = 1;
@@ -190,8 +193,9 @@ fn see_writes() {
     fence(Ordering::SeqCst);
 }
 
-/// The other threads of the process, all or those on one CPU, leave the sequences that they are in before this returns: each has taken
-/// an interrupt then, and looks before it is in user mode again.
+/// The other threads of the process, all or those on one CPU, leave the sequences that they are in
+/// before this returns: each has taken an interrupt then, and looks before it is in user mode
+/// again.
 fn leave_sequences(only: Option<u32>) {
     let me = sched::current();
     current().crew.with(|threads| {
@@ -343,7 +347,8 @@ fn kernel_log(what: u64, to: u64, length: u64) -> SysResult {
     }
 }
 
-/// Writes kept lines to the program, from the number `from` on; the number of the first byte, and how many.
+/// Writes kept lines to the program, from the number `from` on; the number of the first byte, and
+/// how many.
 fn put_lines(from: u64, to: u64, length: u64) -> Result<(u64, u64), Errno> {
     let mut piece = [0; 256];
     let (first, _) = machine::log::copy_kept(from, &mut []);

@@ -68,7 +68,8 @@ macro_rules! calls {
 }
 pub(crate) use calls;
 
-/// Numbers that a table has room for: beyond all of Linux. The 32-bit ARM's private ones are among the last.
+/// Numbers that a table has room for: beyond all of Linux. The 32-bit ARM's private ones are among
+/// the last.
 pub(crate) const NUMBERS: usize = 512;
 
 const fn is_equal(one: &[u8], from: usize, to: usize, other: &[u8]) -> bool {
@@ -85,7 +86,8 @@ const fn is_equal(one: &[u8], from: usize, to: usize, other: &[u8]) -> bool {
     true
 }
 
-/// The handler of the call with a name that lies in `list` between two places; `unknown` if no table has it.
+/// The handler of the call with a name that lies in `list` between two places; `unknown` if no
+/// table has it.
 const fn find(tables: &[&[Row]], list: &[u8], from: usize, to: usize, unknown: Handler) -> Handler {
     let mut table = 0;
     while table < tables.len() {

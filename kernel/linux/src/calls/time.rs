@@ -166,7 +166,7 @@ fn clock_settime(number: u64, from: u64, size: WordSize) -> SysResult {
     /// The only clock that can be set.
     const OF_DAY: i32 = 0;
     match Clock::of(number as i32)? {
-        // Those of CPU time that are named by a process: nobody may.
+        // Those of CPU time that are named by a process are set by no one.
         Clock::Cpu(..) if (number as i32) < 0 => Err(Errno::EPERM),
         Clock::Cpu(..) => Err(Errno::EINVAL),
         Clock::Real(_) if number as i32 != OF_DAY => Err(Errno::EINVAL),
@@ -175,8 +175,8 @@ fn clock_settime(number: u64, from: u64, size: WordSize) -> SysResult {
 }
 
 /// What the clock is adjusted by: nothing, and it cannot be. `struct timex`: modes 0, then words:
-/// offset, freq, maxerror, esterror, status (4 bytes), constant, precision, tolerance, the time (two
-/// words), tick; further words are 0.
+/// offset, freq, maxerror, esterror, status (4 bytes), constant, precision, tolerance, the time
+/// (two words), tick; further words are 0.
 fn adjtimex(at: u64, size: WordSize) -> SysResult {
     const BYTES: usize = 208;
     const NARROW_BYTES: usize = 128;

@@ -25,8 +25,8 @@ calls! {
     "iopl" (level) => ports::set_level(u64::from(level as u32));
     // Of the 32-bit ARM.
     "set_tls" (base) => set_tls(base);
-    // A page is made visible to instruction fetches when it becomes executable, and programs here do not write code into
-    // executable pages.
+    // A page is made visible to instruction fetches when it becomes executable, and programs here
+    // do not write code into executable pages.
     "cacheflush" () => Ok(0);
 }
 
@@ -56,8 +56,9 @@ fn arch_prctl(code: u64, value: u64) -> SysResult {
     }
 }
 
-/// A `struct user_desc`: which segment it describes (-1: any that is free), and its base. Only a plain writable data segment
-/// of 32 bits can be asked for; its limit is ignored: it reaches everywhere.
+/// A `struct user_desc`: which segment it describes (-1: any that is free), and its base. Only a
+/// plain writable data segment of 32 bits can be asked for; its limit is ignored: it reaches
+/// everywhere.
 fn segment(at: u64) -> Result<(i32, u64), Errno> {
     // Bits: 32-bit, kind (2), read or execute only, limit in pages, not present, usable.
     const KIND: u32 = 0b10_1111;

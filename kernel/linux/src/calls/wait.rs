@@ -119,8 +119,8 @@ fn waitid(kind: u64, number: u64, to: u64, options: u64, usage: u64) -> SysResul
     Ok(0)
 }
 
-/// What waitid writes of a `siginfo_t`: signal 0, errno 4, code 8, then, aligned to a word, process, user and status. Without a
-/// child, zeros.
+/// What waitid writes of a `siginfo_t`: signal 0, errno 4, code 8, then, aligned to a word,
+/// process, user and status. Without a child, zeros.
 fn tell(to: u64, news: Option<News>) -> Result<(), Errno> {
     let (signal, code, child, status) = match news {
         None => (0, 0, 0, 0),

@@ -14,7 +14,8 @@ pub(crate) struct Attributes {
     links: AtomicU32,
     user: AtomicU32,
     group: AtomicU32,
-    /// Open files that write it, if positive; programs that run from it, if negative. Never both (ETXTBSY).
+    /// Open files that write it, if positive; programs that run from it, if negative. Never both
+    /// (ETXTBSY).
     writers: AtomicI32,
     /// Last read, last written, last changed: nanoseconds of the clock.
     times: SpinLock<[u64; 3]>,

@@ -55,7 +55,8 @@ static STATE: SpinLock<State> = SpinLock::new(State {
     session: 0,
     foreground: 0,
 });
-/// Whether a person's terminal is at the other end: then the modes of output count. Other readers get a program's bytes as they are.
+/// Whether a person's terminal is at the other end: then the modes of output count. Other readers
+/// get a program's bytes as they are.
 static IS_TERMINAL: AtomicBool = AtomicBool::new(false);
 static READINESS: Readiness = Readiness::new();
 static NOTICES: Notices = Notices::new();
@@ -72,7 +73,8 @@ pub(crate) fn open() -> Result<Arc<dyn Object>, Errno> {
     Ok(fallible::shared(Console { _one: true })?)
 }
 
-/// Gives the terminal to a program that the kernel starts, with its first modes; gives out who had it.
+/// Gives the terminal to a program that the kernel starts, with its first modes; gives out who had
+/// it.
 pub(crate) fn attach(holder: Holder, signaller: Signaller) -> Holder {
     signaller::set(signaller);
     terminal::set_listener(input_arrived, sends_signal);
@@ -89,7 +91,8 @@ pub(crate) fn holder() -> Holder {
     Holder { session: state.session, foreground: state.foreground }
 }
 
-/// A person's terminal is at the other end: its keys and its size come from there, and what is written goes there as the modes say.
+/// A person's terminal is at the other end: its keys and its size come from there, and what is
+/// written goes there as the modes say.
 pub(crate) fn begin_terminal(size: Size) {
     IS_TERMINAL.store(true, Ordering::Relaxed);
     resized(size);
@@ -310,7 +313,8 @@ impl State {
     }
 }
 
-/// Reads without lines: at least `least` bytes, or what came in time (termios(3), "Noncanonical mode").
+/// Reads without lines: at least `least` bytes, or what came in time (termios(3), "Noncanonical
+/// mode").
 fn read_raw(to: &mut [u8], how: How, least: usize, tenths: u64) -> Result<usize, Errno> {
     let least = least.min(to.len());
     let mut read = STATE.lock().read_raw(to);

@@ -278,7 +278,8 @@ impl Epoll {
         Ok(found)
     }
 
-    /// Gives what is ready to `take`, at most `count`. An error of `take` ends it; what was not taken stays ready.
+    /// Gives what is ready to `take`, at most `count`. An error of `take` ends it; what was not
+    /// taken stays ready.
     pub(crate) fn collect(
         &self,
         count: usize,

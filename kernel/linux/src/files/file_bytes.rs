@@ -45,7 +45,8 @@ pub struct FileBytes {
     is_counted: bool,
 }
 
-/// Pages that were cut off a file: given back when this is dropped, which takes its time. Not under the file's lock.
+/// Pages that were cut off a file: given back when this is dropped, which takes its time. Not under
+/// the file's lock.
 #[derive(Debug)]
 #[must_use = "dropped at once, it is dropped under the file's lock"]
 pub struct Cut {
@@ -126,7 +127,8 @@ impl FileBytes {
         length
     }
 
-    /// Writes at an offset; what lies between the old end and there reads as zeros. Returns how many bytes there was room for.
+    /// Writes at an offset; what lies between the old end and there reads as zeros. Returns how
+    /// many bytes there was room for.
     pub fn write_at(&mut self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         let top = offset.checked_add(from.len() as u64).filter(|&top| top <= MAX_BYTES);
         top.ok_or(Errno::EFBIG)?;
@@ -195,8 +197,8 @@ impl FileBytes {
         }
     }
 
-    /// Sets the length: what is cut off is gone, what is added reads as zeros. Gives out what the caller drops after it has
-    /// let the file's lock go.
+    /// Sets the length: what is cut off is gone, what is added reads as zeros. Gives out what the
+    /// caller drops after it has let the file's lock go.
     pub fn set_length(&mut self, length: u64) -> Result<Cut, Errno> {
         if length > MAX_BYTES {
             return Err(Errno::EINVAL);

@@ -25,7 +25,7 @@ use threads::sched::WaitQueue;
 /// All locks that there can be: they are looked through one by one, with interrupts off.
 const MOST: usize = 4096;
 /// Sleepers in a row that are looked at for a circle, as in Linux.
-const MOST_STEPS: usize = 10;
+const MAX_STEPS: usize = 10;
 
 /// The file: its file system and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,10 +95,11 @@ impl State {
         self.locks.iter().find(|lock| lock.conflicts(wanted))
     }
 
-    /// Whether a sleeper for this would never wake: who holds it up sleeps, through others, for its owner.
+    /// Whether a sleeper for this would never wake: who holds it up sleeps, through others, for its
+    /// owner.
     fn is_circle(&self, wanted: &Lock) -> bool {
         let mut holder = self.conflict(wanted);
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             let Some(owner) = holder.map(|lock| lock.owner) else { return false };
             if owner == wanted.owner {
                 return true;
@@ -183,7 +184,8 @@ pub(crate) fn own_within(range: &Lock) -> Option<Lock> {
     STATE.lock().locks.iter().find(is_it).copied()
 }
 
-/// Sets a lock; sleeps until nothing conflicts with it, if it may. `EDEADLK`: it would sleep for ever.
+/// Sets a lock; sleeps until nothing conflicts with it, if it may. `EDEADLK`: it would sleep
+/// without end.
 pub(crate) fn set(wanted: Lock, may_sleep: bool) -> Result<(), Errno> {
     let mut result = Ok(());
     let mut try_once = || {
@@ -260,7 +262,8 @@ pub(crate) fn are_there() -> bool {
     COUNT.load(Ordering::SeqCst) != 0
 }
 
-/// A process closes a descriptor of a file: its ranges of it go, whichever descriptor it took them by.
+/// A process closes a descriptor of a file: its ranges of it go, whichever descriptor it took them
+/// by.
 pub(crate) fn descriptor_is_closed(table: u64, key: Key) {
     release_where(|lock| lock.owner == Owner::Process(table) && lock.key == key);
 }

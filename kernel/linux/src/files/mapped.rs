@@ -44,7 +44,7 @@ impl Mapped {
         }
     }
 
-    /// Whether a page of it may be in somebody's tables.
+    /// Whether a page of it may be in the tables of an address space.
     pub(crate) fn is_mapped(&self) -> bool {
         self.mappings.load(Ordering::SeqCst) != 0
     }

@@ -13,7 +13,7 @@ impl Node {
     pub(crate) fn begin_mapping(&self, writable: bool) -> Result<(), Errno> {
         self.mapped.mappings.fetch_add(1, Ordering::SeqCst);
         if writable {
-            // Counted first: whoever seals it looks at the count behind that.
+            // Counted first: what seals it looks at the count after that.
             self.mapped.writable.fetch_add(1, Ordering::SeqCst);
             if self.mapped.seals() & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
                 self.end_mapping(true);
@@ -23,7 +23,8 @@ impl Node {
         Ok(())
     }
 
-    /// One mapping less. The pages of an archive's file go with the last one: they can be made again.
+    /// One mapping less. The pages of an archive's file go with the last one: they can be made
+    /// again.
     pub(crate) fn end_mapping(&self, writable: bool) {
         if writable {
             self.mapped.writable.fetch_sub(1, Ordering::SeqCst);

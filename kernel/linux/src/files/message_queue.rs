@@ -1,15 +1,15 @@
-//! POSIX message queues (mq_overview(7)): messages with priorities, the highest first, equals in the
-//! order of sending. They have names of their own, in no directory.
+//! POSIX message queues (mq_overview(7)): messages with priorities, the highest first, equals in
+//! the order of sending. They have names of their own, in no directory.
 //!
 //! # Invariants
 //!
 //! 1. Messages stand by priority, the highest first; a new one stands behind its equals.
 //! 2. A queue lives for as long as it has a name or is open. What its user has of queues is counted
 //!    from its making to its end.
-//! 3. Receivers that wait stand by rank, equals in order of arrival, and only while there is no message:
-//!    one that is sent is the first receiver's at once, and no other's.
-//! 4. Whoever asked to be told of a message is told once: when one comes to an empty queue in which no
-//!    receiver waits.
+//! 3. Receivers that wait stand by rank, equals in order of arrival, and only while there is no
+//!    message: one that is sent is the first receiver's at once, and no other's.
+//! 4. A process that asked to be told of a message is told once: when one comes to an empty queue
+//!    in which no receiver waits.
 
 use super::object::{How, Object};
 use super::readiness::{Readiness, event};

@@ -80,7 +80,8 @@ impl<N> Names<N> {
         } else {
             self.chunks[chunk].try_reserve(1).map_err(|_| NoMemory)?;
         }
-        // CANNOT FAIL: room was made above; the lower half of a chunk that was split keeps its room.
+        // CANNOT FAIL: room was made above; the lower half of a chunk that was split keeps its
+        // room.
         self.chunks[chunk].insert(at, (name, node));
         Ok(None)
     }

@@ -17,7 +17,7 @@ use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
 
 /// Bytes of a name in a directory.
-pub(crate) const MOST_NAME: usize = 255;
+pub(crate) const MAX_NAME: usize = 255;
 
 /// What a node is.
 #[derive(Debug)]
@@ -43,7 +43,8 @@ pub enum Content {
     Special(Special),
 }
 
-/// What is in a directory. In a box of its own, so that a tree that goes away can be a list of directories.
+/// What is in a directory. In a box of its own, so that a tree that goes away can be a list of
+/// directories.
 #[derive(Debug)]
 pub struct Directory {
     names: Names<Node>,
@@ -130,7 +131,7 @@ static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
 
 impl Node {
     pub fn new(content: Content, permissions: u32) -> Result<Arc<Self>, Errno> {
-        if !heap::has_room_for_nodes(size_of::<Self>() + MOST_NAME) {
+        if !heap::has_room_for_nodes(size_of::<Self>() + MAX_NAME) {
             return Err(Errno::ENOSPC);
         }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
@@ -244,7 +245,8 @@ impl Node {
         nothing.map(drop)
     }
 
-    /// Sets a file's length. What was cut off is dropped once it is mapped nowhere: `memory::cut::set_length`.
+    /// Sets a file's length. What was cut off is dropped once it is mapped nowhere:
+    /// `memory::cut::set_length`.
     pub(crate) fn set_length(&self, length: u64) -> Result<Cut, Errno> {
         match &self.content {
             Content::File(bytes) => {
@@ -263,7 +265,8 @@ impl Node {
         }
     }
 
-    /// Looks at the names in a directory, or changes them. Nothing that is dropped in `body` may be the last user of a node.
+    /// Looks at the names in a directory, or changes them. Nothing that is dropped in `body` may be
+    /// the last user of a node.
     pub(super) fn with_names<R>(
         &self,
         body: impl FnOnce(&mut Names<Node>) -> R,
@@ -285,7 +288,7 @@ impl Node {
     pub fn entry(
         &self,
         which: Entry<'_>,
-        to: &mut [u8; MOST_NAME],
+        to: &mut [u8; MAX_NAME],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         self.with_names(|names| {
             let (name, node) = match which {

@@ -4,10 +4,10 @@
 //!
 //! # Invariants
 //!
-//! 1. An open file that has `O_ASYNC` stands once in each list of what it leads to, by its address, and
-//!    takes itself out before it goes.
-//! 2. A list has a copy of whom the file tells, renewed when that changes: telling looks at no file, so
-//!    that it needs no count of it, and can be done in an interrupt.
+//! 1. An open file that has `O_ASYNC` stands once in each list of what it leads to, by its address,
+//!    and takes itself out before it goes.
+//! 2. A list has a copy of whom the file tells, renewed when that changes: telling looks at no
+//!    file, so that it needs no count of it, and can be done in an interrupt.
 
 use crate::error::Errno;
 use alloc::vec::Vec;

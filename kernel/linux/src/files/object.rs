@@ -42,7 +42,7 @@ pub trait Object: Any + Send + Sync + fmt::Debug {
         Err(Errno::EINVAL)
     }
 
-    /// Writes; sleeps while there is no room. `EPIPE`: nobody reads, the caller gets SIGPIPE.
+    /// Writes; sleeps while there is no room. `EPIPE`: no reader is left, the caller gets SIGPIPE.
     fn write(&self, _from: &[u8], _how: How) -> Result<usize, Errno> {
         Err(Errno::EINVAL)
     }
@@ -52,7 +52,8 @@ pub trait Object: Any + Send + Sync + fmt::Debug {
         event::READABLE | event::WRITABLE
     }
 
-    /// Where changes of that are told; `None`: it is always ready for all, and cannot be watched by an epoll.
+    /// Where changes of that are told; `None`: it is always ready for all, and cannot be watched by
+    /// an epoll.
     fn readiness(&self) -> Option<&Readiness> {
         None
     }

@@ -7,7 +7,7 @@ use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
 use crate::abi::Stat;
 use crate::error::Errno;
-use crate::files::tree::{self, Content, Entry, MOST_NAME, Node};
+use crate::files::tree::{self, Content, Entry, MAX_NAME, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -49,11 +49,12 @@ pub(crate) mod flag {
 #[derive(Debug)]
 pub struct OpenFile {
     pub target: Target,
-    /// For a directory of the tree: how many names have been read; in one of /proc, the bytes of them.
+    /// For a directory of the tree: how many names have been read; in one of /proc, the bytes of
+    /// them.
     pub position: AtomicU64,
     flags: AtomicU32,
-    /// The last name that was read from a directory, and the position behind it: reading continues there, whatever has come and
-    /// gone since.
+    /// The last name that was read from a directory, and the position behind it: reading continues
+    /// there, whatever has come and gone since.
     last_name: SpinLock<(u64, String)>,
     /// Entries of epolls that watch it.
     watched_by: SpinLock<Vec<Arc<dyn FileWatcher>>>,
@@ -82,7 +83,8 @@ impl OpenFile {
         })?)
     }
 
-    /// Opened by a name: it counts among those that write the file, if it may, and no program runs from that.
+    /// Opened by a name: it counts among those that write the file, if it may, and no program runs
+    /// from that.
     pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
         if let Some(node) = self.written_node() {
             node.attributes.begin_writing()?;
@@ -235,11 +237,11 @@ impl OpenFile {
         drop(taken);
     }
 
-    /// The next name of an open directory, with number and mode: its bytes go to `to`. It is read once [`OpenFile::passed`]
-    /// says so.
+    /// The next name of an open directory, with number and mode: its bytes go to `to`. It is read
+    /// once [`OpenFile::passed`] says so.
     pub(crate) fn next_name(
         &self,
-        to: &mut [u8; MOST_NAME],
+        to: &mut [u8; MAX_NAME],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         let position = self.position.load(Ordering::Relaxed);
         // First the directory itself, and the one that it lies in.

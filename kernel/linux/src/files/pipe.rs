@@ -29,7 +29,8 @@ struct Inner {
     capacity: usize,
     readers: u32,
     writers: u32,
-    /// How often each kind of end was opened: who waits for the other one of a named pipe sees that it came, though it may have gone.
+    /// How often each kind of end was opened: who waits for the other one of a named pipe sees that
+    /// it came, though it may have gone.
     readers_ever: u64,
     writers_ever: u64,
 }
@@ -55,7 +56,8 @@ pub(crate) struct PipeEnd {
     pub(crate) named: Option<Arc<dyn Named>>,
 }
 
-/// The ends of the other kind, at the moment in which an end was counted: what comes and goes later shows by `ever`.
+/// The ends of the other kind, at the moment in which an end was counted: what comes and goes later
+/// shows by `ever`.
 #[derive(Debug, Clone, Copy)]
 struct Others {
     are_there: bool,
@@ -204,7 +206,8 @@ impl Pipe {
         self.to_writers.tell(Notice::Room);
     }
 
-    /// Waits until there is something to read, and copies it without taking it; 0: no writer is left.
+    /// Waits until there is something to read, and copies it without taking it; 0: no writer is
+    /// left.
     pub(crate) fn look(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         let mut count = 0;
         self.readiness.wait(how.nonblocking, || {
@@ -228,7 +231,7 @@ impl Pipe {
         self.has_room();
     }
 
-    /// Waits until there is room; how much. `EPIPE`: nobody reads.
+    /// Waits until there is room; how much. `EPIPE`: no reader is left.
     pub(crate) fn wait_for_room(&self, how: How) -> Result<usize, Errno> {
         let mut room = 0;
         let mut is_unread = false;
@@ -272,7 +275,8 @@ pub(super) fn take(from: &mut VecDeque<u8>, to: &mut [u8]) -> usize {
 }
 
 impl PipeEnd {
-    /// An end, counted: it takes itself off the count when it goes. Says also what there was of the other kind when it was counted.
+    /// An end, counted: it takes itself off the count when it goes. Says also what there was of the
+    /// other kind when it was counted.
     fn new(
         pipe: Arc<Pipe>,
         reads: bool,

@@ -69,7 +69,8 @@ impl Readiness {
         }
     }
 
-    /// Sleeps until `condition` holds; `EAGAIN` instead of a sleep, if the caller does not want one.
+    /// Sleeps until `condition` holds; `EAGAIN` instead of a sleep, if the caller does not want
+    /// one.
     pub(crate) fn wait(
         &self,
         nonblocking: bool,

@@ -175,7 +175,8 @@ impl Socket {
         Ok(from.len())
     }
 
-    /// Takes bytes out of its inbox: of a stream as many as fit, up to the next open files; else one message. `peek`: they stay.
+    /// Takes bytes out of its inbox: of a stream as many as fit, up to the next open files; else
+    /// one message. `peek`: they stay.
     pub(crate) fn receive(
         &self,
         to: &mut [u8],
@@ -245,7 +246,8 @@ fn look(inbox: &Inbox, to: &mut [u8], kind: Kind) -> Received {
     received
 }
 
-/// Takes what is there. `used`: the messages that were read to their ends, to be dropped without the lock.
+/// Takes what is there. `used`: the messages that were read to their ends, to be dropped without
+/// the lock.
 fn take(inbox: &mut Inbox, to: &mut [u8], kind: Kind, used: &mut Vec<Message>) -> Received {
     let mut received = Received::default();
     while let Some(message) = inbox.messages.front_mut() {

@@ -10,7 +10,7 @@ use machine::memory::fallible;
 use machine::spin::SpinLock;
 
 /// Descriptors of a process: what Linux allows one that has not asked for more.
-pub(crate) const MOST_FILES: usize = 1024;
+pub(crate) const MAX_FILES: usize = 1024;
 
 /// One descriptor.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Drop for Files {
 
 impl Default for Files {
     fn default() -> Self {
-        Self { slots: Vec::new(), limit: MOST_FILES, id: new_id() }
+        Self { slots: Vec::new(), limit: MAX_FILES, id: new_id() }
     }
 }
 
@@ -54,7 +54,7 @@ impl Files {
             |file: &Arc<OpenFile>| Some(Descriptor { file: file.clone(), close_on_exec: false });
         let three = [descriptor(&input), descriptor(&output), descriptor(&output)];
         let slots = fallible::collect(three.into_iter())?;
-        Ok(Self { slots, limit: MOST_FILES, id: new_id() })
+        Ok(Self { slots, limit: MAX_FILES, id: new_id() })
     }
 
     /// The same descriptors for a child.
@@ -140,8 +140,8 @@ impl Files {
     }
 }
 
-/// Gives a descriptor the lowest free number from `lowest` on. One that finds no place is dropped without the lock: the last user
-/// of a pipe wakes others, that of a directory takes a tree apart.
+/// Gives a descriptor the lowest free number from `lowest` on. One that finds no place is dropped
+/// without the lock: the last user of a pipe wakes others, that of a directory takes a tree apart.
 pub fn add(files: &SpinLock<Files>, descriptor: Descriptor, lowest: u64) -> Result<u64, Errno> {
     let mut files = files.lock();
     let number = files.free_number(lowest)?;

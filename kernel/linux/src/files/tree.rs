@@ -8,7 +8,7 @@
 //!    deep it is.
 //! 3. Nothing changes before the last thing that can fail.
 
-pub(crate) use super::node::MOST_NAME;
+pub(crate) use super::node::MAX_NAME;
 pub use super::node::{Content, Entry, Node, Special};
 
 use super::mounts;
@@ -20,7 +20,7 @@ use machine::spin::SpinLock;
 use threads::sched::Mutex;
 
 /// Symbolic links followed in one path.
-pub(crate) const MOST_LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 static ROOT: SpinLock<Option<Arc<Node>>> = SpinLock::new(None);
 /// Held while names change.
@@ -50,7 +50,8 @@ pub(crate) fn root_of_caller() -> Option<Arc<String>> {
     root_of.and_then(|root_of| root_of())
 }
 
-/// A path as the caller means it, seen from a directory: it begins at the caller's root, and `..` leads no further than there.
+/// A path as the caller means it, seen from a directory: it begins at the caller's root, and `..`
+/// leads no further than there.
 pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, Errno> {
     match root_of_caller() {
         Some(root) => absolute_below(&root, directory, path),
@@ -58,7 +59,8 @@ pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, 
     }
 }
 
-/// A path as seen from a directory: absolute, without `.` and with `..` taken back. The root is `/`; no other path ends in one.
+/// A path as seen from a directory: absolute, without `.` and with `..` taken back. The root is
+/// `/`; no other path ends in one.
 pub fn absolute(directory: &str, path: &str) -> Result<String, Errno> {
     absolute_below("", directory, path)
 }
@@ -97,16 +99,17 @@ pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errn
     Ok(find_with_path(absolute(directory, path)?, follow)?.0)
 }
 
-/// The node an absolute path leads to, and its path with no link in it. The walk ends where files are made: the node is that of
-/// /proc then, and the path may go further.
+/// The node an absolute path leads to, and its path with no link in it. The walk ends where files
+/// are made: the node is that of /proc then, and the path may go further.
 pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String), Errno> {
     walk(path, follow, None)
 }
 
-/// The path that a path names in the end: if a link stands there, the one that it leads to, whether anything is there or not.
+/// The path that a path names in the end: if a link stands there, the one that it leads to, whether
+/// anything is there or not.
 pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Errno> {
     let mut path = absolute(directory, path)?;
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         let node = match find("/", &path, false) {
             Ok(node) if follow => node,
             Ok(_) | Err(Errno::ENOENT) => return Ok(path),
@@ -119,7 +122,8 @@ pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Err
     Err(Errno::ELOOP)
 }
 
-/// From the root to where an absolute path leads, links followed. `EINVAL` if it leads through `not_through`.
+/// From the root to where an absolute path leads, links followed. `EINVAL` if it leads through
+/// `not_through`.
 fn walk(
     mut path: String,
     follow: bool,
@@ -127,14 +131,14 @@ fn walk(
 ) -> Result<(Arc<Node>, String), Errno> {
     let is_forbidden =
         |node: &Arc<Node>| not_through.is_some_and(|other| core::ptr::eq(&**node, other));
-    let mut links = MOST_LINKS;
+    let mut links = MAX_LINKS;
     'from_the_root: loop {
         let mut node = root()?;
         let mut at = 1;
         while at < path.len() {
             let end = path[at..].find('/').map_or(path.len(), |length| at + length);
             let name = &path[at..end];
-            if name.len() > MOST_NAME {
+            if name.len() > MAX_NAME {
                 return Err(Errno::ENAMETOOLONG);
             }
             if is_forbidden(&node) {
@@ -177,7 +181,7 @@ fn parent_of(
     if name.is_empty() {
         return Err(Errno::EEXIST);
     }
-    if name.len() > MOST_NAME {
+    if name.len() > MAX_NAME {
         return Err(Errno::ENAMETOOLONG);
     }
     path.truncate(at.max(1));

@@ -20,7 +20,8 @@ pub fn unpack(archive: &'static [u8]) {
             _ => Node::new(Content::Fixed(entry.contents), entry.mode & 0o777),
         };
         let node = node.expect("memory for the archive's files");
-        // As Linux unpacks: a later file takes the place of an earlier one. A directory stays, whatever leads to it.
+        // As Linux unpacks: a later file takes the place of an earlier one. A directory stays,
+        // whatever leads to it.
         if !node.is_directory() && find("/", path, false).is_ok_and(|there| !there.is_directory()) {
             let _there_already = remove("/", path, false);
         }

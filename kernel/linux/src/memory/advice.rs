@@ -2,13 +2,14 @@
 //! about them.
 
 use super::areas::{Area, flag};
-use super::space::{Bad, Memory};
+use super::space::{AccessError, Memory};
 use crate::error::Errno;
 use crate::memory::limits::is_too_much;
 
 impl Memory {
-    /// Forgets the contents of a range: its pages read as zeros afterwards, or as what their file has. What the kernel put there
-    /// stays. What is locked is given up only if the program says so.
+    /// Forgets the contents of a range: its pages read as zeros afterwards, or as what their file
+    /// has. What the kernel put there stays. What is locked is given up only if the program says
+    /// so.
     pub fn discard(&mut self, lowest: u64, top: u64, locked: bool) -> Result<(), Errno> {
         let is_covered = self.areas.is_covered(lowest, top);
         let mut from = lowest;
@@ -38,7 +39,8 @@ impl Memory {
         self.areas.is_covered(lowest, top)
     }
 
-    /// Changes flags of the areas of a range; where there is a hole, what is there changes all the same.
+    /// Changes flags of the areas of a range; where there is a hole, what is there changes all the
+    /// same.
     pub(crate) fn set_flags(
         &mut self,
         lowest: u64,
@@ -78,8 +80,8 @@ impl Memory {
             return Ok(());
         }
         self.populate(lowest, top).map_err(|bad| match bad {
-            Bad::NoMemory => Errno::EAGAIN,
-            Bad::Address | Bad::Beyond => Errno::ENOMEM,
+            AccessError::NoMemory => Errno::EAGAIN,
+            AccessError::Address | AccessError::Beyond => Errno::ENOMEM,
         })
     }
 
@@ -123,7 +125,8 @@ impl Memory {
         if has_sealed { Err(Errno::EPERM) } else { Ok(()) }
     }
 
-    /// Whether the part of an area in a range may become writable, after so many bytes of private memory did.
+    /// Whether the part of an area in a range may become writable, after so many bytes of private
+    /// memory did.
     pub(super) fn may_write(
         &self,
         area: &Area,
@@ -155,7 +158,8 @@ impl Memory {
         Some(source.is_some_and(|source| source.object.node.has_page(area.number_at(page))))
     }
 
-    /// What a futex in a shared mapping is known by in every process: the file's number, and where in it.
+    /// What a futex in a shared mapping is known by in every process: the file's number, and where
+    /// in it.
     pub(crate) fn shared_place(&self, address: u64) -> Option<(u64, u64)> {
         let area = self.areas.at(address).filter(|area| area.is_shared())?;
         let source = area.source.as_ref()?;

@@ -6,7 +6,8 @@ use alloc::sync::Arc;
 use machine::arch::paging::Access;
 
 pub(crate) const PAGE: u64 = 4096;
-/// How near to a stack that grows anything accessible may come, and it to that: Linux's `stack_guard_gap`.
+/// How near to a stack that grows anything accessible may come, and it to that: Linux's
+/// `stack_guard_gap`.
 pub(crate) const STACK_GUARD_GAP: u64 = 256 * PAGE;
 
 /// What else there is to say of an area: bits of [`Area::flags`].
@@ -65,7 +66,8 @@ pub struct Area {
     /// Whether it may be read. Writable and executable areas always are.
     pub read: bool,
     pub access: Access,
-    /// Whether it grows down to an access below it: the first thread's stack, and what MAP_GROWSDOWN made.
+    /// Whether it grows down to an access below it: the first thread's stack, and what
+    /// MAP_GROWSDOWN made.
     pub grows: bool,
     pub(crate) flags: u32,
     pub(crate) source: Option<Source>,
@@ -86,7 +88,8 @@ impl Area {
         self.has(flag::SHARED)
     }
 
-    /// Whether its pages are those of a file: not those that a private mapping of /dev/zero is filled with.
+    /// Whether its pages are those of a file: not those that a private mapping of /dev/zero is
+    /// filled with.
     pub(crate) fn has_file(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.object.node.is_mappable())
     }

@@ -116,7 +116,8 @@ impl Areas {
         covered >= top
     }
 
-    /// Free address space for `length` bytes, as high as possible below `limit`; a gap is kept below a stack.
+    /// Free address space for `length` bytes, as high as possible below `limit`; a gap is kept
+    /// below a stack.
     pub(crate) fn find_space(&self, length: u64, limit: u64) -> Option<u64> {
         self.list.pairs_down(limit, length, |below, above| {
             let top = above.map_or(USER_TOP, Area::lowest_with_gap).min(limit);
@@ -125,13 +126,15 @@ impl Areas {
         })
     }
 
-    /// Before a range is taken out and `more` areas (0 or 1) are put in, one of them there: sees to it that neither can fail.
+    /// Before a range is taken out and `more` areas (0 or 1) are put in, one of them there: sees to
+    /// it that neither can fail.
     pub(crate) fn prepare(&mut self, lowest: u64, top: u64, more: usize) -> Result<(), Errno> {
         self.check_number(self.len() + more - self.lost(lowest, top) + self.cut(lowest, top))?;
         Ok(self.list.reserve(&[lowest, top])?)
     }
 
-    /// The same before two ranges that do not overlap are taken out, and an area is put into the second.
+    /// The same before two ranges that do not overlap are taken out, and an area is put into the
+    /// second.
     pub(crate) fn prepare_move(&mut self, from: (u64, u64), to: (u64, u64)) -> Result<(), Errno> {
         let lost = self.lost(from.0, from.1) + self.lost(to.0, to.1);
         let cut = self.cut(from.0, from.1) + self.cut(to.0, to.1);
@@ -186,7 +189,8 @@ impl Areas {
         }
     }
 
-    /// Puts an area where nothing is, after [`Areas::prepare`]; it becomes one with neighbours that are like it.
+    /// Puts an area where nothing is, after [`Areas::prepare`]; it becomes one with neighbours that
+    /// are like it.
     pub(crate) fn put_and_merge(&mut self, area: Area) {
         let (lowest, top) = (area.lowest, area.top);
         self.put(area);
@@ -235,8 +239,8 @@ impl Areas {
         }
     }
 
-    /// Changes the areas of a range, but for where they are: all of it, or nothing if it is not all there or there would be too
-    /// many areas.
+    /// Changes the areas of a range, but for where they are: all of it, or nothing if it is not all
+    /// there or there would be too many areas.
     pub(crate) fn change(
         &mut self,
         lowest: u64,
@@ -314,10 +318,11 @@ impl Areas {
         }
     }
 
-    /// The area for an address, after growing the stack above it down to it, if that is what it takes.
+    /// The area for an address, after growing the stack above it down to it, if that is what it
+    /// takes.
     ///
-    /// As Linux does: not beyond `limit` bytes, and not nearer than the gap to what is accessible below. A guard that the
-    /// program made may be right below: it does the gap's work.
+    /// As Linux does: not beyond `limit` bytes, and not nearer than the gap to what is accessible
+    /// below. A guard that the program made may be right below: it does the gap's work.
     pub(crate) fn grown_to(
         &mut self,
         address: u64,

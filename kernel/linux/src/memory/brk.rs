@@ -20,8 +20,9 @@ impl Memory {
 
     /// Moves the end of the heap; answers where it is then: where it was, if that cannot be.
     ///
-    /// Only the range between the old end and the new one counts: what a program made of the heap below, holes, guards and
-    /// other mappings, stays. One page stays free above it, and the gap below a stack, as on Linux.
+    /// Only the range between the old end and the new one counts: what a program made of the heap
+    /// below, holes, guards and other mappings, stays. One page stays free above it, and the gap
+    /// below a stack, as on Linux.
     pub fn brk(&mut self, wanted: u64) -> u64 {
         if wanted < self.brk_lowest || wanted > USER_TOP - PAGE {
             return self.brk;

@@ -12,7 +12,8 @@ use crate::error::Errno;
 use crate::files::tree::{Content, Node};
 use machine::memory::frames::FRAME_BYTES;
 
-/// Sets a file's length; what is cut off is in no mapping any more afterwards. Not with an address space's lock held.
+/// Sets a file's length; what is cut off is in no mapping any more afterwards. Not with an address
+/// space's lock held.
 pub(crate) fn set_length(node: &Node, length: u64) -> Result<(), Errno> {
     let cut = node.set_length(length)?;
     if node.mapped.is_mapped() {

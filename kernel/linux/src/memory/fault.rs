@@ -11,17 +11,17 @@
 //! dirty.
 
 use super::areas::{PAGE, flag};
-use super::space::{Bad, Memory, copied, page_of};
+use super::space::{AccessError, Memory, copied, page_of};
 use crate::abi::USER_TOP;
 use machine::arch::paging::{self, Access};
 use machine::memory::frames::{self, Frame};
 
 impl Memory {
     /// Makes the page at an address present for this use: fills it, copies it, or grows the stack.
-    pub fn fault(&mut self, address: u64, write: bool, exec: bool) -> Result<Frame, Bad> {
+    pub fn fault(&mut self, address: u64, write: bool, exec: bool) -> Result<Frame, AccessError> {
         let (limits, mapped) = (&self.limits, self.bytes());
         let grow = |area: &_, lowest| limits.may_grow(area, lowest, mapped);
-        let area = self.areas.grown_to(address, grow).ok_or(Bad::Address)?;
+        let area = self.areas.grown_to(address, grow).ok_or(AccessError::Address)?;
         let allowed = if write {
             area.access.write
         } else if exec {
@@ -30,18 +30,18 @@ impl Memory {
             area.read
         };
         if !allowed {
-            return Err(Bad::Address);
+            return Err(AccessError::Address);
         }
         let page = page_of(address);
         if area.has(flag::SHADOW_STACK) {
             // Not even the kernel writes to it for a program.
-            return if write { Err(Bad::Address) } else { self.shadow_page(page, false) };
+            return if write { Err(AccessError::Address) } else { self.shadow_page(page, false) };
         }
         let shared = area.is_shared();
         let access = area.access;
         let Some((frame, now)) = self.tables.lookup(page) else {
             let (frame, access) = match &area.source {
-                None => (frames::alloc_zeroed().ok_or(Bad::NoMemory)?, access),
+                None => (frames::alloc_zeroed().ok_or(AccessError::NoMemory)?, access),
                 Some(source) => {
                     let of_file = source.object.page(area.number_at(page))?;
                     if write && !shared {
@@ -58,7 +58,7 @@ impl Memory {
                 }
                 Err(paging::NoMemory) => {
                     frames::release(frame);
-                    Err(Bad::NoMemory)
+                    Err(AccessError::NoMemory)
                 }
             };
         };
@@ -71,31 +71,33 @@ impl Memory {
             self.flush_one(page);
             return Ok(frame);
         }
-        let copy = frames::alloc().ok_or(Bad::NoMemory)?;
+        let copy = frames::alloc().ok_or(AccessError::NoMemory)?;
         copy.copy_from(frame);
         if self.tables.map(page, copy, access).is_err() {
             frames::release(copy);
-            return Err(Bad::NoMemory);
+            return Err(AccessError::NoMemory);
         }
         self.flush_one(page);
         frames::release(frame);
         Ok(copy)
     }
 
-    /// Makes the page at an address present for a call, a return, or another instruction for shadow stacks.
-    pub(crate) fn shadow_fault(&mut self, address: u64) -> Result<Frame, Bad> {
-        let area = self.areas.at(address).ok_or(Bad::Address)?;
+    /// Makes the page at an address present for a call, a return, or another instruction for shadow
+    /// stacks.
+    pub(crate) fn shadow_fault(&mut self, address: u64) -> Result<Frame, AccessError> {
+        let area = self.areas.at(address).ok_or(AccessError::Address)?;
         if !area.has(flag::SHADOW_STACK) || !area.access.write {
-            return Err(Bad::Address);
+            return Err(AccessError::Address);
         }
         self.shadow_page(page_of(address), true)
     }
 
-    /// The page of a shadow stack. `own`: with nobody else's frame, and as one; otherwise as it is.
-    fn shadow_page(&mut self, page: u64, own: bool) -> Result<Frame, Bad> {
+    /// The page of a shadow stack. `own`: with a frame that no other space has, and as one;
+    /// otherwise as it is.
+    fn shadow_page(&mut self, page: u64, own: bool) -> Result<Frame, AccessError> {
         let there = self.tables.lookup(page);
         let frame = match there {
-            None => frames::alloc_zeroed().ok_or(Bad::NoMemory)?,
+            None => frames::alloc_zeroed().ok_or(AccessError::NoMemory)?,
             Some((frame, now)) if !own || now.write => return Ok(frame),
             Some((frame, _)) if frames::refs(frame) == 1 => frame,
             Some((frame, _)) => {
@@ -108,7 +110,7 @@ impl Memory {
             if is_new {
                 frames::release(frame);
             }
-            return Err(Bad::NoMemory);
+            return Err(AccessError::NoMemory);
         }
         if let Some((before, _)) = there {
             self.flush_one(page);
@@ -120,35 +122,36 @@ impl Memory {
     }
 
     /// Reads a word of a shadow stack.
-    pub(crate) fn read_shadow(&mut self, at: u64) -> Result<u64, Bad> {
+    pub(crate) fn read_shadow(&mut self, at: u64) -> Result<u64, AccessError> {
         let mut word = [0; 8];
         if !at.is_multiple_of(8) {
-            return Err(Bad::Address);
+            return Err(AccessError::Address);
         }
         self.shadow_fault(at)?.read((at % PAGE) as usize, &mut word);
         Ok(u64::from_le_bytes(word))
     }
 
     /// Writes a word of a shadow stack.
-    pub(crate) fn write_shadow(&mut self, at: u64, word: u64) -> Result<(), Bad> {
+    pub(crate) fn write_shadow(&mut self, at: u64, word: u64) -> Result<(), AccessError> {
         if !at.is_multiple_of(8) {
-            return Err(Bad::Address);
+            return Err(AccessError::Address);
         }
         self.shadow_fault(at)?.write((at % PAGE) as usize, &word.to_le_bytes());
         Ok(())
     }
 
-    /// Calls `each` with the pieces of a range, made present for this use: a frame, where in it, where in the range, how many bytes.
+    /// Calls `each` with the pieces of a range, made present for this use: a frame, where in it,
+    /// where in the range, how many bytes.
     fn pieces(
         &mut self,
         address: u64,
         length: usize,
         write: bool,
         mut each: impl FnMut(Frame, usize, usize, usize),
-    ) -> Result<(), Bad> {
-        let top = address.checked_add(length as u64).ok_or(Bad::Address)?;
+    ) -> Result<(), AccessError> {
+        let top = address.checked_add(length as u64).ok_or(AccessError::Address)?;
         if top > USER_TOP {
-            return Err(Bad::Address);
+            return Err(AccessError::Address);
         }
         let mut done = 0;
         while done < length {
@@ -163,7 +166,7 @@ impl Memory {
     }
 
     /// Reads the program's memory.
-    pub fn read(&mut self, address: u64, to: &mut [u8]) -> Result<(), Bad> {
+    pub fn read(&mut self, address: u64, to: &mut [u8]) -> Result<(), AccessError> {
         let length = to.len();
         self.pieces(address, length, false, |frame, offset, at, piece| {
             frame.read(offset, &mut to[at..at + piece]);
@@ -171,20 +174,21 @@ impl Memory {
     }
 
     /// Writes the program's memory.
-    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), Bad> {
+    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), AccessError> {
         self.pieces(address, from.len(), true, |frame, offset, at, piece| {
             frame.write(offset, &from[at..at + piece]);
         })
     }
 
-    /// Makes the pages of a range present, as an access would; those that are to be written, copied.
-    pub(crate) fn populate(&mut self, lowest: u64, top: u64) -> Result<(), Bad> {
+    /// Makes the pages of a range present, as an access would; those that are to be written,
+    /// copied.
+    pub(crate) fn populate(&mut self, lowest: u64, top: u64) -> Result<(), AccessError> {
         let mut page = lowest;
         while page < top {
             let area = self.areas.at_or_after(page).filter(|area| area.lowest < top);
-            let Some(area) = area else { return Err(Bad::Address) };
+            let Some(area) = area else { return Err(AccessError::Address) };
             if area.lowest > page || !area.is_accessible() {
-                return Err(Bad::Address);
+                return Err(AccessError::Address);
             }
             let writes = area.access.write && !area.is_shared() && !area.has(flag::SHADOW_STACK);
             let (write, end) = (writes, area.top.min(top));

@@ -96,7 +96,8 @@ impl Memory {
         self.present.peak * PAGE
     }
 
-    /// Bytes that are there: of no file, of files of the archive, of files that are in memory only and of shared memory.
+    /// Bytes that are there: of no file, of files of the archive, of files that are in memory only
+    /// and of shared memory.
     pub(crate) fn resident(&self) -> Resident {
         let mut sum = Resident::default();
         for area in self.areas.iter() {

@@ -12,7 +12,7 @@ use machine::memory::frames;
 use threads::sched::Mutex;
 
 impl Memory {
-    /// The same memory for a child: every private page shared until somebody writes.
+    /// The same memory for a child: every private page shared until one of both writes.
     pub fn fork(&mut self) -> Result<Arc<Mutex<Self>>, Errno> {
         let areas = self.areas.try_clone()?;
         let tables = UserTables::new().ok_or(Errno::ENOMEM)?;

@@ -7,7 +7,8 @@ use super::areas::{PAGE, STACK_GUARD_GAP};
 use crate::abi::{DYNAMIC_BASE, USER_TOP, random};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// What `/proc/sys/kernel/randomize_va_space` says: 0: nothing is drawn; 1: all but the heap; 2: all.
+/// What `/proc/sys/kernel/randomize_va_space` says: 0: nothing is drawn; 1: all but the heap; 2:
+/// all.
 pub(crate) static RANDOMIZE: AtomicU64 = AtomicU64::new(2);
 
 /// The places.

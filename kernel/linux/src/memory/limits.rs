@@ -35,7 +35,8 @@ impl Limits {
 /// `vm.overcommit_memory`: 0: what is plainly too much is refused; 1: nothing is.
 pub(crate) static OVERCOMMIT: AtomicU64 = AtomicU64::new(0);
 
-/// Linux's "obvious overcommit" (`vm.overcommit_memory` 0): what all of memory could not hold. The rest is decided page by page.
+/// Linux's "obvious overcommit" (`vm.overcommit_memory` 0): what all of memory could not hold. The
+/// rest is decided page by page.
 pub(crate) fn is_too_much(bytes: u64) -> bool {
     bytes / frames::FRAME_BYTES > frames::total_count() as u64
         && OVERCOMMIT.load(Ordering::Relaxed) == 0

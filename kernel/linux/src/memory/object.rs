@@ -18,7 +18,7 @@ use machine::spin::SpinLock;
 
 /// What a program did to its memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bad {
+pub enum AccessError {
     /// Nothing is there, or not for this use.
     Address,
     /// It is beyond the end of the file that is mapped there.
@@ -27,11 +27,11 @@ pub enum Bad {
     NoMemory,
 }
 
-impl From<Bad> for Errno {
-    fn from(bad: Bad) -> Self {
+impl From<AccessError> for Errno {
+    fn from(bad: AccessError) -> Self {
         match bad {
-            Bad::Address | Bad::Beyond => Self::EFAULT,
-            Bad::NoMemory => Self::ENOMEM,
+            AccessError::Address | AccessError::Beyond => Self::EFAULT,
+            AccessError::NoMemory => Self::ENOMEM,
         }
     }
 }
@@ -75,10 +75,10 @@ impl Object {
     }
 
     /// A page of it, with one more user.
-    pub(crate) fn page(&self, number: u64) -> Result<Frame, Bad> {
+    pub(crate) fn page(&self, number: u64) -> Result<Frame, AccessError> {
         self.node.page(number).map_err(|none| match none {
-            NoPage::Beyond => Bad::Beyond,
-            NoPage::NoMemory => Bad::NoMemory,
+            NoPage::Beyond => AccessError::Beyond,
+            NoPage::NoMemory => AccessError::NoMemory,
         })
     }
 }

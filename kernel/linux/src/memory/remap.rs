@@ -99,8 +99,8 @@ impl Memory {
         }
     }
 
-    /// Moves what is mapped in one range, part of an area, to another one, in the place of what is there. A range that is to
-    /// be smaller loses its end.
+    /// Moves what is mapped in one range, part of an area, to another one, in the place of what is
+    /// there. A range that is to be smaller loses its end.
     fn move_pages(
         &mut self,
         area: &Area,

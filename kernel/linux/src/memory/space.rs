@@ -25,7 +25,7 @@ use crate::files::tree::Node;
 use crate::memory::areas::{Area, Areas, PAGE, flag};
 use crate::memory::layout::Layout;
 use crate::memory::limits::Limits;
-pub(crate) use crate::memory::object::Bad;
+pub(crate) use crate::memory::object::AccessError;
 use crate::memory::present::Present;
 use crate::memory::spaces::{self, Maps};
 use alloc::sync::{Arc, Weak};
@@ -108,8 +108,8 @@ pub(super) const fn page_of(address: u64) -> u64 {
 }
 
 /// A copy of a frame, which has one user less then.
-pub(super) fn copied(frame: Frame) -> Result<Frame, Bad> {
-    let copy = frames::alloc().ok_or(Bad::NoMemory);
+pub(super) fn copied(frame: Frame) -> Result<Frame, AccessError> {
+    let copy = frames::alloc().ok_or(AccessError::NoMemory);
     if let Ok(copy) = copy {
         copy.copy_from(frame);
     }
@@ -159,7 +159,8 @@ impl Memory {
         Ok(memory)
     }
 
-    /// Gives it a number, above those of all others, and a place among them. What became shorter in the meantime is looked at here.
+    /// Gives it a number, above those of all others, and a place among them. What became shorter in
+    /// the meantime is looked at here.
     pub(crate) fn enter(mut self) -> Result<Arc<Mutex<Self>>, Errno> {
         self.number = spaces::next_number();
         let number = self.number;
@@ -169,7 +170,8 @@ impl Memory {
         Ok(memory)
     }
 
-    /// Takes the pages of a file from one number up to another one out of the tables: also copies of them.
+    /// Takes the pages of a file from one number up to another one out of the tables: also copies
+    /// of them.
     fn forget_pages_of(&mut self, node: &Node, first: u64, end: u64) {
         let mut from = 0;
         while let Some(area) = self.areas.at_or_after(from) {
@@ -219,11 +221,11 @@ impl Memory {
     }
 
     /// Writes regardless of the area's permissions: for the loader.
-    pub fn write_image(&mut self, address: u64, from: &[u8]) -> Result<(), Bad> {
+    pub fn write_image(&mut self, address: u64, from: &[u8]) -> Result<(), AccessError> {
         let mut done = 0;
         while done < from.len() {
             let at = address + done as u64;
-            let area = self.areas.at(at).ok_or(Bad::Address)?;
+            let area = self.areas.at(at).ok_or(AccessError::Address)?;
             let page = page_of(at);
             let there = self.tables.lookup(page);
             let (access, read) = (area.access, area.read);
@@ -237,17 +239,18 @@ impl Memory {
                 (None, Some(source)) => {
                     (copied(source.object.page(area.number_at(page))?)?, access)
                 }
-                (None, None) => (frames::alloc_zeroed().ok_or(Bad::NoMemory)?, access),
+                (None, None) => (frames::alloc_zeroed().ok_or(AccessError::NoMemory)?, access),
             };
             let offset = (at % PAGE) as usize;
             let piece = (PAGE as usize - offset).min(from.len() - done);
             frame.write(offset, &from[done..done + piece]);
-            // Only now, also where the page is there already: mapping is what makes instructions visible to the CPUs' fetches.
+            // Only now, also where the page is there already: mapping is what makes instructions
+            // visible to the CPUs' fetches.
             if self.tables.map(page, frame, access).is_err() {
                 if there.is_none_or(|(before, _)| before != frame) {
                     frames::release(frame);
                 }
-                return Err(Bad::NoMemory);
+                return Err(AccessError::NoMemory);
             }
             self.present.add(u64::from(there.is_none()));
             if let Some((before, _)) = there.filter(|&(before, _)| before != frame) {
@@ -284,7 +287,8 @@ impl Memory {
         below.or_else(|| self.areas.find_space(length, USER_TOP))
     }
 
-    /// Maps a shadow stack, anywhere or at an address where nothing is, with a page below it that the kernel gives to nothing else.
+    /// Maps a shadow stack, anywhere or at an address where nothing is, with a page below it that
+    /// the kernel gives to nothing else.
     pub(crate) fn map_shadow_stack(&mut self, at: Option<u64>, length: u64) -> Result<u64, Errno> {
         let wanted = match at {
             Some(at) => Wanted::There(at),
@@ -368,7 +372,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Gives back the pages of a range: first out of the tables, then out of every CPU's mind, then to others.
+    /// Gives back the pages of a range: first out of the tables, then out of every CPU's mind, then
+    /// to others.
     pub(crate) fn release_pages(&mut self, lowest: u64, top: u64) {
         let mut from = lowest;
         loop {
@@ -390,8 +395,8 @@ impl Memory {
         }
     }
 
-    /// Makes every CPU that runs this process forget pages. A CPU that runs something else has loaded other tables since,
-    /// and forgot everything then; so with one thread, that is this CPU.
+    /// Makes every CPU that runs this process forget pages. A CPU that runs something else has
+    /// loaded other tables since, and forgot everything then; so with one thread, that is this CPU.
     pub(crate) fn flush(&self, pages: impl Iterator<Item = u64>) {
         if self.has_threads {
             paging::flush_user_pages(pages);
@@ -409,8 +414,8 @@ impl Memory {
         }
     }
 
-    /// Changes what a range may be used for. Where an area may not be used for it, and where there is none, this ends with an
-    /// error: what lies below has changed, as on Linux.
+    /// Changes what a range may be used for. Where an area may not be used for it, and where there
+    /// is none, this ends with an error: what lies below has changed, as on Linux.
     pub fn protect(&mut self, lowest: u64, top: u64, rights: Rights) -> Result<(), Errno> {
         self.check_sealed(lowest, top)?;
         let (end, refused) = self.protectable(lowest, top, rights.access);
@@ -420,7 +425,8 @@ impl Memory {
         refused
     }
 
-    /// How far from `lowest` on areas may be protected anew, and what is wrong with what comes then.
+    /// How far from `lowest` on areas may be protected anew, and what is wrong with what comes
+    /// then.
     fn protectable(&self, lowest: u64, top: u64, access: Access) -> (u64, Result<(), Errno>) {
         let mut end = lowest;
         let mut data = 0;
@@ -462,7 +468,8 @@ impl Memory {
                 && let Some(page) = self.tables.next_mapped(from, top)
             {
                 if read {
-                    // A frame that others have stays read-only: the next write copies it, or finds that it need not.
+                    // A frame that others have stays read-only: the next write copies it, or finds
+                    // that it need not.
                     let is_own = |frame| frames::refs(frame) == 1;
                     let is_own = self.tables.lookup(page).is_some_and(|(frame, _)| is_own(frame));
                     // A page of a shadow stack comes back to it with the next call or return.
@@ -488,8 +495,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // No thread runs under these tables any more, so no CPU has to forget. One that had them loaded would walk what is
-        // somebody else's frames by then.
+        // No thread runs under these tables any more, so no CPU has to forget. One that had them
+        // loaded would walk what is another space's frames by then.
         let root = self.tables.root() as usize;
         let loaded = |cpu: &machine::cpus::Cpu| cpu.tables_root.load(Ordering::SeqCst) == root;
         assert!(

@@ -83,7 +83,8 @@ fn of_proc(parts: &[&str]) -> Result<Content, Errno> {
     }
 }
 
-/// The same in pieces, where it can be long: from a place on that was given out with the piece before, 0 at the beginning.
+/// The same in pieces, where it can be long: from a place on that was given out with the piece
+/// before, 0 at the beginning.
 pub(super) fn piece(path: &str, from: u64) -> Result<(Content, Option<u64>), Errno> {
     let parts = Parts::of(path).ok_or(Errno::ENOENT)?;
     let (subject, name) = match parts.as_slice() {

@@ -168,7 +168,8 @@ fn name_of(file: &OpenFile) -> Result<String, Errno> {
     Ok(text.into_string())
 }
 
-/// The area that a request of an open /proc/PID/maps is about, and its name; `ENOTTY`: the file is no such one.
+/// The area that a request of an open /proc/PID/maps is about, and its name; `ENOTTY`: the file is
+/// no such one.
 pub(crate) fn area_of(file: &OpenFile, at: u64, flags: u64) -> Result<(Asked, Text), Errno> {
     let Target::Made(made) = &file.target else { return Err(Errno::ENOTTY) };
     let parts = Parts::of(made.path()).ok_or(Errno::ENOTTY)?;

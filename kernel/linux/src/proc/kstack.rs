@@ -5,7 +5,8 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible::Text;
 
-/// Which numbers lead to a call, as bits by [`abi::table_index`]: told by the table of calls, which is above this room.
+/// Which numbers lead to a call, as bits by [`abi::table_index`]: told by the table of calls, which
+/// is above this room.
 static KNOWN: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 /// Beyond all numbers of Linux, and where the 32-bit ARM has some of its own.

@@ -29,7 +29,8 @@ impl Write for Line {
     }
 }
 
-/// The column that names begin behind: 25 and six for each byte of a word, less one (fs/proc/task_mmu.c).
+/// The column that names begin behind: 25 and six for each byte of a word, less one
+/// (fs/proc/task_mmu.c).
 const NAME_COLUMN: usize = 24 + 6 * abi::WORD.bytes();
 
 /// What an area is called that has no file.
@@ -101,7 +102,8 @@ fn name(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
     text.write_str(if is_deleted(area) { " (deleted)" } else { "" })
 }
 
-/// The area that a request of /proc/PID/maps is about (PROCMAP_QUERY): its description in numbers, and its name.
+/// The area that a request of /proc/PID/maps is about (PROCMAP_QUERY): its description in numbers,
+/// and its name.
 pub(super) fn query(process: &Process, at: u64, flags: u64) -> Result<(Asked, Text), Errno> {
     /// Those that an area must have all of are the bits below.
     const OR_NEXT: u64 = 0x10;
@@ -149,10 +151,12 @@ pub(crate) struct Asked {
     pub(crate) device: u32,
 }
 
-/// Bytes after which a piece of the text ends, with the area that it is at: about what one call reads.
+/// Bytes after which a piece of the text ends, with the area that it is at: about what one call
+/// reads.
 const PIECE: usize = 4096;
 
-/// The text about the areas from an address on, until it is long enough: the address that the next piece begins at, if there is one.
+/// The text about the areas from an address on, until it is long enough: the address that the next
+/// piece begins at, if there is one.
 pub(super) fn piece(
     process: &Process,
     with_figures: bool,

@@ -231,7 +231,8 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
     write!(text, "{} ({}) {letter}", subject.number(), short(subject.name().as_str()))?;
     for (number, field) in fields.iter().enumerate().skip(4) {
         match number {
-            // A terminal's group, a priority and a nice value are signed; limits and addresses are not.
+            // A terminal's group, a priority and a nice value are signed; limits and addresses are
+            // not.
             8 | 18 | 19 => write!(text, " {}", *field as i64)?,
             _ => write!(text, " {field}")?,
         }

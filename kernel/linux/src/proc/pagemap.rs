@@ -1,6 +1,8 @@
-//! /proc/PID/pagemap: a number of 64 bits for each page of an address space (Documentation/admin-guide/mm/pagemap.rst).
+//! /proc/PID/pagemap: a number of 64 bits for each page of an address space
+//! (Documentation/admin-guide/mm/pagemap.rst).
 //!
-//! Which frames they are is for those to know who may administrate the machine; all others read 0 there.
+//! Which frames they are is for those to know who may administrate the machine; all others read 0
+//! there.
 
 use crate::error::Errno;
 use crate::memory::areas::PAGE;

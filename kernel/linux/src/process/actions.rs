@@ -8,10 +8,11 @@ use alloc::vec::Vec;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
-/// What a program said of signals, by number. Processes share it that were made with `CLONE_SIGHAND`; its lock is the last one that is
-/// taken.
+/// What a program said of signals, by number. Processes share it that were made with
+/// `CLONE_SIGHAND`; its lock is the last one that is taken.
 ///
-/// A list, and no array: it is filled where it lies. On a kernel stack of 8 KiB there is no room for copies of 2 KiB.
+/// A list, and no array: it is filled where it lies. On a kernel stack of 8 KiB there is no room
+/// for copies of 2 KiB.
 #[derive(Debug)]
 pub struct Actions(Arc<SpinLock<Vec<Action>>>);
 
@@ -55,8 +56,8 @@ impl Actions {
         self.0.lock()[usize::from(signal.number()) - 1] = to;
     }
 
-    /// What execve leaves: a handler is not there any more, what is ignored stays ignored. With `all`, what is ignored too
-    /// (`CLONE_CLEAR_SIGHAND` keeps it).
+    /// What execve leaves: a handler is not there any more, what is ignored stays ignored. With
+    /// `all`, what is ignored too (`CLONE_CLEAR_SIGHAND` keeps it).
     pub(crate) fn forget_handlers(&mut self) {
         for action in self.0.lock().iter_mut() {
             let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };

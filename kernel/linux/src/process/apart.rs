@@ -1,4 +1,5 @@
-//! What a thread may have apart from the other threads of its process: users, descriptors, directory.
+//! What a thread may have apart from the other threads of its process: users, descriptors,
+//! directory.
 //!
 //! On Linux each thread has its own users, groups and capabilities (credentials(7), "process
 //! attributes and threads"; it is the C libraries that change them in all threads), and threads
@@ -7,8 +8,10 @@
 //!
 //! # Invariants
 //!
-//! 1. Credentials are values that do not change: a thread replaces its own, and no other thread does.
-//! 2. Those of the first thread are the process's too, for who asks from outside ([`Task::change`]).
+//! 1. Credentials are values that do not change: a thread replaces its own, and no other thread
+//!    does.
+//! 2. Those of the first thread are the process's too, for who asks from outside
+//!    ([`Task::change`]).
 //! 3. A thread without descriptors or a place of its own uses its process's.
 
 use super::apart_state::Parts;

@@ -14,7 +14,8 @@ pub(crate) struct Attributes {
     pub(crate) no_new_privileges: AtomicBool,
     /// Whether /proc shows it to others of its user.
     pub(crate) is_dumpable: AtomicBool,
-    /// Whether it has become another program than its parent's: its group is its own affair from then on.
+    /// Whether it has become another program than its parent's: its group is its own affair from
+    /// then on.
     pub(crate) has_executed: AtomicBool,
     /// personality(2).
     pub(crate) personality: AtomicU32,
@@ -95,6 +96,7 @@ impl Attributes {
     }
 }
 
-/// Bits of [`Attributes::write_or_execute`]: it is so; and it is not so for children and other programs.
+/// Bits of [`Attributes::write_or_execute`]: it is so; and it is not so for children and other
+/// programs.
 pub(crate) const WRITE_OR_EXECUTE: u32 = 1;
 pub(crate) const NOT_INHERITED: u32 = 2;

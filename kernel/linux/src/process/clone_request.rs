@@ -31,9 +31,11 @@ pub(crate) mod flag {
     pub(crate) const NEW_HOST: u64 = 0x400_0000;
     pub(crate) const NEW_IPC: u64 = 0x800_0000;
     pub(crate) const NEW_NET: u64 = 0x4000_0000;
-    /// Namespaces that there are: mounts, host names; and two of what there is nothing of, so that nothing is shared.
+    /// Namespaces that there are: mounts, host names; and two of what there is nothing of, so that
+    /// nothing is shared.
     pub(crate) const GRANTED: u64 = NEW_MOUNTS | NEW_HOST | NEW_IPC | NEW_NET;
-    /// All that ask for a namespace: cgroups, host name, IPC, users, processes, network, mounts. (Time is among the signal's bits.)
+    /// All that ask for a namespace: cgroups, host name, IPC, users, processes, network, mounts.
+    /// (Time is among the signal's bits.)
     pub(crate) const NAMESPACES: u64 = 0x7e02_0000;
 }
 
@@ -81,7 +83,8 @@ impl Request {
         }
     }
 
-    /// That of clone3: the numbers of its structure, of which the caller gave so many bytes, and the one that `set_tid` points to.
+    /// That of clone3: the numbers of its structure, of which the caller gave so many bytes, and
+    /// the one that `set_tid` points to.
     pub(crate) fn of_clone3(
         numbers: [u64; NUMBERS],
         bytes: u64,
@@ -137,7 +140,7 @@ impl Request {
         self.flags & flag != 0
     }
 
-    /// What `copy_process` refuses, whoever asks.
+    /// What `copy_process` refuses of any caller.
     pub(crate) fn check(&self, is_privileged: bool, may_choose: bool) -> Result<(), Errno> {
         use flag::{FS, NEW_MOUNTS, NEW_PID, NEW_USER, PARENT_SETTID, PIDFD, SIGHAND, THREAD, VM};
         let is_bad =

@@ -1,5 +1,5 @@
-//! RLIMIT_CPU: a process that has used so many seconds of CPU time is told by SIGXCPU each second from
-//! then on, and ended when it has used as many as its hard limit.
+//! RLIMIT_CPU: a process that has used so many seconds of CPU time is told by SIGXCPU each second
+//! from then on, and ended when it has used as many as its hard limit.
 //!
 //! Its alarm looks when so much can have been used at the earliest, as those of CPU timers do. A
 //! process without a limit has none.

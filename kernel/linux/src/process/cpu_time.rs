@@ -1,4 +1,5 @@
-//! CPU time, and what else was used: of a thread, of a process, and of children that were waited for.
+//! CPU time, and what else was used: of a thread, of a process, and of children that were waited
+//! for.
 //!
 //! What a thread has used in all is exact; how much of it in user mode is told from the ticks that
 //! found it there, as Linux tells it (`cputime_adjust`). No figure ever falls: what was shown last
@@ -36,7 +37,8 @@ pub(crate) fn of_thread(thread: &Thread) -> CpuTimes {
     }
 }
 
-/// What a process has used. Its memory is not locked here: the most it had is that of the program before, or what `peak` says.
+/// What a process has used. Its memory is not locked here: the most it had is that of the program
+/// before, or what `peak` says.
 pub(crate) fn usage_of_process(process: &Process, peak: u64) -> Usage {
     let times = of_process(process);
     let faults = process.faults.load(Ordering::Relaxed);

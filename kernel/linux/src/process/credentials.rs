@@ -1,7 +1,7 @@
 //! Whom a process acts for: users, groups and capabilities (credentials(7), capabilities(7)).
 //!
-//! The rules of Linux for calls that change users and groups. The kernel's first program is root's. Each
-//! thread has its own ([`super::apart`]), which the C libraries keep alike.
+//! The rules of Linux for calls that change users and groups. The kernel's first program is root's.
+//! Each thread has its own ([`super::apart`]), which the C libraries keep alike.
 
 use crate::error::Errno;
 use alloc::sync::Arc;
@@ -22,7 +22,8 @@ pub(crate) const KEEP: u32 = u32::MAX;
 /// Capabilities that calls here ask for.
 pub(crate) mod capability {
     pub(crate) const CHOWN: u32 = 0;
-    /// Of files, whatever their permissions say: all, reading and searching, what only an owner may.
+    /// Of files, whatever their permissions say: all, reading and searching, what only an owner
+    /// may.
     pub(crate) const DAC_OVERRIDE: u32 = 1;
     pub(crate) const DAC_READ_SEARCH: u32 = 2;
     pub(crate) const FOWNER: u32 = 3;
@@ -69,7 +70,8 @@ impl Ids {
         id == self.real || id == self.effective || id == self.saved
     }
 
-    /// setuid and setgid: the privileged change all of them, others the effective one to the real or the saved one.
+    /// setuid and setgid: the privileged change all of them, others the effective one to the real
+    /// or the saved one.
     pub(crate) fn set(&mut self, to: u32, is_privileged: bool) -> Result<(), Errno> {
         if to == KEEP {
             return Err(Errno::EINVAL);
@@ -191,7 +193,8 @@ impl Credentials {
         after
     }
 
-    /// Whether they may look into a process with those of another, as one who traces it: all of its users and groups are theirs.
+    /// Whether they may look into a process with those of another, as one who traces it: all of its
+    /// users and groups are theirs.
     pub(crate) fn may_look_into(&self, other: &Self) -> bool {
         let all = |ids: Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
         let is_same = all(other.user, self.user.file) && all(other.group, self.group.file);

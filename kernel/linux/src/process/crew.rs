@@ -46,7 +46,7 @@ struct Members {
 pub struct Crew(SpinLock<Members>);
 
 impl Crew {
-    /// Nobody yet.
+    /// No thread yet.
     pub(crate) const fn new() -> Self {
         Self(SpinLock::new(Members { threads: Vec::new(), stage: Stage::Running }))
     }
@@ -60,7 +60,8 @@ impl Crew {
         Ok(fallible::push(&mut members.threads, thread.clone())?)
     }
 
-    /// Takes out a thread that ends. `Some` for the last one: what the process's wait status is, if that has been decided.
+    /// Takes out a thread that ends. `Some` for the last one: what the process's wait status is, if
+    /// that has been decided.
     pub(crate) fn leave(&self, thread: &Thread) -> Option<Option<i32>> {
         let (last, left) = {
             let mut members = self.0.lock();
@@ -82,8 +83,8 @@ impl Crew {
         drop(members);
     }
 
-    /// Tells all to die, with this wait status of the process unless one is there already. The caller, if it is one of them, dies
-    /// when it leaves the kernel.
+    /// Tells all to die, with this wait status of the process unless one is there already. The
+    /// caller, if it is one of them, dies when it leaves the kernel.
     pub(crate) fn end(&self, status: i32) {
         let mut members = self.0.lock();
         if let Stage::Ending(_) = members.stage {
@@ -101,7 +102,8 @@ impl Crew {
         }
     }
 
-    /// Tells all but the caller to die, for execve; `EAGAIN` if somebody else was faster. [`Crew::is_alone`] says when they have.
+    /// Tells all but the caller to die, for execve; `EAGAIN` if another thread was faster.
+    /// [`Crew::is_alone`] says when they have.
     pub(crate) fn begin_alone(&self) -> Result<(), Errno> {
         let me = sched::current();
         let mut members = self.0.lock();
@@ -133,8 +135,8 @@ impl Crew {
         body(&self.0.lock().threads)
     }
 
-    /// Has all of them look for something before user mode, after `first` has prepared it under the crew's lock: it is told how many
-    /// there are.
+    /// Has all of them look for something before user mode, after `first` has prepared it under the
+    /// crew's lock: it is told how many there are.
     pub(crate) fn notify_all(&self, first: impl FnOnce(usize)) {
         let members = self.0.lock();
         first(members.threads.len());

@@ -22,7 +22,8 @@ pub(crate) fn stop_borrowing(process: &Process) {
     }
 }
 
-/// Ends the calling thread; the last one ends the process, with this wait status if no other was decided.
+/// Ends the calling thread; the last one ends the process, with this wait status if no other was
+/// decided.
 pub(crate) fn exit_thread(status: i32) -> ! {
     {
         let process = current();
@@ -122,7 +123,8 @@ pub fn kill_current(signal: Signal) -> ! {
     exit_thread(signal.status())
 }
 
-/// Logs what became of a process: as often as is of use, since programs can have this as often as they like.
+/// Logs what became of a process: as often as is of use, since programs can have this as often as
+/// they like.
 pub(crate) fn tell(what: fmt::Arguments<'_>) {
     /// So many in one period are told.
     const MOST: u32 = 16;
@@ -141,7 +143,8 @@ pub(crate) fn tell(what: fmt::Arguments<'_>) {
     }
 }
 
-/// Waits for a child that has ended, stopped or continued. `Ok(None)`: there are children, and no news.
+/// Waits for a child that has ended, stopped or continued. `Ok(None)`: there are children, and no
+/// news.
 pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> {
     let me = current();
     let mut found = Ok(None);

@@ -276,7 +276,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if borrows {
         let wait =
             process.changed.wait_unless_killed(|| !process.borrows_memory.load(Ordering::Acquire));
-        // Killed meanwhile: the child goes on alone.
+        // Killed meanwhile: the child continues alone.
         let _killed = wait;
     }
     Ok(number)

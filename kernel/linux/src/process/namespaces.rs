@@ -1,4 +1,5 @@
-//! Namespaces as files (namespaces(7)): what /proc/PID/ns leads to, and what setns takes; and the root that a process sees.
+//! Namespaces as files (namespaces(7)): what /proc/PID/ns leads to, and what setns takes; and the
+//! root that a process sees.
 
 use super::host_names::Own;
 use super::{Process, current, current_task, host, task};

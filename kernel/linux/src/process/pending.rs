@@ -14,7 +14,8 @@ use alloc::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     set: SignalSet,
-    /// What was told, in the order of sending. A signal in `set` that has nothing here was sent when there was no memory.
+    /// What was told, in the order of sending. A signal in `set` that has nothing here was sent
+    /// when there was no memory.
     queue: VecDeque<Queued>,
 }
 

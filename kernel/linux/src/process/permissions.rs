@@ -45,7 +45,7 @@ fn allow(all: &Credentials, stat: &Stat, wanted: u32) -> bool {
         return true;
     }
     let is_directory = stat.mode & KIND == DIRECTORY;
-    // What nobody may run, nobody runs.
+    // A program without any right to run it is run by no user, root included.
     let can_run = is_directory || wanted & EXECUTE == 0 || stat.mode & 0o111 != 0;
     let only_reads = match is_directory {
         true => wanted & WRITE == 0,
@@ -69,12 +69,13 @@ pub(crate) fn check_as_real(stat: &Stat, wanted: u32) -> Result<(), Errno> {
     if allow(&all, stat, wanted) { Ok(()) } else { Err(Errno::EACCES) }
 }
 
-/// Whether nothing in the tree is closed to the caller but programs that nobody may run.
+/// Whether nothing in the tree is closed to the caller but programs that no user may run.
 pub(crate) fn are_all_given() -> bool {
     mine().is_none_or(|mine| mine.can(capability::DAC_OVERRIDE))
 }
 
-/// Whether the caller may come by every directory of an absolute path with no link in it, but for what it leads to itself.
+/// Whether the caller may come by every directory of an absolute path with no link in it, but for
+/// what it leads to itself.
 pub(crate) fn search(path: &str) -> Result<(), Errno> {
     if are_all_given() {
         return Ok(());
@@ -97,7 +98,8 @@ pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
     check(&directory.stat(), WRITE | EXECUTE)
 }
 
-/// Whether the caller may take a name away: not another's, where each may only take its own (the sticky bit).
+/// Whether the caller may take a name away: not another's, where each may only take its own (the
+/// sticky bit).
 pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
     if are_all_given() && current_task().credentials().can(capability::FOWNER) {
         return Ok(());

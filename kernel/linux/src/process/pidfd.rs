@@ -16,7 +16,8 @@ use alloc::sync::Arc;
 use machine::memory::fallible;
 use threads::sched::Thread;
 
-/// A thread by the number that programs know and by the kernel's own, which no other thread has again.
+/// A thread by the number that programs know and by the kernel's own, which no other thread has
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OneThread {
     number: u64,
@@ -64,7 +65,8 @@ impl Pidfd {
         self.process.status().is_some() || self.thread.is_some_and(thread_has)
     }
 
-    /// Whether nothing is left that a parent could wait for: of a thread that is not the first, once it has ended.
+    /// Whether nothing is left that a parent could wait for: of a thread that is not the first,
+    /// once it has ended.
     fn is_gone(&self) -> bool {
         let is_unwaited = |one: OneThread| one.number != self.process.id && self.has_ended();
         self.process.is_waited_for() || self.thread.is_some_and(is_unwaited)
@@ -94,7 +96,8 @@ impl Object for Pidfd {
         Some(&self.process.ends)
     }
 
-    /// The number of the node is that of the process: two files of one process are one file for `stat`.
+    /// The number of the node is that of the process: two files of one process are one file for
+    /// `stat`.
     fn stat(&self) -> Stat {
         Stat { inode: self.number(), mode: 0o100700, links: 1, ..Stat::default() }
     }
@@ -117,7 +120,8 @@ pub(crate) fn file(
     OpenFile::of_object(pidfd, kept)
 }
 
-/// The process or thread that is about to be as a file of the caller, whose number is written to a word of it.
+/// The process or thread that is about to be as a file of the caller, whose number is written to a
+/// word of it.
 pub(super) fn give(process: &Arc<Process>, thread: Option<&Thread>, word: u64) -> SysResult {
     let file = file(process.clone(), thread, 0)?;
     let number = current_task().give(Descriptor { file, close_on_exec: true }, 0)?;
@@ -131,7 +135,8 @@ pub(super) fn take_back(number: u64) {
     drop(taken);
 }
 
-/// The process that a pidfd of the caller means, with the flags of the file; `EBADF`: it is no pidfd.
+/// The process that a pidfd of the caller means, with the flags of the file; `EBADF`: it is no
+/// pidfd.
 pub(crate) fn of_descriptor(number: u64) -> Result<(Arc<Process>, u32), Errno> {
     let file = current_task().files().lock().get(number)?.file;
     let pidfd = file.object().and_then(|object| object.of_kind::<Pidfd>()).ok_or(Errno::EBADF)?;

@@ -92,8 +92,9 @@ fn hide() {
     cpu::without_interrupts(|| extras::permit_ports(Ports::None));
 }
 
-/// An exception of the calling thread: if an instruction used a port that the thread is permitted and the CPU does not know of yet,
-/// the CPU is told, and the instruction is to be tried again. Likewise what does nothing at level 3 is stepped over.
+/// An exception of the calling thread: if an instruction used a port that the thread is permitted
+/// and the CPU does not know of yet, the CPU is told, and the instruction is to be tried again.
+/// Likewise what does nothing at level 3 is stepped over.
 pub(crate) fn try_again(vector: u8, regs: &mut SavedRegs) -> bool {
     if !extras::may_be_about_a_port(vector) {
         return false;
@@ -116,7 +117,8 @@ fn show(task: &Task) -> bool {
     })
 }
 
-/// Whether the instruction disables or enables interrupts, and the thread's level lets it: it does nothing.
+/// Whether the instruction disables or enables interrupts, and the thread's level lets it: it does
+/// nothing.
 fn is_stepped_over(regs: &mut SavedRegs) -> bool {
     if current_task().ports.lock().level != ALL_PORTS {
         return false;

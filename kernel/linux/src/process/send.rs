@@ -202,7 +202,8 @@ fn is_awaited(thread: &Thread, signal: Signal) -> bool {
     task::of(thread).is_some_and(|task| task.signals.lock().awaited.contains(signal))
 }
 
-/// Has another thread take what is pending for the process and what the caller will not take any more.
+/// Has another thread take what is pending for the process and what the caller will not take any
+/// more.
 pub(crate) fn hand_over(process: &Process, signals: SignalSet) {
     process.crew.with(|threads| {
         let mut left = process.signals.lock().pending.set().intersection(signals);
@@ -217,7 +218,7 @@ pub(crate) fn hand_over(process: &Process, signals: SignalSet) {
     });
 }
 
-/// Drops pending signals that nobody is to take any more, of the process and of each thread.
+/// Drops pending signals that no thread is to take any more, of the process and of each thread.
 pub(crate) fn discard_everywhere(process: &Process, signals: SignalSet) {
     process.crew.with(|threads| {
         process.signals.lock().pending.discard(signals);
@@ -226,7 +227,8 @@ pub(crate) fn discard_everywhere(process: &Process, signals: SignalSet) {
     });
 }
 
-/// A thread of the process has stopped, or has left it: when no other is to stop, the process has, and the parent is told.
+/// A thread of the process has stopped, or has left it: when no other is to stop, the process has,
+/// and the parent is told.
 pub(crate) fn note_stopped(process: &Process) {
     let stopped = process.crew.with(|threads| {
         let mut signals = process.signals.lock();

@@ -1,6 +1,6 @@
-//! Restartable sequences (rseq(2)): a thread reads from a structure of its own which CPU it runs on, and names there a sequence of
-//! instructions that counts only if the thread neither left the CPU nor took a signal before its end; else it continues at the
-//! sequence's abort handler.
+//! Restartable sequences (rseq(2)): a thread reads from a structure of its own which CPU it runs
+//! on, and names there a sequence of instructions that counts only if the thread neither left the
+//! CPU nor took a signal before its end; else it continues at the sequence's abort handler.
 //!
 //! ```text
 //!   struct rseq, of the thread            struct rseq_cs, of the sequence
@@ -18,8 +18,9 @@
 //! | the same | elsewhere | the name is erased |
 //! | nothing | anywhere | nothing |
 //!
-//! In the first two cases the CPU's numbers are written anew. The number among running threads is the CPU's: no two threads that run
-//! have the same, and it is below the number of CPUs, which is all that a program may rely on.
+//! In the first two cases the CPU's numbers are written anew. The number among running threads is
+//! the CPU's: no two threads that run have the same, and it is below the number of CPUs, which is
+//! all that a program may rely on.
 
 use super::current_task;
 use super::registered::Registered;
@@ -89,8 +90,8 @@ pub(super) fn inherit(task: &Task, thread: &Thread) {
     }
 }
 
-/// The calling thread was off the CPU, or a handler is about to run: see the module's head. An error means that what the program
-/// named makes no sense, or is not there.
+/// The calling thread was off the CPU, or a handler is about to run: see the module's head. An
+/// error means that what the program named makes no sense, or is not there.
 pub(crate) fn interrupt(regs: &mut SavedRegs) -> Result<(), Errno> {
     let registered = *current_task().sequences.lock();
     let Some(registered) = registered else { return Ok(()) };

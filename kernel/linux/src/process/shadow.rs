@@ -96,8 +96,8 @@ pub(crate) fn lock(bits: u64) -> SysResult {
     Ok(0)
 }
 
-/// arch_prctl(ARCH_SHSTK_…): what x86_64 has for the three above. Where the processor has none, what is locked is kept, and nothing can be
-/// enabled.
+/// arch_prctl(ARCH_SHSTK_…): what x86_64 has for the three above. Where the processor has none,
+/// what is locked is kept, and nothing can be enabled.
 #[cfg(target_pointer_width = "64")]
 pub(crate) fn arch_prctl(code: u64, value: u64) -> SysResult {
     const DISABLE: u64 = 0x5002;
@@ -156,7 +156,8 @@ fn disable() -> SysResult {
     Ok(0)
 }
 
-/// Whether the calling thread, whose shadow stack is on, may store to shadow stacks by the instruction for it.
+/// Whether the calling thread, whose shadow stack is on, may store to shadow stacks by the
+/// instruction for it.
 #[cfg(target_pointer_width = "64")]
 fn allow_stores(wanted: bool) -> SysResult {
     let _form = extras::shadow_form().ok_or(Errno::EOPNOTSUPP)?;
@@ -288,21 +289,21 @@ pub(crate) fn start_afresh() {
     }
 }
 
-/// What a signal's frame says of it: the pointer that its end will find the kernel's word at, and what is enabled. `None`: nothing
-/// is.
+/// What a signal's frame says of it: the pointer that its end will find the kernel's word at, and
+/// what is enabled. `None`: nothing is.
 pub(crate) fn for_frame() -> Option<[u64; 2]> {
     let mine = *current_task().shadow.lock();
     mine.is_on().then(|| [extras::shadow_pointer().wrapping_sub(shadow::WORD), mine.mode])
 }
 
-/// A signal is about to run a handler that will return to `way_back`.
-pub(crate) fn push(way_back: u64) -> Result<(), Errno> {
+/// A signal is about to run a handler that will return to `return_address`.
+pub(crate) fn push(return_address: u64) -> Result<(), Errno> {
     let mine = *current_task().shadow.lock();
     if !mine.is_on() {
         return Ok(());
     }
     let form = form()?;
-    let pushed = form.for_signal(extras::shadow_pointer(), way_back).ok_or(Errno::EFAULT)?;
+    let pushed = form.for_signal(extras::shadow_pointer(), return_address).ok_or(Errno::EFAULT)?;
     {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         let mut memory = memory.lock();

@@ -10,7 +10,8 @@ pub(crate) struct CpuTimes {
     pub(crate) system: u64,
 }
 
-/// What has been used: CPU time, the most bytes of memory at once, and pages that came when they were touched.
+/// What has been used: CPU time, the most bytes of memory at once, and pages that came when they
+/// were touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Usage {
     pub(crate) times: CpuTimes,

@@ -76,7 +76,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Those of its first thread. A thread asks for its own: [`Task::credentials`](super::task::Task::credentials).
+    /// Those of its first thread. A thread asks for its own:
+    /// [`Task::credentials`](super::task::Task::credentials).
     pub(crate) fn credentials(&self) -> Arc<Credentials> {
         self.credentials.lock().clone()
     }
@@ -102,7 +103,8 @@ impl Process {
         self.files.lock().clone()
     }
 
-    /// The number of its parent, as programs see it: 1, as of Linux's init, where the kernel itself waits for an orphan.
+    /// The number of its parent, as programs see it: 1, as of Linux's init, where the kernel itself
+    /// waits for an orphan.
     pub(crate) fn parent_number(&self) -> u64 {
         match self.parent.load(Ordering::Relaxed) {
             0 if !self.is_first => 1,

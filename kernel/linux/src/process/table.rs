@@ -53,7 +53,8 @@ pub(crate) struct Wanted {
     pub(crate) kind: Kind,
 }
 
-/// Which children a waiting parent means: those whose end is told by SIGCHLD, or the others (`__WCLONE`), or both (`__WALL`).
+/// Which children a waiting parent means: those whose end is told by SIGCHLD, or the others
+/// (`__WCLONE`), or both (`__WALL`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Told,
@@ -81,7 +82,8 @@ pub(crate) struct News {
 }
 
 impl Which {
-    /// The first argument of `kill` and `wait4`: a process, 0: the caller's group, -1: any, or minus a group.
+    /// The first argument of `kill` and `wait4`: a process, 0: the caller's group, -1: any, or
+    /// minus a group.
     pub(crate) fn of(which: i64, caller: &Process) -> Self {
         match which {
             1.. => Self::Number(which as u64),
@@ -100,7 +102,8 @@ impl Which {
     }
 }
 
-/// Puts a process into the table. An error if the calling thread's process is on its way out: it would be born to nobody.
+/// Puts a process into the table. An error if the calling thread's process is on its way out: it
+/// would be born without a parent.
 pub(crate) fn enter(process: &Arc<Process>, parent: Option<&Process>) -> Result<(), Errno> {
     let mut table = TABLE.lock();
     if parent.is_some_and(|parent| parent.crew.ending().is_some()) || sched::current().killed() {
@@ -175,8 +178,8 @@ pub(crate) fn for_each(which: Which, mut body: impl FnMut(&Arc<Process>)) -> usi
 /// News, and the child if it is taken out with them.
 type Found = (News, Option<Arc<Process>>);
 
-/// The news of a child, and the child if it is taken out with them; `Ok(None)`: there are children, and no news. Looked at in order:
-/// ended, stopped, continued.
+/// The news of a child, and the child if it is taken out with them; `Ok(None)`: there are children,
+/// and no news. Looked at in order: ended, stopped, continued.
 pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<Found>, Errno> {
     let mut table = TABLE.lock();
     let mut any = false;
@@ -244,10 +247,11 @@ pub(crate) fn is_orphaned(process: &Process) -> bool {
     orphans::is_orphaned(&TABLE.lock(), group, None)
 }
 
-/// The nearest living ancestor that takes orphans (`PR_SET_CHILD_SUBREAPER`); without one the kernel does.
+/// The nearest living ancestor that takes orphans (`PR_SET_CHILD_SUBREAPER`); without one the
+/// kernel does.
 fn reaper(table: &[Arc<Process>], of: &Process) -> Option<Arc<Process>> {
     let mut number = of.parent.load(Ordering::Relaxed);
-    // No more steps than there are processes: nobody is its own ancestor.
+    // No more steps than there are processes: no process is its own ancestor.
     for _ in 0..table.len() {
         let ancestor = table.iter().find(|other| other.id == number)?;
         if ancestor.status().is_none() && ancestor.attributes.is_subreaper.load(Ordering::Relaxed) {
@@ -310,7 +314,7 @@ pub(super) fn end(
     ends
 }
 
-/// Ended, and nobody's child.
+/// Ended, and no process's child.
 fn is_nobodys(process: &Process) -> bool {
     process.status().is_some() && process.parent.load(Ordering::Relaxed) == 0
 }

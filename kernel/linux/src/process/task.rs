@@ -32,7 +32,8 @@ pub(crate) struct AlternateStack {
 }
 
 impl AlternateStack {
-    /// Whether a stack pointer is on it. One that disarms itself has no stack pointer on it, as Linux has it.
+    /// Whether a stack pointer is on it. One that disarms itself has no stack pointer on it, as
+    /// Linux has it.
     pub(crate) const fn holds(&self, sp: u64) -> bool {
         !self.auto_disarm && sp > self.lowest && sp - self.lowest <= self.bytes
     }
@@ -56,7 +57,8 @@ pub(crate) struct TaskSignals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interruption(pub(crate) Errno);
 
-/// How a call with a relative timeout continues when no handler ran: as the same call, with the time it was to end.
+/// How a call with a relative timeout continues when no handler ran: as the same call, with the
+/// time it was to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Continuation {
     pub(crate) run: fn(Continuation) -> crate::error::SysResult,
@@ -98,7 +100,8 @@ pub struct Task {
     is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
-    /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be given up.
+    /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be
+    /// given up.
     pub(crate) room: Mutex<Vec<u8>>,
     /// Whether it has stopped because its process is to (job control).
     pub(crate) is_stopped: AtomicBool,
@@ -197,14 +200,15 @@ pub(crate) fn of(thread: &Thread) -> Option<&Task> {
     thread.owner_of_kind(&KIND)
 }
 
-/// The task that runs. A reference, not a count: what a system call keeps only in its frame would be lost if its stack overflowed.
+/// The task that runs. A reference, not a count: what a system call keeps only in its frame would
+/// be lost if its stack overflowed.
 #[inline]
 pub fn current_task() -> &'static Task {
     sched::current().owner_of_kind(&KIND).expect("system calls and faults come from programs")
 }
 
-/// The process of the thread that runs. A reference, not a count: what a system call keeps only in its frame would be lost
-/// if its stack overflowed.
+/// The process of the thread that runs. A reference, not a count: what a system call keeps only in
+/// its frame would be lost if its stack overflowed.
 #[inline]
 pub fn current() -> &'static Process {
     &current_task().process

@@ -359,8 +359,8 @@ pub(crate) fn interval(which: usize, make: bool) -> Result<Option<Arc<dyn Progra
 }
 
 /// The calling thread has taken a signal. If it is a timer's, that learns it, and is set again; the
-/// signal learns how many expirations it stands for. Says whether the signal counts: that of a timer
-/// that was set anew or deleted does not.
+/// signal learns how many expirations it stands for. Says whether the signal counts: that of a
+/// timer that was set anew or deleted does not.
 pub(crate) fn signal_was_taken(info: &mut Info) -> bool {
     let Fields::Timer { timer, setting, overruns, .. } = &mut info.fields else { return true };
     let timer = current().timers.lock().find(*timer);

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use machine::memory::fallible;
 
 /// Longest path.
-pub(crate) const MOST_PATH: usize = 4096;
+pub(crate) const MAX_PATH: usize = 4096;
 
 /// A string of the program, without its NUL.
 pub(crate) fn string(at: u64, most: usize) -> Result<Vec<u8>, Errno> {
@@ -52,7 +52,7 @@ pub(crate) fn string_of<const N: usize>(at: u64) -> Result<Vec<u8>, Errno> {
 
 /// A path of the program.
 pub(crate) fn path(at: u64) -> Result<String, Errno> {
-    let path = as_text(string(at, MOST_PATH)?)?;
+    let path = as_text(string(at, MAX_PATH)?)?;
     if path.is_empty() { Err(Errno::ENOENT) } else { Ok(path) }
 }
 
@@ -114,7 +114,8 @@ impl Strings {
         Ok(fallible::collect(with_ends.map(|with_end| &with_end[..with_end.len() - 1]))?)
     }
 
-    /// Adds the string at an address, of at most `most` bytes with its NUL. Returns how many it has.
+    /// Adds the string at an address, of at most `most` bytes with its NUL. Returns how many it
+    /// has.
     fn add(&mut self, mut at: u64, most: usize) -> Result<usize, Errno> {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
         let mut memory = memory.lock();
@@ -142,7 +143,8 @@ impl Strings {
     }
 }
 
-/// The strings of a list that ends with a null pointer. `left`: bytes that they and their pointers may have.
+/// The strings of a list that ends with a null pointer. `left`: bytes that they and their pointers
+/// may have.
 pub(crate) fn strings(at: u64, left: &mut usize) -> Result<Strings, Errno> {
     let mut strings = Strings::default();
     if at == 0 {

@@ -12,7 +12,7 @@ use super::running::Running;
 use super::{Process, current, current_task, namespaces, permissions, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
-use crate::files::tree::{self, Content, MOST_LINKS, Node, Special};
+use crate::files::tree::{self, Content, MAX_LINKS, Node, Special};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
@@ -41,19 +41,19 @@ pub(crate) enum Leads {
 }
 
 /// Parts of a path that are looked at: no path of /proc with a link in it has more.
-const MOST_PARTS: usize = 6;
+const MAX_PARTS: usize = 6;
 
 /// What a path below /proc or /sys is made of.
 #[derive(Debug)]
 pub(crate) struct Parts<'p> {
-    parts: [&'p str; MOST_PARTS],
+    parts: [&'p str; MAX_PARTS],
     count: usize,
 }
 
 impl<'p> Parts<'p> {
     /// `None`: there are more than any path there has.
     pub(crate) fn of(path: &'p str) -> Option<Self> {
-        let (mut parts, mut count) = ([""; MOST_PARTS], 0);
+        let (mut parts, mut count) = ([""; MAX_PARTS], 0);
         for part in tree::parts(path) {
             *parts.get_mut(count)? = part;
             count += 1;
@@ -73,7 +73,7 @@ pub(crate) fn is_made(path: &str) -> bool {
 
 /// What an absolute path leads to. `follow`: also through a link at its end.
 pub(crate) fn find(mut path: String, follow: bool) -> Result<Place, Errno> {
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         if !is_made(&path) {
             // What is not there is told only to one who may look.
             let asked = match permissions::are_all_given() {
@@ -219,7 +219,8 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
     })
 }
 
-/// The open file behind a descriptor of a process, by its name in /proc, and whether execve closes that.
+/// The open file behind a descriptor of a process, by its name in /proc, and whether execve closes
+/// that.
 pub(crate) fn descriptor(process: &Process, name: &str) -> Result<(Arc<OpenFile>, bool), Errno> {
     let number = number_from_0(name);
     let files = process.files_if_alive().ok_or(Errno::ENOENT)?;

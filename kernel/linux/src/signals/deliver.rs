@@ -10,8 +10,8 @@ use crate::process::{current, current_task, sequences, table, timers};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
-/// Before user mode: the thread dies, stops, or runs handlers, as it was told. The stack of handlers is built from the one that is
-/// delivered first: the last one delivered runs first.
+/// Before user mode: the thread dies, stops, or runs handlers, as it was told. The stack of
+/// handlers is built from the one that is delivered first: the last one delivered runs first.
 pub fn before_user(regs: &mut SavedRegs) {
     let task = current_task();
     let mut handled = false;
@@ -124,7 +124,7 @@ fn by_default(signal: Signal) {
     match signal.default() {
         DefaultAction::Ignore | DefaultAction::Continue => {}
         DefaultAction::Stop => {
-            // A group that nobody could continue is not stopped from the terminal.
+            // A group that no process could continue is not stopped from the terminal.
             if signal == Signal::STOP || !table::is_orphaned(current()) {
                 stop::begin(signal);
             }
@@ -194,7 +194,8 @@ pub(crate) fn notify_if_pending() {
     }
 }
 
-/// Sets the mask of the calling thread. Signals for the process that it will not take any more go to others.
+/// Sets the mask of the calling thread. Signals for the process that it will not take any more go
+/// to others.
 pub(crate) fn set_mask(mask: SignalSet) {
     let task = current_task();
     let newly = {

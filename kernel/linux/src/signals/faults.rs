@@ -3,7 +3,7 @@
 use super::deliver::force;
 use crate::abi;
 use crate::abi::signals::{Info, Signal, code};
-use crate::memory::space::Bad;
+use crate::memory::space::AccessError;
 use crate::process::exit::{kill_current, tell};
 use crate::process::{current, current_task, ports};
 use core::sync::atomic::Ordering;
@@ -11,7 +11,8 @@ use machine::arch::extras;
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
-/// A page fault in user mode: fills the page, copies it, grows the stack; or the program gets a signal.
+/// A page fault in user mode: fills the page, copies it, grows the stack; or the program gets a
+/// signal.
 pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, exec: bool) {
     let process = current();
     let result = match process.memory() {
@@ -19,20 +20,20 @@ pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, ex
             memory.lock().shadow_fault(address).map(|_| ())
         }
         Some(memory) => memory.lock().fault(address, write, exec).map(|_| ()),
-        None => Err(Bad::Address),
+        None => Err(AccessError::Address),
     };
     match result {
         Ok(()) => {
             process.faults.fetch_add(1, Ordering::Relaxed);
         }
-        Err(Bad::Address) => {
+        Err(AccessError::Address) => {
             let mapped = process.memory().is_some_and(|memory| memory.lock().is_mapped(address));
             let code = if mapped { code::SEGV_ACCERR } else { code::SEGV_MAPERR };
             keep_trap(vector, address, regs);
             force(Info::fault(Signal::SEGV, code, address));
         }
-        Err(Bad::Beyond) => force(Info::fault(Signal::BUS, code::BUS_ADDRESS, address)),
-        Err(Bad::NoMemory) => {
+        Err(AccessError::Beyond) => force(Info::fault(Signal::BUS, code::BUS_ADDRESS, address)),
+        Err(AccessError::NoMemory) => {
             let (id, name) = (process.id, process.name());
             tell(format_args!("out of memory: process {id} ({name}) is killed"));
             kill_current(Signal::KILL)

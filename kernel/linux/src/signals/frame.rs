@@ -60,7 +60,8 @@ pub(super) fn push(
     Ok(())
 }
 
-/// Goes back from a handler: the registers that its frame has. Gives out the mask and the alternate stack.
+/// Goes back from a handler: the registers that its frame has. Gives out the mask and the alternate
+/// stack.
 pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, Option<StackBytes>), Errno> {
     let read = |at: u64, to: &mut [u8]| {
         let memory = current().memory().ok_or(Errno::EFAULT)?;

@@ -16,7 +16,8 @@ use crate::process::task::{Continuation, Interruption};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
-/// A call asks for one of them. What becomes of it is decided before user mode, which the thread is told not to go past.
+/// A call asks for one of them. What becomes of it is decided before user mode, which the thread is
+/// told not to go past.
 #[cold]
 pub(crate) fn note(regs: &mut SavedRegs, error: Errno) {
     abi::set_result(regs, Errno::EINTR.as_result());

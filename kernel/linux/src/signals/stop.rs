@@ -14,7 +14,8 @@ use crate::process::shared_signals::Stop;
 use crate::process::{current, current_task};
 use core::sync::atomic::Ordering;
 
-/// The calling thread has taken a signal that stops its process: all its threads stop when they come by, the caller too.
+/// The calling thread has taken a signal that stops its process: all its threads stop when they
+/// come by, the caller too.
 pub(super) fn begin(signal: Signal) {
     let process = current();
     process.crew.notify_all(|_| {

@@ -230,7 +230,8 @@ fn u1_items_without_gaps_have_none() {
 
 #[test]
 fn u1_a_gap_is_looked_for_only_where_it_can_be() {
-    // Four chunks: the gaps in the second one are 9 wide, all others 1, the ones between chunks too.
+    // Four chunks: the gaps in the second one are 9 wide, all others 1, the ones between chunks
+    // too.
     let chunk = CHUNK as u64;
     let keys = (0..4 * chunk).map(|n| match n / chunk {
         0 => 2 * n,
@@ -252,7 +253,8 @@ fn u1_a_gap_is_looked_for_only_where_it_can_be() {
         Some((None, None))
     );
 }
-/// A search from a key down does not look above it, and what it looks at does not become more with the items.
+/// A search from a key down does not look above it, and what it looks at does not become more with
+/// the items.
 #[test]
 fn u1_a_gap_is_found_without_a_look_at_all_items() {
     let steps_of = |items: u64| {

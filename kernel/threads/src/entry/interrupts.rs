@@ -70,7 +70,7 @@ fn timer(regs: &mut SavedRegs) {
     if time::is_due() {
         softirq::raise(Softirq::Timer);
     }
-    if sched::somebody_waits() || !sched::is_allowed_here() {
+    if sched::has_waiting() || !sched::is_allowed_here() {
         cpu.local.ask_for_preemption();
     }
     probes::run(&probes::TIMER, regs);

@@ -60,7 +60,7 @@ pub use load::{CpuUse, LINES, averages, cpu_use};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
 pub(crate) use run_queue::count_urgent_tick;
-pub use run_queue::{allowed, make_ready, rank, set_rank, somebody_waits};
+pub use run_queue::{allowed, has_waiting, make_ready, rank, set_rank};
 pub use schedule::{exit_current, idle_loop, is_allowed_here, preempt, set_allowed, yield_now};
 pub use stackd::{start_stackd, wake_stackd};
 pub use switch::{

@@ -128,7 +128,7 @@ impl Ready {
 }
 
 /// Whether a thread waits for this CPU.
-pub fn somebody_waits() -> bool {
+pub fn has_waiting() -> bool {
     let cpu = cpus::this();
     let here = cpu.id();
     let ready = READY.lock();

@@ -3,7 +3,7 @@
 
 use super::rank::is_in_use;
 use super::run_queue::{
-    enter_idle, leave_idle, next_ready, push_back, push_preempted, push_ready, somebody_waits,
+    enter_idle, has_waiting, leave_idle, next_ready, push_back, push_preempted, push_ready,
 };
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
@@ -47,7 +47,7 @@ pub fn idle_loop() -> ! {
         cpu::interrupts_off();
         let me = cpus::this().id();
         enter_idle(me);
-        if somebody_waits() {
+        if has_waiting() {
             leave_idle(me);
             leave_cpu();
             cpu::interrupts_on();

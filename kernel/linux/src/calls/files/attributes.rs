@@ -28,7 +28,8 @@ const AT_EMPTY_PATH: u64 = 0x1000;
 const AT_SYMLINK_FOLLOW: u64 = 0x400;
 const FORMAT: u32 = 0o170000;
 
-/// The node behind a descriptor. `EPERM`: it leads to something that has no attributes of its own to change.
+/// The node behind a descriptor. `EPERM`: it leads to something that has no attributes of its own
+/// to change.
 fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
     match &file.target {
         Target::Node(node, _) => Ok(node.clone()),
@@ -36,7 +37,8 @@ fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
     }
 }
 
-/// The node that a directory and a path lead to. `EPERM`: what is made when it is read cannot be changed.
+/// The node that a directory and a path lead to. `EPERM`: what is made when it is read cannot be
+/// changed.
 fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
     if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
         if from as i32 == HERE as i32 {
@@ -149,7 +151,8 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
     Ok(0)
 }
 
-/// Whether the caller may set the times of a file: its owner to anything, one who may write to it to what they are now.
+/// Whether the caller may set the times of a file: its owner to anything, one who may write to it
+/// to what they are now.
 fn may_set_times(node: &Node, to_now: bool) -> Result<(), Errno> {
     let stat = node.stat();
     match permissions::may_as_owner(&stat) {
@@ -279,7 +282,8 @@ pub(crate) fn fchdir(number: u64) -> SysResult {
     Ok(0)
 }
 
-/// fsync and its like: what is in memory is where it is to be. Only files that could be written elsewhere have it.
+/// fsync and its like: what is in memory is where it is to be. Only files that could be written
+/// elsewhere have it.
 pub(crate) fn sync_file(number: u64) -> SysResult {
     match &usable(number)?.target {
         Target::Node(node, _) if !matches!(node.content, Content::Special(_)) => Ok(0),
@@ -383,8 +387,8 @@ pub(crate) fn no_attribute_of(number: u64) -> SysResult {
     Err(Errno::EOPNOTSUPP)
 }
 
-/// pivot_root: the tree's root is what the archive brought, which Linux's does not change either (pivot_root(2)). The path is looked
-/// at first.
+/// pivot_root: the tree's root is what the archive brought, which Linux's does not change either
+/// (pivot_root(2)). The path is looked at first.
 pub(crate) fn not_permitted(at: u64) -> SysResult {
     path(at)?;
     Err(Errno::EPERM)

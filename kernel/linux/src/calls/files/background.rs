@@ -8,7 +8,8 @@ use crate::files::pty::Slave;
 use crate::process::{current, current_task, send, table};
 use core::sync::atomic::Ordering;
 
-/// A read (SIGTTIN) or a write (SIGTTOU) of a terminal from its background: see [`check_background`].
+/// A read (SIGTTIN) or a write (SIGTTOU) of a terminal from its background: see
+/// [`check_background`].
 pub(super) fn not_in_background(file: &OpenFile, signal: Signal) -> Result<(), Errno> {
     let Some(object) = file.object() else { return Ok(()) };
     let (holder, stops_output) = if let Some(slave) = object.of_kind::<Slave>() {
@@ -24,9 +25,9 @@ pub(super) fn not_in_background(file: &OpenFile, signal: Signal) -> Result<(), E
     check_background(holder.session, holder.foreground, signal)
 }
 
-/// Stops the caller's group by a signal, if it is in the background of its terminal; the call is made
-/// again then. One that ignores or blocks the signal reads nothing, but may write; one that nothing
-/// would continue may neither (`EIO`): `__tty_check_change`.
+/// Stops the caller's group by a signal, if it is in the background of its terminal; the call is
+/// made again then. One that ignores or blocks the signal reads nothing, but may write; one that
+/// nothing would continue may neither (`EIO`): `__tty_check_change`.
 pub(super) fn check_background(session: u64, foreground: u64, signal: Signal) -> Result<(), Errno> {
     let process = current();
     let group = process.group.load(Ordering::Relaxed);

@@ -325,7 +325,8 @@ pub(crate) fn close_range(first: u64, last: u64, flags: u64) -> SysResult {
     Ok(0)
 }
 
-/// Puts two open files into the table, and their numbers into the program's memory: both or neither.
+/// Puts two open files into the table, and their numbers into the program's memory: both or
+/// neither.
 pub(super) fn put_pair(at: u64, pair: [Arc<OpenFile>; 2], close_on_exec: bool) -> SysResult {
     let descriptors = &current_task().files();
     let take_back = |number: u64| {

@@ -11,7 +11,8 @@ use crate::files::readiness::event;
 use crate::process::user_memory::{get, put, timespec};
 use threads::sched::Waited;
 
-/// `struct epoll_event`: events, then eight bytes of the program's own; packed on x86_64, as it was on i386.
+/// `struct epoll_event`: events, then eight bytes of the program's own; packed on x86_64, as it was
+/// on i386.
 const DATA_AT: usize = crate::abi::EPOLL_DATA_AT;
 const EVENT_BYTES: usize = DATA_AT + 8;
 

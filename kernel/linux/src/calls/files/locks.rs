@@ -41,7 +41,8 @@ pub(crate) fn flock(number: u64, operation: u64) -> SysResult {
     match is_exclusive {
         None => locks::release(&whole)?,
         Some(_) => {
-            // What it has of the other kind is given up first, whether it gets the new one or not (flock(2)).
+            // What it has of the other kind is given up first, whether it gets the new one or not
+            // (flock(2)).
             locks::release(&whole)?;
             locks::set(whole, operation & NONBLOCK == 0)?;
         }
@@ -49,7 +50,8 @@ pub(crate) fn flock(number: u64, operation: u64) -> SysResult {
     Ok(0)
 }
 
-/// `struct flock`: kind and whence, of two bytes each; start and length; the process. The oldest form has numbers of a word.
+/// `struct flock`: kind and whence, of two bytes each; start and length; the process. The oldest
+/// form has numbers of a word.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Layout {
     Word,
@@ -68,7 +70,7 @@ impl Layout {
     }
 }
 
-const MOST_BYTES: usize = 32;
+const MAX_BYTES: usize = 32;
 
 /// What lies in such a structure.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +99,7 @@ impl Range {
     fn get(at: u64, layout: Layout) -> Result<Self, Errno> {
         let (size, first) = layout.numbers();
         let length = first + 2 * size + 4;
-        let mut bytes = [0; MOST_BYTES];
+        let mut bytes = [0; MAX_BYTES];
         super::transfer::take(at, &mut bytes[..length])?;
         let [a, b, c, d, ..] = bytes;
         let number = |at: usize, size: usize| signed(&bytes[at..at + size]);
@@ -113,7 +115,7 @@ impl Range {
     fn put(&self, at: u64, layout: Layout) -> Result<(), Errno> {
         let (size, first) = layout.numbers();
         let length = first + 2 * size + 4;
-        let mut bytes: [u8; MOST_BYTES] = [0; MOST_BYTES];
+        let mut bytes: [u8; MAX_BYTES] = [0; MAX_BYTES];
         // What lies between the fields stays as it is.
         super::transfer::take(at, &mut bytes[..length])?;
         bytes[..2].copy_from_slice(&self.kind.to_le_bytes());

@@ -36,7 +36,8 @@ use crate::abi;
 use crate::abi::stack_image::WordSize;
 use at::HERE;
 
-/// A number of 64 bits whose halves are two arguments, on every machine: where a word has 64 bits, the first is all of it.
+/// A number of 64 bits whose halves are two arguments, on every machine: where a word has 64 bits,
+/// the first is all of it.
 const fn halves(low: u64, high: u64) -> u64 {
     match abi::WORD {
         WordSize::Four => low & 0xffff_ffff | high << 32,

@@ -113,7 +113,8 @@ fn is_below(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a process of the caller's namespace is in what lies at a place, or has a file of it open.
+/// Whether a process of the caller's namespace is in what lies at a place, or has a file of it
+/// open.
 fn is_used_by(process: &Process, place: &str) -> bool {
     let here = number(current_task().place().mounts().as_deref());
     if process.status().is_some() || number(process.place().mounts().as_deref()) != here {

@@ -2,7 +2,7 @@
 
 use super::at::{HERE, Last, directory, file, named_at, new_at, path_at, place_at};
 use crate::error::{Errno, SysResult};
-use crate::files::tree::{self, Content, MOST_NAME, Node};
+use crate::files::tree::{self, Content, MAX_NAME, Node};
 use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{path, put};
@@ -16,7 +16,7 @@ use machine::memory::fallible;
 pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
     let file = file(number)?;
     let mut done = 0;
-    let mut name = [0; MOST_NAME];
+    let mut name = [0; MAX_NAME];
     while let Some((name_bytes, inode, mode)) = file.next_name(&mut name)? {
         // inode 8, offset 8, length 2, type 1, name, NUL; a multiple of 8.
         let bytes = (19 + name_bytes + 1).next_multiple_of(8);
@@ -28,7 +28,7 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
         }
         let name = &name[..name_bytes];
         let at = to.checked_add(done).ok_or(Errno::EFAULT)?;
-        let mut entry = [0; 19 + MOST_NAME + 9];
+        let mut entry = [0; 19 + MAX_NAME + 9];
         entry[..8].copy_from_slice(&inode.to_le_bytes());
         entry[16..18].copy_from_slice(&(bytes as u16).to_le_bytes());
         entry[18] = (mode >> 12) as u8;
@@ -63,7 +63,8 @@ pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
     Ok(bytes)
 }
 
-/// A path as one sees it whose root that is, in two parts: what is not below it says so (d_path in Linux's fs/d_path.c).
+/// A path as one sees it whose root that is, in two parts: what is not below it says so (d_path in
+/// Linux's fs/d_path.c).
 fn as_seen<'p>(path: &'p str, root: Option<&str>) -> (&'static str, &'p str) {
     match root.map(|root| path.strip_prefix(root)) {
         None => ("", path),

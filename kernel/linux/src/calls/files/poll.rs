@@ -206,7 +206,8 @@ fn poll_until(at: u64, count: u64, deadline: Deadline) -> SysResult {
     Ok(ready as u64)
 }
 
-/// Calls `body` with another signal mask, if the program names one. A call that a signal ends keeps it until that has been delivered.
+/// Calls `body` with another signal mask, if the program names one. A call that a signal ends keeps
+/// it until that has been delivered.
 pub(super) fn with_mask(mask: u64, bytes: u64, body: impl FnOnce() -> SysResult) -> SysResult {
     if mask == 0 {
         return body();
@@ -231,7 +232,8 @@ pub(super) fn no_handler(error: Errno) -> Errno {
     if error == Errno::ERESTARTSYS { Errno::ERESTARTNOHAND } else { error }
 }
 
-/// Tells the program what is left of its time, as Linux does: where it cannot be told, nothing is said.
+/// Tells the program what is left of its time, as Linux does: where it cannot be told, nothing is
+/// said.
 fn put_left(
     at: u64,
     deadline: Deadline,

@@ -197,7 +197,8 @@ fn receive_into(
     Ok(received)
 }
 
-/// `struct msghdr`: name, its length, vector, pieces, control, its length, flags: each as wide as a word.
+/// `struct msghdr`: name, its length, vector, pieces, control, its length, flags: each as wide as a
+/// word.
 struct Header([u64; 7]);
 
 impl Header {
@@ -262,7 +263,8 @@ pub(crate) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
     })
 }
 
-/// Gives the caller the open files of a message; how many bytes of control data that is, and whether there was room for all.
+/// Gives the caller the open files of a message; how many bytes of control data that is, and
+/// whether there was room for all.
 fn put_files(
     files: Vec<Arc<OpenFile>>,
     control: u64,

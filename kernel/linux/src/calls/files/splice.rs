@@ -29,7 +29,7 @@ fn how(file: &OpenFile, flags: u32) -> How {
     How { nonblocking: flags & NONBLOCK != 0 || file.flags() & flag::NONBLOCK != 0 }
 }
 
-/// SIGPIPE for one who writes where nobody reads.
+/// SIGPIPE for one who writes where no reader is left.
 fn finished(result: SysResult) -> SysResult {
     if result == Err(Errno::EPIPE) {
         broken_pipe()?;
@@ -37,7 +37,8 @@ fn finished(result: SysResult) -> SysResult {
     result
 }
 
-/// Where a file that is no pipe is read or written: at an offset of the program, or where the file stands.
+/// Where a file that is no pipe is read or written: at an offset of the program, or where the file
+/// stands.
 struct Offset {
     at: u64,
     value: u64,
@@ -118,7 +119,8 @@ pub(crate) fn splice([from, from_at, to, to_at, length, flags]: [u64; 6]) -> Sys
     })
 }
 
-/// From a pipe to another kind of file: all that is there, and once that has come, no more is waited for.
+/// From a pipe to another kind of file: all that is there, and once that has come, no more is
+/// waited for.
 fn out_of_pipe(
     source: &PipeEnd,
     to: &OpenFile,

@@ -32,7 +32,8 @@ pub(crate) fn fstat(number: u64, to: u64) -> SysResult {
     Ok(0)
 }
 
-/// What a directory, a path and flags lead to: the directory itself, if the path is empty and may be.
+/// What a directory, a path and flags lead to: the directory itself, if the path is empty and may
+/// be.
 fn stat_at(number: u64, at: u64, flags: u64) -> Result<Stat, Errno> {
     /// Links, automounts, the empty path, and how fresh it must be.
     const KNOWN: u64 = 0x7900;
@@ -69,7 +70,8 @@ pub(crate) fn statx(number: u64, at: u64, flags: u64, mask: u64, to: u64) -> Sys
     Ok(0)
 }
 
-/// access: whether a path can be used by the caller's real user, or, if it says so, by the effective one.
+/// access: whether a path can be used by the caller's real user, or, if it says so, by the
+/// effective one.
 pub(crate) fn access(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
     const EFFECTIVE: u64 = 0x200;
     let (mode, flags) = (mode & 0xffff_ffff, flags & 0xffff_ffff);

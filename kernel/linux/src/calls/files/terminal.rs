@@ -68,7 +68,8 @@ fn query_area(file: &OpenFile, at: u64) -> SysResult {
     const MAX_NAME: usize = 4096;
     let mut bytes = [0; QUERY_BYTES];
     take(at, &mut bytes[..8])?;
-    // As it has grown: what is behind the part that is known must be zero, and what is not given is.
+    // As it has grown: what is behind the part that is known must be zero, and what is not given
+    // is.
     let given = u64::from_le_bytes(*bytes.first_chunk().ok_or(Errno::EINVAL)?);
     if given > PAGE {
         return Err(Errno::E2BIG);

@@ -56,7 +56,8 @@ pub(super) fn with_room<R>(
     }
     let mut wanted = length.min(MAX_PIECE) as usize;
     let mut room = current_task().room.lock();
-    // Less where the heap has no block of that size; what must be in one piece is no longer than this.
+    // Less where the heap has no block of that size; what must be in one piece is no longer than
+    // this.
     while room.try_reserve_exact(wanted).is_err() {
         wanted = if wanted > ATOMIC { ATOMIC } else { return Err(Errno::ENOMEM) };
     }
@@ -157,7 +158,8 @@ fn writable(file: &OpenFile, length: u64, offset: Offset) -> Result<u64, Errno> 
     if position >= limit { Err(too_large()) } else { Ok(length.min(limit - position)) }
 }
 
-/// Whether a file may have this length, by the same limit: what is not longer than before always may.
+/// Whether a file may have this length, by the same limit: what is not longer than before always
+/// may.
 pub(super) fn may_have_length(node: &Node, length: u64) -> Result<(), Errno> {
     let limit = current().limits.soft(Resource::FileSize);
     let is_plain = matches!(node.content, Content::File(_));
@@ -171,7 +173,7 @@ fn too_large() -> Errno {
     Errno::EFBIG
 }
 
-/// The caller wrote where nobody reads.
+/// The caller wrote where no reader is left.
 pub(super) fn broken_pipe() -> Result<(), Errno> {
     send_to_self(Signal::PIPE)
 }
@@ -207,7 +209,8 @@ fn write_object(file: &OpenFile, from: u64, length: u64) -> SysResult {
     })
 }
 
-/// Moves up to `length` bytes in pieces; ends early where a piece falls short. What was moved counts more than an error later on.
+/// Moves up to `length` bytes in pieces; ends early where a piece falls short. What was moved
+/// counts more than an error later on.
 fn transfer(
     length: u64,
     mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>,
@@ -299,7 +302,8 @@ pub(super) fn piece_of(vector: u64, i: u64) -> Result<[u64; 2], Errno> {
     get_numbers(entry, abi::WORD)
 }
 
-/// preadv2, pwritev2: an offset of -1 is where the file stands. None of the flags has a meaning here but "as always".
+/// preadv2, pwritev2: an offset of -1 is where the file stands. None of the flags has a meaning
+/// here but "as always".
 pub(crate) fn vectored_with_flags(
     number: u64,
     vector: u64,
@@ -317,7 +321,8 @@ pub(crate) fn vectored_with_flags(
     vectored(number, vector, count, offset, direction)
 }
 
-/// Copies within the kernel. `offset`: where the place to read from lies, and how large it is; 0: where the file stands.
+/// Copies within the kernel. `offset`: where the place to read from lies, and how large it is; 0:
+/// where the file stands.
 pub(crate) fn sendfile(to: u64, from: u64, offset: u64, size: WordSize, length: u64) -> SysResult {
     let (to, from) = (file(to)?, file(from)?);
     if !from.can_read() || !to.can_write() {
@@ -426,7 +431,8 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
         0 => 0,
         1 => file.position.load(Ordering::Relaxed),
         2 => top,
-        // A file is one piece of data, with a hole behind it: as a file system has it that does not know of holes.
+        // A file is one piece of data, with a hole behind it: as a file system has it that does not
+        // know of holes.
         DATA | HOLE => {
             let start = u64::try_from(offset).ok().filter(|&start| start < top);
             let start = start.ok_or(Errno::ENXIO)?;

@@ -7,13 +7,14 @@ use crate::abi::USER_TOP;
 use crate::error::{Errno, SysResult};
 use crate::memory::areas::{PAGE, flag};
 use crate::memory::cut;
-use crate::memory::space::{Bad, Memory};
+use crate::memory::space::{AccessError, Memory};
 use crate::process::current;
 use crate::process::user_memory::put;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 
-/// The range of a call that rounds its length up, and takes one of nothing: `None`. An address that is no page's is wrong.
+/// The range of a call that rounds its length up, and takes one of nothing: `None`. An address that
+/// is no page's is wrong.
 fn advised(at: u64, length: u64) -> Result<Option<(u64, u64)>, Errno> {
     if !at.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
@@ -95,7 +96,8 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
         }
         DONTFORK => memory.set_flags(lowest, top, flag::NOT_INHERITED, 0)?,
         DOFORK => memory.set_flags(lowest, top, 0, flag::NOT_INHERITED)?,
-        // Recorded and shown, as where the kernel looks for no pages that are alike, and makes no huge ones.
+        // Recorded and shown, as where the kernel looks for no pages that are alike, and makes no
+        // huge ones.
         MERGEABLE => memory.set_flags(lowest, top, flag::MERGEABLE, 0)?,
         UNMERGEABLE => memory.set_flags(lowest, top, 0, flag::MERGEABLE)?,
         HUGEPAGE => memory.set_flags(lowest, top, flag::HUGE, flag::NOT_HUGE)?,
@@ -119,8 +121,8 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
                     return Err(Errno::EINTR);
                 }
                 memory.fault(page, write, false).map_err(|bad| match bad {
-                    Bad::NoMemory => Errno::ENOMEM,
-                    Bad::Address | Bad::Beyond => Errno::EFAULT,
+                    AccessError::NoMemory => Errno::ENOMEM,
+                    AccessError::Address | AccessError::Beyond => Errno::EFAULT,
                 })?;
             }
         }
@@ -187,7 +189,8 @@ pub(super) fn mincore(at: u64, length: u64, to: u64) -> SysResult {
     Ok(0)
 }
 
-/// Every shared page is its file's own, so there is nothing to be written back; what is wrong is said.
+/// Every shared page is its file's own, so there is nothing to be written back; what is wrong is
+/// said.
 pub(super) fn msync(at: u64, length: u64, flags: u64) -> SysResult {
     const ASYNC: u64 = 1;
     const INVALIDATE: u64 = 2;

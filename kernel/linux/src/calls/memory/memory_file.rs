@@ -18,13 +18,13 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> SysResult {
     const NOEXEC_SEAL: u64 = 8;
     const EXEC: u64 = 0x10;
     /// Bytes of a name, with its end.
-    const MOST_NAME: usize = 250;
+    const MAX_NAME: usize = 250;
     if flags & !(CLOEXEC | ALLOW_SEALING | HUGETLB | NOEXEC_SEAL | EXEC) != 0
         || flags & (NOEXEC_SEAL | EXEC) == NOEXEC_SEAL | EXEC
     {
         return Err(Errno::EINVAL);
     }
-    let name = string(name, MOST_NAME).map_err(|error| match error {
+    let name = string(name, MAX_NAME).map_err(|error| match error {
         Errno::ENAMETOOLONG => Errno::EINVAL,
         error => error,
     })?;

@@ -87,8 +87,8 @@ const MAP_POPULATE: u64 = 0x8000;
 const MAP_NONBLOCK: u64 = 0x1_0000;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
-/// What MAP_SHARED_VALIDATE knows: the flags that Linux had when it came (`LEGACY_MAP_MASK`), those with a meaning here and those
-/// with none.
+/// What MAP_SHARED_VALIDATE knows: the flags that Linux had when it came (`LEGACY_MAP_MASK`), those
+/// with a meaning here and those with none.
 const MAP_KNOWN: u64 = MAP_TYPE
     | MAP_FIXED
     | MAP_ANONYMOUS
@@ -274,7 +274,8 @@ pub(crate) fn mmap(
     Ok(lowest)
 }
 
-/// mmap with its arguments in memory, as the first machines had it. Only where the call has a number: 32-bit ARM gives it none.
+/// mmap with its arguments in memory, as the first machines had it. Only where the call has a
+/// number: 32-bit ARM gives it none.
 #[cfg(target_pointer_width = "32")]
 fn old_mmap(at: u64) -> SysResult {
     let [at, length, protection, flags, file, offset] = get_numbers(at, WordSize::Four)?;

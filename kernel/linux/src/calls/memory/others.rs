@@ -18,13 +18,13 @@ pub(super) enum Direction {
 
 /// Pieces of memory, of at most so many bytes in all.
 fn pieces((at, count): (u64, u64)) -> Result<Vec<(u64, u64)>, Errno> {
-    const MOST_PIECES: u64 = 1024;
-    const MOST_BYTES: u64 = 0x7fff_f000;
-    if count > MOST_PIECES {
+    const MAX_PIECES: u64 = 1024;
+    const MAX_BYTES: u64 = 0x7fff_f000;
+    if count > MAX_PIECES {
         return Err(Errno::EINVAL);
     }
     let mut pieces = Vec::new();
-    let mut left = MOST_BYTES;
+    let mut left = MAX_BYTES;
     for index in 0..count {
         let at = at.checked_add(index * 2 * WORD_BYTES).ok_or(Errno::EFAULT)?;
         let [from, length] = get_numbers(at, abi::WORD)?;
@@ -38,7 +38,8 @@ fn pieces((at, count): (u64, u64)) -> Result<Vec<(u64, u64)>, Errno> {
     Ok(pieces)
 }
 
-/// Moves bytes between the caller's pieces and another process's; ends early where one of them is not there.
+/// Moves bytes between the caller's pieces and another process's; ends early where one of them is
+/// not there.
 pub(super) fn process_vm(
     process: u64,
     own: (u64, u64),

@@ -317,7 +317,8 @@ fn kill(which: i64, number: u64) -> SysResult {
     }
 }
 
-/// Calls `body` for a living thread with a number, of the process with the number `process` if that is given.
+/// Calls `body` for a living thread with a number, of the process with the number `process` if that
+/// is given.
 fn with_thread(
     process: Option<i32>,
     thread: i32,
@@ -332,8 +333,8 @@ fn with_thread(
     body(&process, &thread)
 }
 
-/// A signal to a thread. Only a living thread has its number, or the first one of a process that was not waited for: what is sent
-/// to that is lost.
+/// A signal to a thread. Only a living thread has its number, or the first one of a process that
+/// was not waited for: what is sent to that is lost.
 fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
     let caller = Caller::new();
     if thread > 0

@@ -62,7 +62,8 @@ impl State {
         self.queue(if is_turned { b'\n' } else { byte });
     }
 
-    /// Puts a byte behind the output. One that there is no room for is lost, as in a terminal whose queue is full.
+    /// Puts a byte behind the output. One that there is no room for is lost, as in a terminal whose
+    /// queue is full.
     fn queue(&mut self, byte: u8) {
         if self.output.try_reserve(1).is_ok() {
             // CANNOT FAIL: reserved right here.
@@ -70,7 +71,8 @@ impl State {
         }
     }
 
-    /// Puts what was typed where the slave reads. What there is no room for is lost, as in a terminal whose queue is full.
+    /// Puts what was typed where the slave reads. What there is no room for is lost, as in a
+    /// terminal whose queue is full.
     fn make_ready(&mut self, typed: Typed) {
         if self.ready.try_reserve(1).is_ok() {
             // CANNOT FAIL: reserved right here.
@@ -190,7 +192,8 @@ impl State {
             let ends = byte == b'\n' || is(key::END_OF_LINE);
             if self.line.len() < MAX_LINE - usize::from(!ends) {
                 self.echo(byte);
-                // CANNOT FAIL: there is room for the longest line from the start, or the byte is lost.
+                // CANNOT FAIL: there is room for the longest line from the start, or the byte is
+                // lost.
                 if self.line.try_reserve(1).is_ok() {
                     self.line.push(byte);
                 }

@@ -32,7 +32,8 @@ fn own_number() -> u32 {
     sched::current().number() as u32
 }
 
-/// Takes the lock for a thread if it is free; otherwise says in it that others wait. Whether it was taken.
+/// Takes the lock for a thread if it is free; otherwise says in it that others wait. Whether it was
+/// taken.
 fn take_or_wait(address: u64, number: u32, others: bool) -> Result<bool, Errno> {
     let waiters = if others { WAITERS } else { 0 };
     let old = word::update(address, |old| match old & OWNER {
@@ -115,7 +116,8 @@ pub(crate) fn unlock(address: u64, is_private: bool) -> SysResult {
     Ok(0)
 }
 
-/// Gives the lock that a word is to the thread that has waited longest, with these bits in the word.
+/// Gives the lock that a word is to the thread that has waited longest, with these bits in the
+/// word.
 pub(super) fn hand_over(key: Key, address: u64, bits: u32) -> Result<(), Errno> {
     let _handing = HANDING.lock();
     match queues::first_locker(key) {
@@ -131,7 +133,8 @@ pub(super) fn hand_over(key: Key, address: u64, bits: u32) -> Result<(), Errno> 
     Ok(())
 }
 
-/// Sleeps on a word while it has a value, until [`requeue_to_lock`] moves the thread to a lock and it is given that.
+/// Sleeps on a word while it has a value, until [`requeue_to_lock`] moves the thread to a lock and
+/// it is given that.
 pub(crate) fn wait_for_lock_of(
     address: u64,
     lock: u64,
@@ -162,8 +165,8 @@ pub(crate) fn wait_for_lock_of(
     }
 }
 
-/// Gives a lock to the first of those who wait for it at another word, if it is free, and has up to `move_on` more wait at the lock
-/// itself; how many in all.
+/// Gives a lock to the first of those who wait for it at another word, if it is free, and has up to
+/// `move_on` more wait at the lock itself; how many in all.
 pub(crate) fn requeue_to_lock(
     from: u64,
     lock: u64,

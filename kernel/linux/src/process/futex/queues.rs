@@ -121,7 +121,8 @@ pub(super) fn enter(entry: Entry) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes a thread out of all queues that it is in, `from` first. Afterwards it has been woken or will not be.
+/// Takes a thread out of all queues that it is in, `from` first. Afterwards it has been woken or
+/// will not be.
 pub(super) fn leave(waiter: &Arc<Waiter>, from: Option<Key>) {
     let take_out = |queue: &Queue| {
         let mut queue = queue.lock();
@@ -170,7 +171,8 @@ pub(super) fn has_lockers(key: Key) -> bool {
     TABLE[place(key)].lock().iter().any(|entry| entry.key == key && entry.purpose != Purpose::Wake)
 }
 
-/// Wakes up to `wake` threads that sleep on a word and has up to `move_on` more sleep on another one; how many in all.
+/// Wakes up to `wake` threads that sleep on a word and has up to `move_on` more sleep on another
+/// one; how many in all.
 pub(super) fn requeue(from: Key, to: Key, wake: usize, move_on: usize) -> Result<usize, Errno> {
     let (first, second) = (place(from), place(to));
     if first == second {
@@ -212,7 +214,8 @@ pub(super) fn requeue(from: Key, to: Key, wake: usize, move_on: usize) -> Result
     Ok(done)
 }
 
-/// The first thread at a word that waits to be given a lock, without taking it out; and whether there are more.
+/// The first thread at a word that waits to be given a lock, without taking it out; and whether
+/// there are more.
 pub(super) fn first_locker(key: Key) -> Option<(Arc<Waiter>, bool)> {
     let queue = TABLE[place(key)].lock();
     let mut lockers =

@@ -16,8 +16,8 @@ const MAX_ENTRIES: usize = 2048;
 /// Of an entry's address: the lock is one that the kernel hands over.
 const IS_HANDED: u64 = 1;
 
-/// Says in each lock that the ending thread, which has this number, holds or was about to release that its owner died, and wakes one
-/// who waits.
+/// Says in each lock that the ending thread, which has this number, holds or was about to release
+/// that its owner died, and wakes one who waits.
 pub(crate) fn release_all(head: u64, number: u64) {
     // What cannot be read is left.
     let _walked = walk(head, number as u32);

@@ -79,7 +79,8 @@ fn continued(after: Continuation) -> SysResult {
     wait(address, is_private != 0, value as u32, bits as u32, Some(after.deadline))
 }
 
-/// Wakes those who sleep on a word with one of these bits; at least one is meant, however few the caller names, as on Linux.
+/// Wakes those who sleep on a word with one of these bits; at least one is meant, however few the
+/// caller names, as on Linux.
 pub(crate) fn wake(address: u64, is_private: bool, bits: u32, most: i32) -> SysResult {
     if bits == 0 {
         return Err(Errno::EINVAL);
@@ -91,7 +92,8 @@ pub(crate) fn wake(address: u64, is_private: bool, bits: u32, most: i32) -> SysR
     Ok(queues::wake(key, bits, most.max(1) as usize) as u64)
 }
 
-/// Wakes some who sleep on a word, and has others sleep on another one. `expected`: only if the word has that value.
+/// Wakes some who sleep on a word, and has others sleep on another one. `expected`: only if the
+/// word has that value.
 pub(crate) fn requeue(
     from: u64,
     to: u64,
@@ -115,7 +117,8 @@ pub(crate) fn requeue(
     Ok(queues::requeue(source, target, wake as usize, move_on as usize)? as u64)
 }
 
-/// The operation of `FUTEX_WAKE_OP`: what becomes of a word, and what its old value is compared with.
+/// The operation of `FUTEX_WAKE_OP`: what becomes of a word, and what its old value is compared
+/// with.
 fn operation(encoded: u32) -> Result<(impl Fn(u32) -> u32, impl Fn(u32) -> bool), Errno> {
     const SHIFTED: u32 = 8;
     let number = |shift: u32| (encoded << (20 - shift)) as i32 >> 20;
@@ -149,7 +152,8 @@ fn operation(encoded: u32) -> Result<(impl Fn(u32) -> u32, impl Fn(u32) -> bool)
     Ok((change, holds))
 }
 
-/// Changes the second word, wakes sleepers of the first, and those of the second if its old value is as the caller says.
+/// Changes the second word, wakes sleepers of the first, and those of the second if its old value
+/// is as the caller says.
 pub(crate) fn wake_and_change(
     first: u64,
     second: u64,
@@ -205,7 +209,8 @@ pub fn sleepers_for_test() -> usize {
     queues::count()
 }
 
-/// A thread that ends sleeps on nothing: one whose stack overflowed in its sleep did not say so itself.
+/// A thread that ends sleeps on nothing: one whose stack overflowed in its sleep did not say so
+/// itself.
 pub(crate) fn forget(task: &Task) {
     let kept = task.waiter.lock().take();
     if let Some(waiter) = kept {

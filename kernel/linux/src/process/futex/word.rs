@@ -21,8 +21,8 @@ fn memory() -> Result<Arc<Mutex<Memory>>, Errno> {
     current().memory().ok_or(Errno::EFAULT)
 }
 
-/// What the word at an address is known by. `is_private`: the caller says that no other process uses it; else it must be there,
-/// and in a shared mapping it is one word for all who map it.
+/// What the word at an address is known by. `is_private`: the caller says that no other process
+/// uses it; else it must be there, and in a shared mapping it is one word for all who map it.
 pub(super) fn key(address: u64, is_private: bool) -> Result<Key, Errno> {
     check(address)?;
     let memory = memory()?;
