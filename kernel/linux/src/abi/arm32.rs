@@ -165,7 +165,8 @@ const FIRST_NAMES: &str = "restart_syscall exit fork read write open close - cre
      removexattr lremovexattr fremovexattr tkill sendfile64 futex sched_setaffinity sched_getaffinity io_setup io_destroy \
      io_getevents io_submit io_cancel exit_group lookup_dcookie epoll_create epoll_ctl epoll_wait remap_file_pages - - \
      set_tid_address timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_settime clock_gettime \
-     clock_getres clock_nanosleep statfs64 fstatfs64 tgkill utimes fadvise64_64";
+     clock_getres clock_nanosleep statfs64 fstatfs64 tgkill utimes fadvise64_64 - - - mq_open mq_unlink mq_timedsend \
+     mq_timedreceive mq_notify mq_getsetattr";
 
 /// Names from number 280 on.
 const LATER_NAMES: &str = "waitid socket bind connect listen accept getsockname getpeername socketpair send sendto recv \

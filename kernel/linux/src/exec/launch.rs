@@ -21,6 +21,7 @@ use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Name, Thread};
@@ -54,6 +55,31 @@ impl fmt::Display for ExecError {
 /// The number of the first program: no thread of the kernel has it.
 const FIRST: u64 = 1;
 
+/// Whether a program is about to be process 1. Several may be started at once.
+static IS_TAKING_FIRST: AtomicBool = AtomicBool::new(false);
+
+/// The claim to be process 1, until the process is in the table or is none.
+struct Claim(bool);
+
+impl Claim {
+    /// Process 1 is looked for behind the claim: one that was there before is in the table by then.
+    fn new() -> Self {
+        Self(!IS_TAKING_FIRST.swap(true, Ordering::AcqRel))
+    }
+
+    fn number(&self, other: u64) -> u64 {
+        if self.0 && !table::is_in_use(FIRST) { FIRST } else { other }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.0 {
+            IS_TAKING_FIRST.store(false, Ordering::Release);
+        }
+    }
+}
+
 /// What a program finds in its environment.
 const VARIABLES: [&str; 3] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kstack/bin",
@@ -82,7 +108,8 @@ fn start(
     let memory = loaded.memory.enter()?;
     // The first program is process 1, as Linux's init is: programs look for that number.
     let thread_id = sched::thread::next_id().get();
-    let id = if table::is_in_use(FIRST) { thread_id } else { FIRST };
+    let claim = Claim::new();
+    let id = claim.number(thread_id);
     let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;
     *process.executable.lock() = Some(chosen.file.begin()?);
@@ -94,6 +121,7 @@ fn start(
     thread.set_number(id);
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;
+    drop(claim);
     Ok((process, thread))
 }
 

@@ -25,7 +25,7 @@ const PIECE: u64 = 512;
 
 fn entry(memory: &Memory, page: u64, with_frames: bool) -> u64 {
     let Some(area) = memory.areas().at(page) else { return 0 };
-    let Some(there) = memory.page_of(area, page) else { return WRITTEN };
+    let Some(there) = memory.page_of(area, page) else { return 0 };
     let number = if with_frames { (there.frame.addr() / PAGE) & FRAME } else { 0 };
     let only_here = if there.users == 1 { ONLY_HERE } else { 0 };
     PRESENT | WRITTEN | number | only_here | if there.of_file { OF_FILE } else { 0 }
