@@ -186,6 +186,7 @@ table! {
         shadow_stacks::p7_threads_children_and_new_programs_have_the_shadow_stack_of_linux,
         shadow_stacks::p7_a_program_switches_to_a_shadow_stack_that_it_mapped,
         shadow_stacks::p7_a_page_below_a_shadow_stack_is_left_free_and_ends_what_overflows,
+        processes::p2_programs_that_start_at_once_have_numbers_of_their_own,
         processes::s1_floating_point_registers_of_programs_are_kept_apart,
         programs::p1_a_program_finds_the_stack_that_the_abi_promises,
         programs::p1_busybox_passes_arguments_and_environment_on,

@@ -12,6 +12,7 @@ use kstack::kind::StackKind;
 use kstack::unwind::{End, Step};
 use kstack::verdict::{Consequence, Side};
 use linux::run_captured;
+use machine::spin::SpinLock;
 use threads::report::overflow;
 use threads::sched::TASKS;
 use threads::{sched, stacks};
@@ -34,6 +35,32 @@ fn check_busybox() -> Outcome {
 /// save or to load.
 pub fn s1_floating_point_registers_of_programs_are_kept_apart() -> Outcome {
     runs_beside_itself("/kstack/bin/float-keeper")
+}
+
+/// Six that are started at the same moment, five times, each there until it has seen all. Red when
+/// two of them are process 1: a signal for the group of one then reaches the other.
+pub fn p2_programs_that_start_at_once_have_numbers_of_their_own() -> Outcome {
+    const PROGRAMS: usize = 6;
+    const SEE_ALL: &str = "mkdir -p /tmp/started; >/tmp/started/$$; i=0; \
+         while [ $(ls /tmp/started | wc -l) -lt 6 ]; do \
+         i=$((i + 1)); [ $i -lt 500 ] || exit 3; sleep 0.02; done";
+    static STATUSES: SpinLock<Vec<i32>> = SpinLock::new(Vec::new());
+    fn run(_: usize) {
+        let status = shell(SEE_ALL).map_or(-1, |(status, _)| status);
+        STATUSES.lock().push(status);
+    }
+    for round in 0..5 {
+        STATUSES.lock().clear();
+        let threads: Result<Vec<_>, _> =
+            (0..PROGRAMS).map(|_| sched::spawn_kernel("starting", run, 0)).collect();
+        for thread in threads.map_err(|error| format!("{error:?}"))? {
+            thread.join();
+        }
+        shell("rm -r /tmp/started")?;
+        let statuses = STATUSES.lock().clone();
+        check!(statuses == [0; PROGRAMS], "round {round}: statuses {statuses:?}");
+    }
+    Ok(())
 }
 
 /// By the only counter there is, which stands in the only function that makes threads: a kernel
