@@ -12,6 +12,10 @@ pub const SIGNATURE: u32 = 0x6b73_7461;
 ///
 /// `name_at`: where a thread names its sequence, whose upper half is 0 if a word is 32 bits;
 /// `sequence`: the name; `cpu_at`: where the CPU's number is; `counters`: a word for each CPU.
+///
+/// # Safety
+///
+/// 1. All of them are the program's, and nothing that runs meanwhile writes this CPU's counter.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn count(
@@ -47,6 +51,10 @@ pub unsafe extern "C" fn count(
 }
 
 /// See above.
+///
+/// # Safety
+///
+/// As above.
 #[cfg(target_arch = "x86")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn count(
@@ -95,6 +103,10 @@ pub unsafe extern "C" fn count(
 }
 
 /// See above.
+///
+/// # Safety
+///
+/// As above.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn count(
@@ -130,6 +142,10 @@ pub unsafe extern "C" fn count(
 }
 
 /// See above.
+///
+/// # Safety
+///
+/// As above.
 #[cfg(target_arch = "arm")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn count(
@@ -170,6 +186,10 @@ pub unsafe extern "C" fn count(
 }
 
 /// See above.
+///
+/// # Safety
+///
+/// As above.
 #[cfg(target_arch = "riscv64")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn count(
@@ -212,13 +232,10 @@ pub fn bounds() -> [usize; 3] {
         static kstack_sequence_end: u8;
         static kstack_sequence_abort: u8;
     }
-    // SAFETY: (1) labels of the function above; only their addresses are used.
-    unsafe {
-        [
-            &raw const kstack_sequence_first,
-            &raw const kstack_sequence_end,
-            &raw const kstack_sequence_abort,
-        ]
-        .map(|label| label.addr())
-    }
+    [
+        &raw const kstack_sequence_first,
+        &raw const kstack_sequence_end,
+        &raw const kstack_sequence_abort,
+    ]
+    .map(|label| label.addr())
 }

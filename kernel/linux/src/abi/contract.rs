@@ -59,7 +59,7 @@ const _: [u32; 2] = [random::STACK_BITS, random::MMAP_BITS];
 const _: u64 = random::HEAP_BYTES;
 const _: bool = EXECUTABLE_STACK_UNASKED;
 const _: bool = HAS_USER_DISPATCH;
-const _: u64 = MAP_32BIT;
+const _: Option<u64> = MAP_32BIT;
 const _: Option<Form> = SHADOW_FORM;
 
 // Flags of `openat`.

@@ -105,7 +105,7 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = false;
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = true;
 /// Of mmap: only the PC of 64 bits has such a flag.
-pub(crate) const MAP_32BIT: u64 = 0;
+pub(crate) const MAP_32BIT: Option<u64> = None;
 
 /// What shadow stacks of programs look like, where the processor has them.
 pub(crate) const SHADOW_FORM: Option<Form> = None;

@@ -100,7 +100,7 @@ pub const FORGETS_READ_IMPLIES_EXEC: bool = true;
 /// Whether a program can have its calls handed to itself (`PR_SET_SYSCALL_USER_DISPATCH`).
 pub(crate) const HAS_USER_DISPATCH: bool = true;
 /// Of mmap: below 2 GiB, where addresses are longer than that.
-pub(crate) const MAP_32BIT: u64 = 0x40;
+pub(crate) const MAP_32BIT: Option<u64> = Some(0x40);
 
 /// What shadow stacks of programs look like, where the processor has them.
 pub(crate) const SHADOW_FORM: Option<Form> = Some(Form::X86_64);

@@ -10,7 +10,8 @@
 //! 1. Until the first thread of real time is made ([`super::rank::is_in_use`]), nothing here is
 //!    done: a switch costs one load more.
 //! 2. A thread that stands in the run queue stands in the list that its rank says, among its equals
-//!    in order of arrival: the rank changes under the lock of the run queue ([`set_rank`]).
+//!    in order of arrival: the rank changes under the lock of the run queue
+//!    ([`super::run_queue::set_rank`]).
 //! 3. [`RANKS`] has what each CPU runs. It changes with each switch of that CPU, with interrupts
 //!    off; a waker that reads an old value kicks a CPU in vain or lets the thread wait for that
 //!    CPU's next tick.

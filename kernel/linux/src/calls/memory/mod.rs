@@ -87,6 +87,11 @@ const MAP_POPULATE: u64 = 0x8000;
 const MAP_NONBLOCK: u64 = 0x1_0000;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+/// [`abi::MAP_32BIT`], where there is one.
+const LOW: u64 = match abi::MAP_32BIT {
+    Some(low) => low,
+    None => 0,
+};
 /// What MAP_SHARED_VALIDATE knows: the flags that Linux had when it came (`LEGACY_MAP_MASK`), those
 /// with a meaning here and those with none.
 const MAP_KNOWN: u64 = MAP_TYPE
@@ -99,7 +104,7 @@ const MAP_KNOWN: u64 = MAP_TYPE
     | MAP_NONBLOCK
     | MAP_HUGETLB
     | MAP_IGNORED
-    | abi::MAP_32BIT;
+    | LOW;
 /// `MAP_DENYWRITE`, `MAP_EXECUTABLE`, `MAP_STACK`, and the size of pages that are large.
 const MAP_IGNORED: u64 = 0x800 | 0x1000 | 0x2_0000 | 0x3f << 26;
 /// The most that a file can have.
@@ -219,7 +224,7 @@ pub(crate) fn mmap(
         return Err(Errno::EACCES);
     }
     let wanted = match flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) {
-        0 if flags & abi::MAP_32BIT != 0 => Wanted::Low(at),
+        0 if abi::MAP_32BIT.is_some_and(|low| flags & low != 0) => Wanted::Low(at),
         0 => Wanted::Anywhere(at),
         _ if !at.is_multiple_of(PAGE) => return Err(Errno::EINVAL),
         MAP_FIXED => Wanted::Exactly(at),
