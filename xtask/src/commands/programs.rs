@@ -1,5 +1,6 @@
 //! `cargo xtask programs`: the distribution's programs in this kernel, beside what Linux answers.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -30,10 +31,22 @@ pub(crate) struct Options {
     /// After a run of everything, write the results into docs/programs.md.
     #[arg(long, conflicts_with_all = ["arch", "filter", "linux"])]
     page: bool,
+    /// Run a corpus of foreign programs from outside of this tree instead: a folder with a `run.sh`
+    /// that knows this checkout, and writes a table. The table goes into docs/programs.md.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["arch", "filter", "linux", "page"])]
+    corpus: Option<PathBuf>,
+    /// Stages of the corpus, instead of all: those before are done already.
+    #[arg(long, value_name = "STAGE,…", value_delimiter = ',', requires = "corpus")]
+    stages: Vec<String>,
 }
 
 /// `cargo xtask programs`
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    if let Some(folder) = &options.corpus {
+        let (all, others) = programs::corpus::command(folder, &options.stages)?;
+        println!("{} as in Linux, {others} not", all - others);
+        return Ok(if others == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let list = programs::list()?;
     let filter = options.filter.as_deref();
     let archs = match (options.record, options.arch) {

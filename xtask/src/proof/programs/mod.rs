@@ -13,6 +13,7 @@
 //! Invariant: every program that was asked for has one answer or one reason why it has none.
 
 mod console;
+pub(crate) mod corpus;
 mod linux;
 mod list;
 mod page;
