@@ -29,7 +29,7 @@ use loom::thread;
 #[path = "../../kernel/threads/src/sched/sleep.rs"]
 mod sleep;
 
-use sleep::{Interrupted, RunState, Sleeper, State, Waited, attention};
+use sleep::{Crowd, Interrupted, RunState, Sleeper, State, Waited, attention};
 
 fn model(body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -235,6 +235,7 @@ struct Scheduler {
     run: RunState,
     /// Whether the thread is in the list, under the list's lock.
     list: Mutex<bool>,
+    crowd: Crowd,
     /// How many turns it has in the run queue.
     turns: Mutex<u32>,
     given: Condvar,
@@ -246,6 +247,7 @@ impl Scheduler {
         Arc::new(Self {
             run: RunState::new(State::Running),
             list: Mutex::new(false),
+            crowd: Crowd::new(),
             turns: Mutex::new(0),
             given: Condvar::new(),
             condition: AtomicBool::new(false),
@@ -265,7 +267,13 @@ impl Scheduler {
     /// What a waker does: the condition, then `wake_all`.
     fn wake(&self) {
         self.condition.store(true, Ordering::Relaxed);
-        let was_there = core::mem::take(&mut *self.list.lock().expect("no panic"));
+        if self.crowd.is_empty() {
+            return;
+        }
+        let was_there = {
+            let mut list = self.list.lock().expect("no panic");
+            core::mem::take(&mut *list).then(|| self.crowd.leave()).is_some()
+        };
         if was_there {
             self.make_ready();
         }
@@ -298,10 +306,14 @@ impl Sleeper for Asleep<'_> {
         let mut list = self.0.list.lock().expect("no panic");
         state.set(State::Blocked);
         *list = true;
+        self.0.crowd.enter();
     }
 
     fn remove(&mut self) {
-        *self.0.list.lock().expect("no panic") = false;
+        let mut list = self.0.list.lock().expect("no panic");
+        if core::mem::take(&mut *list) {
+            self.0.crowd.leave();
+        }
     }
 
     /// A sleep that no waker ends is a deadlock, which the model tells.

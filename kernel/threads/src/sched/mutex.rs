@@ -31,21 +31,29 @@ pub struct MutexGuard<'m, T> {
 
 impl RawMutex {
     fn lock(&self) {
+        // Free, most often.
+        if !cpu::without_interrupts(|| self.take_if_free()) {
+            self.wait_and_take();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_and_take(&self) {
+        self.waiting.wait_uninterruptibly(|| self.take_if_free());
+    }
+
+    /// With interrupts off: a thread that is ended between taking it and writing that down would
+    /// take the mutex along.
+    #[inline(always)]
+    fn take_if_free(&self) -> bool {
         let me = current();
-        self.waiting.wait_uninterruptibly(|| {
-            let free = self.holder.compare_exchange(
-                0,
-                me.id().get(),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            if free.is_ok() {
-                // In the same section: a thread that is ended in between would take the mutex
-                // along.
-                me.note_held(self);
-            }
-            free.is_ok()
-        });
+        let free =
+            self.holder.compare_exchange(0, me.id().get(), Ordering::Acquire, Ordering::Relaxed);
+        if free.is_ok() {
+            me.note_held(self);
+        }
+        free.is_ok()
     }
 
     fn unlock(&self) {

@@ -243,13 +243,26 @@ impl Ready {
 }
 
 impl WaitQueue {
-    /// Wakes all of them; each looks at its condition again.
+    /// Wakes all of them; each looks at its condition again. The caller has changed what they look
+    /// at.
+    #[inline]
     pub fn wake_all(&self) {
+        if self.crowd.is_empty() {
+            return;
+        }
+        self.wake_those_there();
+    }
+
+    #[inline(never)]
+    fn wake_those_there(&self) {
         // One section: a waker that is ended half-way, because its stack is full, would leave
         // threads in no queue at all, or asleep.
         cpu::without_interrupts(|| {
             loop {
-                let thread = self.0.lock_uninterrupted().pop();
+                let thread = {
+                    let mut list = self.list.lock_uninterrupted();
+                    list.pop().inspect(|_| self.crowd.leave())
+                };
                 match thread {
                     Some(thread) => ready_uninterrupted(thread),
                     None => break,

@@ -22,14 +22,23 @@
 //! | fence | fence |
 //! | looks at attention | blocked to ready, if it is blocked |
 //!
+//! Most wakers find no sleeper. So a list has a count beside it ([`Crowd`]), which a waker looks at
+//! without the lock, in the same order by hand:
+//!
+//! | sleeper | waker |
+//! | --- | --- |
+//! | into the list, one more (under its lock) | makes the condition true |
+//! | fence | fence |
+//! | looks at the condition | looks at the count: 0, it is done |
+//!
 //! A deadline is one more list that the sleeper enters, and one more thing it looks at: the time.
 //!
 //! `kstack-core`'s models compile this file over atomics that explore every order that C11 allows.
 
 #[cfg(not(loom))]
-use core::sync::atomic::{AtomicU8, Ordering, fence};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicU8, Ordering, fence};
+use loom::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 
 /// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +140,40 @@ impl RunState {
     /// It attends to this now.
     pub(super) fn clear(&self, what: u8) {
         self.attention.fetch_and(!what, Ordering::AcqRel);
+    }
+}
+
+/// How many sleepers stand in a list. Changes under the list's lock.
+#[derive(Debug)]
+pub(super) struct Crowd(AtomicU32);
+
+impl Crowd {
+    #[cfg(not(loom))]
+    pub(super) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    #[cfg(loom)]
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// One more, before its fence.
+    pub(super) fn enter(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(super) fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether no sleeper needs what the caller has made true just now: those that come later see
+    /// it.
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed) == 0
     }
 }
 

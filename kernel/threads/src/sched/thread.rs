@@ -5,7 +5,7 @@ use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
 use super::rank::Urgency;
-use super::sleep::{RunState, attention};
+use super::sleep::{Crowd, RunState, attention};
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -38,12 +38,15 @@ type Pin = Arc<dyn Any + Send + Sync>;
 
 /// Threads that wait for the same thing. How they wait and are woken is in `wait` and `run_queue`.
 #[derive(Debug)]
-pub struct WaitQueue(pub(super) SpinLock<List<Thread, WAIT>>);
+pub struct WaitQueue {
+    pub(super) list: SpinLock<List<Thread, WAIT>>,
+    pub(super) crowd: Crowd,
+}
 
 impl WaitQueue {
     /// No thread waits.
     pub const fn new() -> Self {
-        Self(SpinLock::new(List::new()))
+        Self { list: SpinLock::new(List::new()), crowd: Crowd::new() }
     }
 }
 

@@ -36,10 +36,11 @@ impl Sleeper for InList<'_> {
     #[inline(always)]
     fn enter(&mut self, state: &RunState) {
         match self.list {
-            Some(list) => {
-                let mut list = list.0.lock_uninterrupted();
+            Some(queue) => {
+                let mut list = queue.list.lock_uninterrupted();
                 state.set(State::Blocked);
                 list.push(current_arc());
+                queue.crowd.enter();
             }
             None => state.set(State::Blocked),
         }
@@ -50,8 +51,11 @@ impl Sleeper for InList<'_> {
 
     #[inline(always)]
     fn remove(&mut self) {
-        if let Some(list) = self.list {
-            list.0.lock_uninterrupted().remove(self.me);
+        if let Some(queue) = self.list {
+            let mut list = queue.list.lock_uninterrupted();
+            if list.remove(self.me) {
+                queue.crowd.leave();
+            }
         }
         deadlines::leave(self.me);
     }
