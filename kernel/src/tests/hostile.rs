@@ -15,6 +15,7 @@ use kstack::pool::Census;
 use kstack::verdict::OverflowReport;
 use linux::error::Errno;
 use linux::{abi, run_captured};
+use machine::arch::extras;
 use machine::arch::regs::SavedRegs;
 use machine::memory::heap;
 use machine::{log, options, recorder};
@@ -66,9 +67,16 @@ impl State {
     }
 }
 
+/// Makes what is made when it is first wanted, and kept: tables of the arena, and the CPUs' maps of
+/// ports. A count of frames before and after then has neither.
+fn make_what_is_kept() -> Outcome {
+    make_arena_tables_for(STACKS)?;
+    extras::prepare_ports().map_err(|error| format!("{error:?}"))
+}
+
 /// Runs one of the programs, and compares what there is before and after.
 fn run(program: &str, attack: &str) -> Outcome {
-    make_arena_tables_for(STACKS)?;
+    make_what_is_kept()?;
     let before = State::now()?;
     let path = format!("/kstack/bin/{program}");
     let argv = [program.as_bytes(), attack.as_bytes()];
@@ -323,7 +331,7 @@ pub fn u1_programs_that_never_call_the_kernel_are_preempted() -> Outcome {
 
 /// Over the limit of stacks: red when a clone that failed leaves a process.
 pub fn u1_t7_t11_a_fork_that_fails_leaves_no_process() -> Outcome {
-    make_arena_tables_for(STACKS)?;
+    make_what_is_kept()?;
     let before = State::now()?;
     let limit = pages::set_limit(pages::charged_bytes() + (2 << 20));
     let ran = run_captured("/kstack/bin/attacks", &[b"attacks", b"many"]);
@@ -397,7 +405,7 @@ pub fn u1_deaths_are_logged_and_not_without_end() -> Outcome {
 
 /// Makes so many calls; what is there before and after.
 fn fuzz(seed: u64, calls: u64, run: impl FnOnce(&str, &str) -> Result<i32, String>) -> Outcome {
-    make_arena_tables_for(STACKS)?;
+    make_what_is_kept()?;
     let before = State::now()?;
     let status = run(&format!("{seed}"), &format!("{calls}"))?;
     check!(status == 0, "the fuzzer's status is {status}");

@@ -103,6 +103,7 @@ pub fn i1_every_cpu_has_an_irq_stack_of_its_own_between_guards() -> Outcome {
 }
 
 /// On every CPU, a real interrupt (an IPI), not the software one, arrives on that CPU's own stack.
+/// It may hit a softirq there instead of a thread.
 pub fn i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at() -> Outcome {
     on_every_cpu(|regs| {
         let (cpu, sp) = (cpus::this(), cpu::stack_pointer());
@@ -110,10 +111,12 @@ pub fn i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at() -> Ou
         check!(on_irq_stack(sp, cpu.local.irq_top().get()), "the handler runs at {sp:#x}");
         let frame = core::ptr::from_ref(regs) as usize;
         let thread = sched::current().stack_range();
-        check!(
-            thread.contains(kstack::addr::Addr::new(frame)),
-            "the CPU pushed its frame at {frame:#x}, not on {thread:?}"
-        );
+        let is_there = if cpu.local.irq.snapshot().in_softirq() {
+            on_softirq_stack(frame, cpu.local.irq_top().get())
+        } else {
+            thread.contains(kstack::addr::Addr::new(frame))
+        };
+        check!(is_there, "the CPU pushed its frame at {frame:#x}, not on {thread:?}");
         check!(cpu.local.irq.snapshot().irq_stack_in_use(), "in use, and not marked");
         Ok(())
     })
