@@ -20,6 +20,7 @@ mod programs;
 mod sequences;
 mod shadow_stacks;
 mod signals;
+mod softirqs;
 mod stacks;
 mod storms;
 mod support;
@@ -112,7 +113,13 @@ table! {
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
         storms::o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported,
-        storms::i3_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        storms::i3_i5_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        softirqs::i5_what_is_too_much_for_the_way_out_of_interrupts_runs_in_a_thread,
+        softirqs::i5_a_storm_of_softirqs_on_all_cpus_leaves_threads_and_timers_their_time,
+        softirqs::i5_a_tasklet_runs_on_one_cpu_at_a_time_and_after_each_time_it_was_scheduled,
+        softirqs::i5_tasklets_run_in_the_order_in_which_they_were_scheduled,
+        softirqs::i6_a_device_with_a_thread_is_quiet_until_the_thread_has_served_it,
+        softirqs::i6_with_interrupt_threads_every_softirq_runs_in_a_thread,
         storms::b2_t8_backtraces_in_a_storm_of_threads_harm_nothing,
         depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
