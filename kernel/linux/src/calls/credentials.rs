@@ -6,10 +6,9 @@ use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::process::credentials::{ALL, Credentials, Ids, capability};
 use crate::process::user_memory::{get, get_numbers, put};
-use crate::process::{current_task, table};
+use crate::process::{current_task, numbers};
 use alloc::vec::Vec;
 use machine::memory::fallible;
-use threads::sched;
 
 calls! {
     "getuid" | "getuid32" () => shown(|all| all.user.real);
@@ -203,8 +202,7 @@ fn capget(header: u64, to: u64) -> SysResult {
         0 => current_task().credentials(),
         1.. => {
             let number = process as u64;
-            let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
-            let found = table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)?;
+            let found = numbers::find_by_any(number).ok_or(Errno::ESRCH)?;
             found.credentials()
         }
         _ => return Err(Errno::EINVAL),
@@ -224,7 +222,7 @@ fn capget(header: u64, to: u64) -> SysResult {
 fn capset(header: u64, from: u64) -> SysResult {
     let (words, process) = version(header)?;
     let words = words.ok_or(Errno::EINVAL)?;
-    if process != 0 && process as u64 != sched::current().number() {
+    if process != 0 && process as u64 != current_task().number() {
         return Err(Errno::EPERM);
     }
     let mut sets = [0_u64; 3];

@@ -14,17 +14,14 @@ calls! {
 }
 
 /// What /proc/PID/ns has.
-const KINDS: u64 = flag::NEW_MOUNTS | flag::NEW_HOST;
+const KINDS: u64 = flag::NEW_MOUNTS | flag::NEW_HOST | flag::NEW_PID;
 
 fn setns(number: u64, kinds: u64) -> SysResult {
     let kinds = u64::from(kinds as u32);
     let file = current_task().files().lock().get(number)?.file;
     let object = file.object().ok_or(Errno::EINVAL)?;
     if let Some(held) = object.of_kind::<Held>() {
-        let kind = match held {
-            Held::Mounts(_) => flag::NEW_MOUNTS,
-            Held::Host(_) => flag::NEW_HOST,
-        };
+        let kind = held.kind();
         if kinds != 0 && kinds != kind {
             return Err(Errno::EINVAL);
         }
@@ -45,6 +42,9 @@ fn setns(number: u64, kinds: u64) -> SysResult {
     }
     // All of it, or nothing.
     check_may(kinds)?;
+    if kinds & flag::NEW_PID != 0 {
+        enter(&Held::Pid(of.space.clone()))?;
+    }
     if kinds & flag::NEW_HOST != 0 {
         enter(&Held::Host(of.host.lock().clone()))?;
     }
@@ -74,6 +74,7 @@ fn enter(held: &Held) -> SysResult {
     match held {
         Held::Mounts(namespace) => namespaces::enter_mounts(namespace.clone())?,
         Held::Host(names) => namespaces::enter_host(names.clone()),
+        Held::Pid(space) => namespaces::enter_pid(space.clone())?,
     }
     Ok(0)
 }

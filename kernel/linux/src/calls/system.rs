@@ -1,6 +1,7 @@
 //! Calls about the machine and the system: its name, memory, CPUs, limits, random bytes.
 
 use super::table::calls;
+use crate::abi::signals::Signal;
 use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
@@ -8,7 +9,9 @@ use crate::proc::{RELEASE, VERSION};
 use crate::process::credentials::capability;
 use crate::process::spent::Usage;
 use crate::process::user_memory::{get, put, write_zeros};
-use crate::process::{Process, cpu_time, current, current_task, host, host_names, table};
+use crate::process::{
+    Process, cpu_time, current, current_task, exit, host, host_names, numbers, table,
+};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use machine::memory;
@@ -123,6 +126,19 @@ fn reboot(first: u32, second: u32, command: u32) -> SysResult {
     if first != FIRST || !SECOND.contains(&second) {
         return Err(Errno::EINVAL);
     }
+    if let Some(space) = &current().space {
+        // The machine of a namespace is its first process (`reboot_pid_ns`).
+        let signal = match command {
+            RESTART | RESTART_WITH => Signal::HUP,
+            HALT | POWER_OFF => Signal::INT,
+            _ => return Err(Errno::EINVAL),
+        };
+        space.set_reboot(signal.status());
+        if let Some(init) = space.global(1).and_then(table::find) {
+            init.crew.end(Signal::KILL.status());
+        }
+        exit::exit_thread(0);
+    }
     match command {
         KEYS_ON | KEYS_OFF => Ok(0),
         RESTART | HALT | POWER_OFF | RESTART_WITH => Err(Errno::EPERM),
@@ -217,8 +233,7 @@ fn kcmp(numbers: [u64; 2], kind: u64, indices: [u64; 2]) -> SysResult {
     const IO: u32 = 5;
     const SEMAPHORES: u32 = 6;
     let process = |number: u64| {
-        let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
-        table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)
+        numbers::find_by_any(number).ok_or(Errno::ESRCH)
     };
     let [one, other] = numbers;
     let (one, other) = (process(one & 0xffff_ffff)?, process(other & 0xffff_ffff)?);

@@ -5,11 +5,13 @@ use super::text::{Content, made, text};
 use super::{first_stack, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::eventfd::EventCounter;
+use crate::files::made::Seen;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
 use crate::process::namespaces;
 use crate::process::pidfd::Pidfd;
 use crate::process::walk;
+use crate::spaces::pid::{self, Own};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -74,7 +76,7 @@ fn names(write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> Result<Content, E
 /// What is at a path in the folder; `others`: files that are made elsewhere.
 pub(super) fn content(
     subject: &Subject,
-    path: &[&str],
+    (path, view): (&[&str], &Seen),
     others: Elsewhere,
 ) -> Result<Content, Errno> {
     match path {
@@ -83,15 +85,15 @@ pub(super) fn content(
             all.map(|(name, _)| name).try_for_each(|name| writeln!(text, "{name}"))?;
             if matches!(subject, Subject::Thread(..)) { Ok(()) } else { writeln!(text, "task") }
         }),
-        ["task"] => names(|text| subject.write_threads(text)),
+        ["task"] => names(|text| subject.write_threads(walk::space_of(view), text)),
         ["fd" | "fdinfo"] => names(|text| write_numbers(subject, text)),
         ["fdinfo", number] => {
             let (file, close_on_exec) = descriptor(subject, number)?;
-            text(|text| write_open_file(&file, close_on_exec, text))
+            text(|text| write_open_file(&file, close_on_exec, walk::space_of(view), text))
         }
         ["net"] => names(|_| Ok(())),
         ["ns"] => names(|text| namespaces::NAMES.iter().try_for_each(|n| writeln!(text, "{n}"))),
-        [name] => file(subject, name, others),
+        [name] => file(subject, name, walk::space_of(view), others),
         _ => Err(Errno::ENOENT),
     }
 }
@@ -123,13 +125,18 @@ pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
     }
 }
 
-fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Errno> {
+fn file(
+    subject: &Subject,
+    name: &str,
+    space: &Own,
+    others: Elsewhere,
+) -> Result<Content, Errno> {
     let process = subject.process();
     let attributes = process.map(|process| &process.attributes);
     let mounts = process.and_then(|process| process.place().mounts());
     match name {
-        "status" => text(|text| of_process::status(subject, text)),
-        "stat" => text(|text| of_process::stat(subject, text)),
+        "status" => text(|text| of_process::status(subject, space, text)),
+        "stat" => text(|text| of_process::stat(subject, space, text)),
         "statm" => text(|text| of_process::statm(subject, text)),
         "stack" => text(|text| of_process::stack(subject, text)),
         "comm" => text(|text| writeln!(text, "{}", short(subject.name().as_str()))),
@@ -166,7 +173,7 @@ fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Err
                 text,
                 "{} ({}, #threads: {})",
                 subject.name(),
-                subject.number(),
+                pid::local(space, subject.number()),
                 process.map_or(1, |process| process.crew.count())
             )
         }),
@@ -223,7 +230,12 @@ fn descriptor(subject: &Subject, name: &str) -> Result<(Arc<OpenFile>, bool), Er
 }
 
 /// What /proc/PID/fdinfo says of an open file.
-fn write_open_file(file: &OpenFile, close_on_exec: bool, to: &mut dyn Write) -> fmt::Result {
+fn write_open_file(
+    file: &OpenFile,
+    close_on_exec: bool,
+    space: &Own,
+    to: &mut dyn Write,
+) -> fmt::Result {
     const CLOSE_ON_EXEC: u32 = 0o2000000;
     let flags = file.flags() | if close_on_exec { CLOSE_ON_EXEC } else { 0 };
     let position = file.position.load(Ordering::Relaxed);
@@ -237,8 +249,7 @@ fn write_open_file(file: &OpenFile, close_on_exec: bool, to: &mut dyn Write) -> 
     }
     let pidfd = file.object().and_then(|object| object.of_kind::<Pidfd>());
     if let Some(pidfd) = pidfd {
-        let number = pidfd.shown_number();
-        writeln!(to, "Pid:\t{number}\nNSpid:\t{number}")?;
+        pidfd.write(space, to)?;
     }
     Ok(())
 }

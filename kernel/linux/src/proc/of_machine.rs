@@ -1,8 +1,10 @@
 //! Files of /proc about the machine and all of its processes.
 
+use super::subject;
 use crate::abi::MACHINE;
 use crate::files::mounts::{self, Namespace};
-use crate::process::table;
+use crate::files::made::Seen;
+use crate::process::{numbers as processes, table, walk};
 use crate::time::wall;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -79,7 +81,10 @@ pub(super) fn loadavg(text: &mut Text) -> fmt::Result {
     for average in sched::averages() {
         write!(text, "{}.{:02} ", average / 100, average % 100)?;
     }
-    writeln!(text, "{running}/{all} {}", sched::created_count())
+    // In the caller's namespace.
+    let in_space = processes::here().as_ref().map(|space| space.last());
+    let last = in_space.unwrap_or(sched::created_count() as u64);
+    writeln!(text, "{running}/{all} {last}")
 }
 
 pub(super) fn stat(text: &mut Text) -> fmt::Result {
@@ -183,11 +188,21 @@ pub(super) fn vmstat(text: &mut Text) -> fmt::Result {
 }
 
 /// The numbers of all processes, and of the kernel's threads: a line each.
-pub(super) fn numbers(text: &mut Text) -> fmt::Result {
-    table::write_numbers(text)?;
+pub(super) fn numbers(view: &Seen, text: &mut Text) -> fmt::Result {
+    let processes = table::all().map_err(|_| fmt::Error)?;
+    for process in &processes {
+        match process.number_in(walk::space_of(view)) {
+            0 => {}
+            number if subject::is_listed(process, view) => writeln!(text, "{number}")?,
+            _ => {}
+        }
+    }
+    if view.as_ref().is_some_and(|view| view.space.is_some()) {
+        return Ok(());
+    }
     let threads = sched::try_all().map_err(|_| fmt::Error)?;
     threads
         .iter()
-        .filter(|thread| super::subject::is_of_kernel(thread))
+        .filter(|thread| subject::is_of_kernel(thread))
         .try_for_each(|thread| writeln!(text, "{}", thread.id()))
 }

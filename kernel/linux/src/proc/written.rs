@@ -3,6 +3,7 @@
 use super::subject::Subject;
 use super::sysctl;
 use crate::error::Errno;
+use crate::files::made::Seen;
 use crate::process::credentials::capability;
 use crate::process::{current, current_task, host, host_names, task};
 use core::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use threads::sched::Name;
 const NAME_BYTES: usize = 15;
 
 /// Takes what is written to a path below /proc. `EIO`: nothing can be written there.
-pub(super) fn write(parts: &[&str], from: &[u8]) -> Result<usize, Errno> {
+pub(super) fn write((parts, view): (&[&str], &Seen), from: &[u8]) -> Result<usize, Errno> {
     match parts {
         ["kstack", "provoke"] => match threads::report::on_purpose::from_syscall(from) {
             true => Ok(from.len()),
@@ -20,8 +21,10 @@ pub(super) fn write(parts: &[&str], from: &[u8]) -> Result<usize, Errno> {
         },
         ["sys", "kernel", name @ ("hostname" | "domainname")] => set_host(name, from),
         ["sys", folder, name] => sysctl::set(folder, name, from),
-        [whom, "task", thread, name] => of(&Subject::of(whom)?.thread(thread)?, name, from),
-        [whom, name] => of(&Subject::of(whom)?, name, from),
+        [whom, "task", thread, name] => {
+            of(&Subject::of(whom, view)?.thread(thread, view)?, name, from)
+        }
+        [whom, name] => of(&Subject::of(whom, view)?, name, from),
         _ => Err(Errno::EIO),
     }
 }

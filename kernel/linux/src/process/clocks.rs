@@ -10,7 +10,7 @@
 //! | below 0 | CPU time of a process or thread: `!number << 3`, 4 for a thread, and which time |
 
 use super::spent::CpuTimes;
-use super::{Process, cpu_time, current, current_arc, table};
+use super::{Process, cpu_time, current, current_arc, numbers};
 use crate::error::Errno;
 use crate::time::wall;
 use alloc::sync::{Arc, Weak};
@@ -86,12 +86,12 @@ impl Clock {
             Subject::Thread(match subject {
                 0 => Arc::downgrade(&sched::current_arc()),
                 // Of the caller's process only.
-                number => Arc::downgrade(&current().crew.find(number.into()).ok_or(Errno::EINVAL)?),
+                number => Arc::downgrade(&current().crew.find(numbers::meant(number.into())).ok_or(Errno::EINVAL)?),
             })
         } else {
             Subject::Process(match subject {
                 0 => Arc::downgrade(&current_arc()),
-                number => Arc::downgrade(&table::find(number.into()).ok_or(Errno::EINVAL)?),
+                number => Arc::downgrade(&numbers::find(number.into()).ok_or(Errno::EINVAL)?),
             })
         };
         Ok(Self::Cpu(which, subject))

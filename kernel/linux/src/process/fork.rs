@@ -4,18 +4,20 @@
 use super::apart_state::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
-use super::credentials::capability;
+use super::credentials::{Credentials, capability};
 use super::sequences;
 use super::shadow::{self, Heir};
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
-    Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, table,
+    Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd,
+    table,
 };
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Files;
 use crate::limits::Resource;
+use crate::spaces::pid::{self, Hold, Own, Space};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
@@ -35,7 +37,8 @@ static LAST_AGAIN: AtomicU64 = AtomicU64::new(RESERVED);
 /// The highest number that a caller has chosen: the count steps over those that are in use.
 static HIGHEST_CHOSEN: AtomicU64 = AtomicU64::new(0);
 
-/// A number for a thread or process: the one that was chosen, or the next one.
+/// A number for a thread or process in the first namespace: the one that was chosen, or the next
+/// one.
 fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
     if let Some(number) = chosen {
         if table::is_in_use(number) {
@@ -54,6 +57,29 @@ fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
             return Ok(number);
         }
     }
+}
+
+/// Whether the caller may choose these numbers for one in a namespace (`alloc_pid`).
+fn check_chosen(numbers: &[u64], space: &Own, mine: &Credentials) -> Result<(), Errno> {
+    let mut at = space;
+    for (index, &number) in numbers.iter().enumerate() {
+        if index > space.as_ref().map_or(0, |space| space.level()) {
+            return Err(Errno::EINVAL);
+        }
+        if number == 0 || number >= MAX_NUMBER.load(Ordering::Relaxed) {
+            return Err(Errno::EINVAL);
+        }
+        if !mine.can(capability::CHECKPOINT_RESTORE) && !mine.can(capability::SYS_ADMIN) {
+            return Err(Errno::EPERM);
+        }
+        if let Some(inner) = at {
+            if number != 1 && inner.last() == 0 {
+                return Err(Errno::EINVAL);
+            }
+            at = inner.parent();
+        }
+    }
+    Ok(())
 }
 
 /// Descriptors of its own.
@@ -90,7 +116,10 @@ fn number_again(highest: u64) -> Result<u64, Errno> {
 }
 
 /// The process of what is about to be: the caller's, or a new one.
-fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
+fn process_for(
+    request: &Request,
+    number: (u64, Option<Hold>),
+) -> Result<Arc<Process>, Errno> {
     if request.has(flag::THREAD) {
         return Ok(current_arc());
     }
@@ -159,17 +188,16 @@ fn inherit_policy(task: &Task) -> bool {
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
     let mine = current_task().credentials();
-    let may_choose = mine.can(capability::CHECKPOINT_RESTORE);
     let may_name = mine.can(capability::SYS_ADMIN);
     let user = mine.user.real;
     let is_unlimited = user == 0 || mine.can(capability::SYS_RESOURCE) || may_name;
-    request.check(may_name, may_choose)?;
+    request.check(may_name)?;
     // What is pending is for the caller alone: it is delivered first, and the call is made again
     // (`copy_process`, `recalc_sigpending`).
     if !request.has(flag::THREAD) && has_signals() {
         return Err(Errno::ERESTARTNOINTR);
     }
-    if request.has(flag::PARENT) && parent.is_first {
+    if request.has(flag::PARENT) && (parent.is_first || parent.is_init()) {
         return Err(Errno::EINVAL);
     }
     if !is_unlimited && table::task_count_of(user) as u64 >= parent.limits.soft(Resource::Processes)
@@ -182,8 +210,15 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if is_in_our_memory {
         memory.lock().has_threads = true;
     }
-    let number = new_number(request.number)?;
-    let process = process_for(&request, number)?;
+    let space = space_for(&request)?;
+    check_chosen(&request.numbers, &space, &mine)?;
+    let level = space.as_ref().map_or(0, |space| space.level());
+    let number = new_number(request.numbers.get(level).copied())?;
+    let highest = MAX_NUMBER.load(Ordering::Relaxed);
+    let hold = numbers::give(number, &space, &request.numbers, highest)?;
+    let numbers = hold.as_ref().map(|hold| hold.numbers().clone());
+    let (of_process, of_thread) = if is_thread { (None, hold) } else { (hold, None) };
+    let process = process_for(&request, (number, of_process))?;
     let mut child_regs = *regs;
     abi::set_result(&mut child_regs, 0);
     if request.stack != 0 {
@@ -205,10 +240,11 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         if request.has(flag::CHILD_CLEARTID) {
             task.clear_on_exit.store(request.child_word, Ordering::Relaxed);
         }
+        task.set_numbers(of_thread);
         *task.name.lock() = *current_task().name.lock();
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
-        let id = if request.number.is_some() { sched::thread::next_id().get() } else { number };
+        let id = if !request.numbers.is_empty() { sched::thread::next_id().get() } else { number };
         let is_normal = inherit_policy(&task);
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
         if is_normal {
@@ -237,9 +273,12 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if request.has(flag::CHILD_SETTID)
         && let Some(memory) = process.memory()
     {
-        let word = (number as u32).to_le_bytes();
+        let own = numbers.as_ref().map_or(number, |numbers| numbers.own());
+        let word = (own as u32).to_le_bytes();
         let _bad_pointer_is_ignored = memory.lock().write(request.child_word, &word);
     }
+    // What the caller calls it.
+    let told = numbers.map_or(number, |numbers| numbers.in_space(&parent.space));
     // The child is not told of it: its descriptors are a copy already.
     let descriptor = if request.has(flag::PIDFD) {
         let of_thread = is_thread.then_some(&*thread);
@@ -269,7 +308,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         })?;
     }
     if request.has(flag::PARENT_SETTID) {
-        let word = (number as u32).to_le_bytes();
+        let word = (told as u32).to_le_bytes();
         let _bad_pointer_is_ignored = memory.lock().write(request.parent_word, &word);
     }
     sched::start(&thread);
@@ -279,7 +318,19 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         // Killed meanwhile: the child continues alone.
         let _killed = wait;
     }
-    Ok(number)
+    Ok(told)
+}
+
+/// The PID namespace of what is asked for. A thread is in that of its process, and not where the
+/// caller's children are to be in another.
+fn space_for(request: &Request) -> Result<Own, Errno> {
+    let own = &current().space;
+    let of_children = current_task().space_of_children();
+    let is_same = pid::is_same(own, &of_children);
+    if request.has(flag::THREAD) && !is_same || request.has(flag::NEW_PID) && !is_same {
+        return Err(Errno::EINVAL);
+    }
+    if request.has(flag::NEW_PID) { Space::below(own, None).map(Some) } else { Ok(of_children) }
 }
 
 /// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the calling thread's own.
@@ -307,6 +358,14 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     }
     let is_privileged = current_task().credentials().can(capability::SYS_ADMIN);
     check_namespaces(flags, is_privileged)?;
+    let own_space = if flags & flag::NEW_PID != 0 {
+        if !pid::is_same(&process.space, &current_task().space_of_children()) {
+            return Err(Errno::EINVAL);
+        }
+        Some(Space::below(&process.space, None)?)
+    } else {
+        None
+    };
     let own_mounts = match flags & flag::NEW_MOUNTS {
         0 => None,
         _ => Some(namespaces::copy_of_mounts()?),
@@ -324,6 +383,9 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     }
     if let Some(own) = own_mounts {
         drop(current_task().place().set_mounts(Some(own)));
+    }
+    if own_space.is_some() {
+        current_task().set_space_of_children(own_space);
     }
     Ok(0)
 }

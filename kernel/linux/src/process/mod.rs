@@ -20,6 +20,7 @@
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
 //! | `namespaces` | namespaces as files |
+//! | `numbers` | what numbers of processes mean that programs say, and are told |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
@@ -51,6 +52,7 @@ pub(crate) mod host;
 pub(crate) mod host_names;
 pub(crate) mod namespaces;
 pub(crate) mod notices;
+pub(crate) mod numbers;
 pub(crate) mod orphans;
 pub(crate) mod pending;
 pub(crate) mod permissions;

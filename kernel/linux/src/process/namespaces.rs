@@ -1,34 +1,47 @@
 //! Namespaces as files (namespaces(7)): what /proc/PID/ns leads to, and what setns takes; and the
 //! root that a process sees.
 
+use super::clone_request::flag;
 use super::host_names::Own;
-use super::{Process, current, current_task, host, task};
+use super::{Process, current, current_task, host, table, task};
 use crate::abi::Stat;
-use crate::error::Errno;
+use crate::error::{Errno, SysResult};
 use crate::files::mounts::{self, Namespace};
-use crate::files::object::Object;
-use crate::files::open::OpenFile;
+use crate::files::object::{Caller, Object};
+use crate::files::open::{Descriptor, OpenFile};
 use crate::files::tree;
+use crate::spaces::pid;
 use alloc::string::String;
 use alloc::sync::Arc;
 use machine::memory::fallible;
 use threads::sched;
 
 /// The kinds that there is more than one of, by their names.
-pub(crate) const NAMES: [&str; 2] = ["mnt", "uts"];
+pub(crate) const NAMES: [&str; 4] = ["mnt", "pid", "pid_for_children", "uts"];
 
 /// A namespace that a file holds.
 #[derive(Debug)]
 pub(crate) enum Held {
     Mounts(Option<Arc<Namespace>>),
     Host(Own),
+    Pid(pid::Own),
 }
 
 impl Held {
+    /// The flag of clone that asks for one like it.
+    pub(crate) const fn kind(&self) -> u64 {
+        match self {
+            Self::Mounts(_) => flag::NEW_MOUNTS,
+            Self::Host(_) => flag::NEW_HOST,
+            Self::Pid(_) => flag::NEW_PID,
+        }
+    }
+
     fn number(&self) -> u64 {
         match self {
             Self::Mounts(own) => mounts::number(own.as_deref()),
             Self::Host(own) => host::number(own),
+            Self::Pid(own) => pid::number(own),
         }
     }
 }
@@ -38,10 +51,15 @@ impl Object for Held {
         Stat { inode: self.number(), mode: 0o100444, links: 1, ..Stat::default() }
     }
 
+    fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
+        ioctl(self, request, argument, caller)
+    }
+
     fn label(&self) -> &'static str {
         match self {
-            Self::Mounts(_) => NAMES[0],
-            Self::Host(_) => NAMES[1],
+            Self::Mounts(_) => "mnt",
+            Self::Host(_) => "uts",
+            Self::Pid(_) => "pid",
         }
     }
 }
@@ -51,9 +69,67 @@ pub(crate) fn file(of: &Process, name: &str) -> Result<Arc<OpenFile>, Errno> {
     let held = match name {
         "mnt" => Held::Mounts(of.place().mounts()),
         "uts" => Held::Host(of.host.lock().clone()),
+        "pid" => Held::Pid(of.space.clone()),
+        "pid_for_children" => {
+            let first = of.crew.find(of.id).ok_or(Errno::ENOENT)?;
+            let space = task::of(&first).ok_or(Errno::ENOENT)?.space_of_children();
+            // Before it has a first process, it is not to be seen.
+            if space.as_ref().is_some_and(|space| space.last() == 0) {
+                return Err(Errno::ENOENT);
+            }
+            Held::Pid(space)
+        }
         _ => return Err(Errno::ENOENT),
     };
     OpenFile::of_object(fallible::shared(held)?, 0)
+}
+
+/// Gives the caller a namespace as a descriptor.
+fn give(held: Held) -> SysResult {
+    let file = OpenFile::of_object(fallible::shared(held)?, 0)?;
+    current_task().give(Descriptor { file, close_on_exec: true }, 0)
+}
+
+/// What a namespace is asked (ioctl_ns(2)).
+fn ioctl(held: &Held, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
+    const PARENT: u32 = 0xb702;
+    const KIND: u32 = 0xb703;
+    /// `_IOR(0xb7, 6, int)` and those behind it: a number of a thread or process there as the
+    /// caller knows it, and one that the caller knows as it is there.
+    const THREAD_FROM: u32 = 0x8004_b706;
+    const PROCESS_FROM: u32 = 0x8004_b707;
+    const THREAD_IN: u32 = 0x8004_b708;
+    const PROCESS_IN: u32 = 0x8004_b709;
+    match (request, held) {
+        (KIND, _) => Ok(held.kind()),
+        (PARENT, Held::Pid(own)) => {
+            // Only of what lies in the caller's own.
+            let parent = own.as_ref().map(|own| own.parent()).ok_or(Errno::EPERM)?;
+            if !pid::is_within(parent, &current().space) {
+                return Err(Errno::EPERM);
+            }
+            give(Held::Pid(parent.clone()))
+        }
+        (PARENT, _) => Err(Errno::EINVAL),
+        (THREAD_FROM | PROCESS_FROM | THREAD_IN | PROCESS_IN, Held::Pid(own)) => {
+            let here = &current().space;
+            let (from, to) =
+                if request <= PROCESS_FROM { (own, here) } else { (here, own) };
+            let number = pid::global(from, argument & 0xffff_ffff).ok_or(Errno::ESRCH)?;
+            let (process, _) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            let is_of_process = matches!(request, PROCESS_FROM | PROCESS_IN);
+            let number = if is_of_process { process.id } else { number };
+            match pid::local(to, number) {
+                0 => Err(Errno::ESRCH),
+                number => Ok(number),
+            }
+        }
+        (THREAD_FROM | PROCESS_FROM | THREAD_IN | PROCESS_IN, _) => Err(Errno::EINVAL),
+        _ => {
+            let _no_memory_is_asked = caller;
+            Err(Errno::ENOTTY)
+        }
+    }
 }
 
 /// That of the calling thread.
@@ -94,4 +170,13 @@ pub(crate) fn enter_mounts(namespace: Option<Arc<Namespace>>) -> Result<(), Errn
 pub(crate) fn enter_host(names: Own) {
     let before = core::mem::replace(&mut *current().host.lock(), names);
     drop(before);
+}
+
+/// Has what the caller makes from now on be in a PID namespace: its own, or one that lies in it.
+pub(crate) fn enter_pid(space: pid::Own) -> Result<(), Errno> {
+    if !pid::is_within(&space, &current().space) {
+        return Err(Errno::EINVAL);
+    }
+    current_task().set_space_of_children(space);
+    Ok(())
 }
