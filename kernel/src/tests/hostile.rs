@@ -237,6 +237,21 @@ pub fn p2_mounts_are_seen_in_their_own_namespace() -> Outcome {
     run("namespaces", "mounts")
 }
 
+/// Red when a process has not a number for each namespace that it is seen in.
+pub fn p2_processes_have_a_number_for_each_namespace() -> Outcome {
+    run("pid-namespaces", "numbers")
+}
+
+/// Red when the first process of a namespace is ended from inside, or one outlives it.
+pub fn p2_the_first_process_of_a_namespace_is_its_init() -> Outcome {
+    run("pid-namespaces", "first")
+}
+
+/// Red when a way into a PID namespace is wrong, or a mount of /proc shows another one.
+pub fn p4_a_mount_of_proc_shows_one_namespace() -> Outcome {
+    run("pid-namespaces", "ways")
+}
+
 /// Red when a path leads out of a root that a process was given, or the wrong way below it.
 pub fn p2_no_path_leads_out_of_a_root() -> Outcome {
     run("namespaces", "roots")

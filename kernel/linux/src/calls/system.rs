@@ -232,9 +232,7 @@ fn kcmp(numbers: [u64; 2], kind: u64, indices: [u64; 2]) -> SysResult {
     const SIGNALS: u32 = 4;
     const IO: u32 = 5;
     const SEMAPHORES: u32 = 6;
-    let process = |number: u64| {
-        numbers::find_by_any(number).ok_or(Errno::ESRCH)
-    };
+    let process = |number: u64| numbers::find_by_any(number).ok_or(Errno::ESRCH);
     let [one, other] = numbers;
     let (one, other) = (process(one & 0xffff_ffff)?, process(other & 0xffff_ffff)?);
     let file = |process: &Process, index: u64| {

@@ -83,9 +83,7 @@ fn of_proc(parts: &[&str], view: &Seen) -> Result<Content, Errno> {
             let subject = Subject::of(whom, view)?.thread(thread, view)?;
             folder::content(&subject, (rest, view), of_memory)
         }
-        [whom, rest @ ..] => {
-            folder::content(&Subject::of(whom, view)?, (rest, view), of_memory)
-        }
+        [whom, rest @ ..] => folder::content(&Subject::of(whom, view)?, (rest, view), of_memory),
     }
 }
 

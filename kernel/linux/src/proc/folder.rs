@@ -125,12 +125,7 @@ pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
     }
 }
 
-fn file(
-    subject: &Subject,
-    name: &str,
-    space: &Own,
-    others: Elsewhere,
-) -> Result<Content, Errno> {
+fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result<Content, Errno> {
     let process = subject.process();
     let attributes = process.map(|process| &process.attributes);
     let mounts = process.and_then(|process| process.place().mounts());

@@ -2,8 +2,8 @@
 
 use super::subject;
 use crate::abi::MACHINE;
-use crate::files::mounts::{self, Namespace};
 use crate::files::made::Seen;
+use crate::files::mounts::{self, Namespace};
 use crate::process::{numbers as processes, table, walk};
 use crate::time::wall;
 use core::fmt::{self, Write};

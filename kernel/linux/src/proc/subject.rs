@@ -2,8 +2,8 @@
 
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
-use crate::process::task::policy;
 use crate::files::made::{Hides, Seen, View};
+use crate::process::task::policy;
 use crate::process::{Process, current, current_arc, current_task, table, task, walk};
 use crate::spaces::pid::{self, Own};
 use alloc::sync::Arc;
@@ -203,9 +203,9 @@ impl Subject {
                     return writeln!(to, "{}", process.number_in(space));
                 }
                 process.crew.with(|threads| {
-                    threads
-                        .iter()
-                        .try_for_each(|thread| writeln!(to, "{}", pid::local(space, thread.number())))
+                    threads.iter().try_for_each(|thread| {
+                        writeln!(to, "{}", pid::local(space, thread.number()))
+                    })
                 })
             }
             Self::Kernel(thread) => writeln!(to, "{}", thread.id()),

@@ -86,7 +86,9 @@ impl Clock {
             Subject::Thread(match subject {
                 0 => Arc::downgrade(&sched::current_arc()),
                 // Of the caller's process only.
-                number => Arc::downgrade(&current().crew.find(numbers::meant(number.into())).ok_or(Errno::EINVAL)?),
+                number => Arc::downgrade(
+                    &current().crew.find(numbers::meant(number.into())).ok_or(Errno::EINVAL)?,
+                ),
             })
         } else {
             Subject::Process(match subject {

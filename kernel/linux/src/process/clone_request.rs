@@ -169,5 +169,3 @@ pub(super) fn check_namespaces(flags: u64, is_privileged: bool) -> Result<(), Er
     // Of the other kinds there is one of each, as in a Linux built without them.
     if asked & !flag::GRANTED != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }
-
-

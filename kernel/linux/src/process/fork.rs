@@ -10,8 +10,7 @@ use super::shadow::{self, Heir};
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
-    Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd,
-    table,
+    Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd, table,
 };
 use crate::abi;
 use crate::error::{Errno, SysResult};
@@ -116,10 +115,7 @@ fn number_again(highest: u64) -> Result<u64, Errno> {
 }
 
 /// The process of what is about to be: the caller's, or a new one.
-fn process_for(
-    request: &Request,
-    number: (u64, Option<Hold>),
-) -> Result<Arc<Process>, Errno> {
+fn process_for(request: &Request, number: (u64, Option<Hold>)) -> Result<Arc<Process>, Errno> {
     if request.has(flag::THREAD) {
         return Ok(current_arc());
     }

@@ -113,8 +113,7 @@ fn ioctl(held: &Held, request: u32, argument: u64, caller: &dyn Caller) -> SysRe
         (PARENT, _) => Err(Errno::EINVAL),
         (THREAD_FROM | PROCESS_FROM | THREAD_IN | PROCESS_IN, Held::Pid(own)) => {
             let here = &current().space;
-            let (from, to) =
-                if request <= PROCESS_FROM { (own, here) } else { (here, own) };
+            let (from, to) = if request <= PROCESS_FROM { (own, here) } else { (here, own) };
             let number = pid::global(from, argument & 0xffff_ffff).ok_or(Errno::ESRCH)?;
             let (process, _) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
             let is_of_process = matches!(request, PROCESS_FROM | PROCESS_IN);

@@ -112,11 +112,7 @@ impl Process {
     /// What a child has of its maker's holds, besides its own.
     pub(super) fn holds_for_child(&self, own: Option<Hold>) -> Holds {
         let mine = self.holds.lock();
-        Holds {
-            group: mine.group.clone(),
-            session: mine.session.clone(),
-            own,
-        }
+        Holds { group: mine.group.clone(), session: mine.session.clone(), own }
     }
 
     /// Puts it into the group that a process leads, or that another one is in.
@@ -135,7 +131,10 @@ impl Process {
         let before = {
             let mut holds = self.holds.lock();
             let own = holds.own.clone();
-            (core::mem::replace(&mut holds.group, own.clone()), core::mem::replace(&mut holds.session, own))
+            (
+                core::mem::replace(&mut holds.group, own.clone()),
+                core::mem::replace(&mut holds.session, own),
+            )
         };
         self.session.store(self.id, Ordering::Relaxed);
         self.group.store(self.id, Ordering::Relaxed);

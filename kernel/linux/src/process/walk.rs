@@ -230,7 +230,8 @@ pub(crate) fn link(whole: &Parts<'_>) -> Option<Result<Leads, Errno>> {
     if !matches!(rest, ["exe" | "cwd" | "root"] | ["fd" | "map_files" | "ns", _]) {
         return None;
     }
-    let Some(process) = process_of(whom, &whole.view).filter(|process| process.status().is_none()) else {
+    let Some(process) = process_of(whom, &whole.view).filter(|process| process.status().is_none())
+    else {
         return Some(Err(Errno::ENOENT));
     };
     // They lead past all permissions: only for one who might trace the process.

@@ -117,9 +117,7 @@ fn action_for(
     }
     // The first process of a namespace: only from outside it does a signal stop it, and that was
     // looked at when it was sent.
-    if action.is_default()
-        && signal != Signal::STOP
-        && process.is_protected.load(Ordering::Relaxed)
+    if action.is_default() && signal != Signal::STOP && process.is_protected.load(Ordering::Relaxed)
     {
         return None;
     }

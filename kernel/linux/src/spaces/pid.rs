@@ -74,10 +74,7 @@ pub(crate) type Own = Option<Arc<Space>>;
 
 impl Space {
     /// One below `parent`. `ENOSPC`: there are too many around it.
-    pub(crate) fn below(
-        parent: &Own,
-        owner: Option<Arc<UserSpace>>,
-    ) -> Result<Arc<Self>, Errno> {
+    pub(crate) fn below(parent: &Own, owner: Option<Arc<UserSpace>>) -> Result<Arc<Self>, Errno> {
         let level = parent.as_ref().map_or(0, |parent| parent.level) + 1;
         if level > MAX_LEVEL {
             return Err(Errno::ENOSPC);
@@ -307,7 +304,6 @@ impl Numbers {
         }
         if Arc::ptr_eq(at, wanted) { self.locals[at.level - 1] } else { 0 }
     }
-
 }
 
 /// That numbers mean something: see [`Numbers`].
