@@ -12,7 +12,8 @@ use crate::process::credentials::capability;
 use crate::process::table::{self, Which};
 use crate::process::task::{self, Task, policy};
 use crate::process::user_memory::{get, put};
-use crate::process::{Process, current, current_arc, current_task, numbers};
+use crate::spaces::user::Kind;
+use crate::process::{users, Process, current, current_arc, current_task, numbers};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::cpus;
@@ -270,7 +271,8 @@ fn each(kind: u64, which: u64, mut body: impl FnMut(&Process)) -> Result<(), Err
         }
         USER => {
             let own = current_task().credentials().user.real;
-            let user = if number == 0 { own } else { number as u32 };
+            let named = users::meant(Kind::Users, number as u32);
+            let user = if number == 0 { own } else { named? };
             table::for_each(Which::Any, |process| {
                 if process.is_seen() && process.credentials().user.real == user {
                     found += 1;

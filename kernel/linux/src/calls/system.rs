@@ -51,7 +51,7 @@ pub(crate) fn uname(to: u64) -> SysResult {
 }
 
 fn set_name(from: u64, length: u64, is_domain: bool) -> SysResult {
-    if !current_task().credentials().can(capability::SYS_ADMIN) {
+    if !current_task().credentials().can_in(&host::owner(), capability::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     let length = length as i32;
@@ -120,7 +120,8 @@ fn reboot(first: u32, second: u32, command: u32) -> SysResult {
     const HALT: u32 = 0xcdef_0123;
     const POWER_OFF: u32 = 0x4321_fedc;
     const RESTART_WITH: u32 = 0xa1b2_c3d4;
-    if !current_task().credentials().can(capability::SYS_BOOT) {
+    let owner = current().space.as_ref().and_then(|space| space.owner.clone());
+    if !current_task().credentials().can_in(&owner, capability::SYS_BOOT) {
         return Err(Errno::EPERM);
     }
     if first != FIRST || !SECOND.contains(&second) {

@@ -9,6 +9,7 @@
 use super::made::Seen;
 use super::node::Node;
 use crate::error::Errno;
+use crate::spaces::user::{self, Users};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -35,6 +36,8 @@ pub(crate) struct Mount {
     kind: &'static str,
     /// What is made there when it is read: of /proc, as which mount of it.
     made: Option<(Made, Seen)>,
+    /// It came from a namespace of another user namespace: it cannot be taken away alone.
+    is_locked: bool,
 }
 
 /// What is made when it is read.
@@ -63,6 +66,7 @@ impl Mount {
             source: fallible::text(&self.source)?,
             kind: self.kind,
             made: self.made.clone(),
+            is_locked: self.is_locked,
         })
     }
 }
@@ -73,7 +77,15 @@ type List = SpinLock<Vec<Mount>>;
 #[derive(Debug)]
 pub(crate) struct Namespace {
     number: u64,
+    /// The user namespace that it belongs to.
+    owner: Users,
     list: List,
+}
+
+impl Namespace {
+    pub(crate) const fn owner(&self) -> &Users {
+        &self.owner
+    }
 }
 
 impl Drop for Namespace {
@@ -106,7 +118,13 @@ fn with<R>(body: impl FnOnce(&mut Vec<Mount>) -> R) -> R {
 }
 
 /// A namespace that begins as another one; `current` tells from now on which one a caller is in.
-pub(crate) fn copy(of: Option<&Namespace>, current: Current) -> Result<Arc<Namespace>, Errno> {
+pub(crate) fn copy(
+    of: Option<&Namespace>,
+    owner: &Users,
+    current: Current,
+) -> Result<Arc<Namespace>, Errno> {
+    // What was hidden from who has less to say stays so.
+    let is_locked = !user::is_same(owner, &of.map_or(None, |of| of.owner.clone()));
     let mut list = Vec::new();
     loop {
         let wanted = with_list(of, |mounts| mounts.len());
@@ -117,7 +135,7 @@ pub(crate) fn copy(of: Option<&Namespace>, current: Current) -> Result<Arc<Names
             }
             for mount in mounts.iter() {
                 // CANNOT FAIL: there is room for all of them.
-                list.push(mount.copy()?);
+                list.push(Mount { is_locked: mount.is_locked || is_locked, ..mount.copy()? });
             }
             Ok::<_, Errno>(true)
         })?;
@@ -127,7 +145,8 @@ pub(crate) fn copy(of: Option<&Namespace>, current: Current) -> Result<Arc<Names
     }
     COUNT.fetch_add(list.len(), Ordering::SeqCst);
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-    let made = fallible::shared(Namespace { number, list: SpinLock::new(list) })?;
+    let owner = owner.clone();
+    let made = fallible::shared(Namespace { number, owner, list: SpinLock::new(list) })?;
     *CURRENT.lock() = Some(current);
     Ok(made)
 }
@@ -180,7 +199,7 @@ pub(crate) fn add(over: Arc<Node>, path: &str, new: New<'_>) -> Result<(), Errno
     let New { root, source, kind, made } = new;
     let (path, source) = (fallible::text(path)?, fallible::text(source)?);
     let is_made = made.is_some();
-    let mount = Mount { over, root, path, source, kind, made };
+    let mount = Mount { over, root, path, source, kind, made, is_locked: false };
     with(|mounts| {
         if mounts.len() >= MOST {
             return Err(Errno::ENOSPC);
@@ -233,6 +252,9 @@ pub(crate) fn is_root_of_made(path: &str) -> bool {
 pub(crate) fn remove(path: &str) -> Result<Mount, Errno> {
     with(|mounts| {
         let place = mounts.iter().rposition(|mount| mount.path == path).ok_or(Errno::EINVAL)?;
+        if mounts[place].is_locked {
+            return Err(Errno::EINVAL);
+        }
         COUNT.fetch_sub(1, Ordering::SeqCst);
         Ok(mounts.remove(place))
     })

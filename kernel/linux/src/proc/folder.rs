@@ -10,8 +10,9 @@ use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
 use crate::process::namespaces;
 use crate::process::pidfd::Pidfd;
-use crate::process::walk;
+use crate::process::{users, walk};
 use crate::spaces::pid::{self, Own};
+use crate::spaces::user::Kind;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -22,7 +23,7 @@ const FILE: u32 = 0o100000;
 const LINK: u32 = 0o120000;
 
 /// Files, folders and links of both a process and a thread, with their modes.
-const FILES: [(&str, u32); 32] = [
+const FILES: [(&str, u32); 36] = [
     ("auxv", FILE | 0o400),
     ("cgroup", FILE | 0o444),
     ("cmdline", FILE | 0o444),
@@ -32,6 +33,7 @@ const FILES: [(&str, u32); 32] = [
     ("exe", LINK | 0o777),
     ("fd", DIRECTORY | 0o500),
     ("fdinfo", DIRECTORY | 0o555),
+    ("gid_map", FILE | 0o644),
     ("io", FILE | 0o400),
     ("limits", FILE | 0o644),
     ("loginuid", FILE | 0o444),
@@ -44,16 +46,19 @@ const FILES: [(&str, u32); 32] = [
     ("oom_score", FILE | 0o444),
     ("oom_score_adj", FILE | 0o644),
     ("personality", FILE | 0o400),
+    ("projid_map", FILE | 0o644),
     ("root", LINK | 0o777),
     ("sched", FILE | 0o444),
     ("schedstat", FILE | 0o444),
     ("sessionid", FILE | 0o444),
+    ("setgroups", FILE | 0o644),
     ("stack", FILE | 0o400),
     ("stat", FILE | 0o444),
     ("statm", FILE | 0o444),
     ("status", FILE | 0o444),
     ("syscall", FILE | 0o400),
     ("timerslack_ns", FILE | 0o444),
+    ("uid_map", FILE | 0o644),
     ("wchan", FILE | 0o444),
 ];
 
@@ -125,6 +130,15 @@ pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
     }
 }
 
+/// What a map is of, by its name.
+pub(super) fn kind_of_map(name: &str) -> Kind {
+    match name {
+        "uid_map" => Kind::Users,
+        "gid_map" => Kind::Groups,
+        _ => Kind::Projects,
+    }
+}
+
 fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result<Content, Errno> {
     let process = subject.process();
     let attributes = process.map(|process| &process.attributes);
@@ -188,6 +202,15 @@ fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result
         }),
         "loginuid" => text(|text| write!(text, "{}", u32::MAX)),
         "mountstats" => text(of_machine::mountstats),
+        "uid_map" | "gid_map" | "projid_map" => text(|text| {
+            let space = process.and_then(users::space_of);
+            users::write_map(&space, kind_of_map(name), text)
+        }),
+        "setgroups" => text(|text| {
+            let space = process.and_then(users::space_of);
+            let may = space.is_none_or(|space| space.may_set_groups());
+            writeln!(text, "{}", if may { "allow" } else { "deny" })
+        }),
         "timerslack_ns" => text(|text| {
             let slack = attributes.map_or(0, |all| all.timer_slack.load(Ordering::Relaxed));
             writeln!(text, "{slack}")

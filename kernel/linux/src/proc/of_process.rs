@@ -8,8 +8,9 @@ use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
 use crate::memory::totals::Totals;
 use crate::process::shared_signals::Stop;
-use crate::process::{Process, cpu_time};
+use crate::process::{Process, cpu_time, users};
 use crate::spaces::pid::{self, Own};
+use crate::spaces::user::Kind;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use kstack::shadow::{Form, mode};
@@ -74,12 +75,15 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
     };
     let all = process.credentials();
     for (name, ids) in [("Uid", all.user), ("Gid", all.group)] {
-        let (real, effective, saved, file) = (ids.real, ids.effective, ids.saved, ids.file);
+        let kind = if name == "Uid" { Kind::Users } else { Kind::Groups };
+        let [real, effective, saved, file] = [ids.real, ids.effective, ids.saved, ids.file]
+            .map(|id| users::told(kind, id));
         writeln!(text, "{name}:\t{real}\t{effective}\t{saved}\t{file}")?;
     }
     writeln!(text, "FDSize:\t64")?;
     text.write_str("Groups:\t")?;
-    all.groups.iter().try_for_each(|group| write!(text, "{group} "))?;
+    let told = |&group: &u32| users::told(Kind::Groups, group);
+    all.groups.iter().map(told).try_for_each(|group| write!(text, "{group} "))?;
     let (group, session) =
         (process.group.load(Ordering::Relaxed), process.session.load(Ordering::Relaxed));
     writeln!(text)?;

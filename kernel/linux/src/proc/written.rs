@@ -1,11 +1,12 @@
 //! What programs write to files of /proc.
 
+use super::folder::kind_of_map;
 use super::subject::Subject;
 use super::sysctl;
 use crate::error::Errno;
 use crate::files::made::Seen;
 use crate::process::credentials::capability;
-use crate::process::{current, current_task, host, host_names, task};
+use crate::process::{current, current_task, host, host_names, task, users};
 use core::sync::atomic::Ordering;
 use threads::sched::Name;
 
@@ -42,6 +43,15 @@ fn set_host(name: &str, from: &[u8]) -> Result<usize, Errno> {
 fn of(subject: &Subject, name: &str, from: &[u8]) -> Result<usize, Errno> {
     match name {
         "comm" => set_name(subject, from),
+        "uid_map" | "gid_map" | "projid_map" => {
+            let process = subject.process().ok_or(Errno::EPERM)?;
+            users::set_map(process, kind_of_map(name), from)?;
+            Ok(from.len())
+        }
+        "setgroups" => {
+            users::set_may_set_groups(subject.process().ok_or(Errno::EPERM)?, from)?;
+            Ok(from.len())
+        }
         "oom_score_adj" => set_adjustment(subject, from, -1000..=1000, |number| number),
         // The older file has another scale (proc_pid_oom_adj(5)).
         "oom_adj" => set_adjustment(subject, from, -17..=15, |number| match number {

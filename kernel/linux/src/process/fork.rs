@@ -11,12 +11,14 @@ use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
     Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd, table,
+    users,
 };
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Files;
 use crate::limits::Resource;
 use crate::spaces::pid::{self, Hold, Own, Space};
+use crate::spaces::user::{self, Users};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
@@ -68,7 +70,10 @@ fn check_chosen(numbers: &[u64], space: &Own, mine: &Credentials) -> Result<(), 
         if number == 0 || number >= MAX_NUMBER.load(Ordering::Relaxed) {
             return Err(Errno::EINVAL);
         }
-        if !mine.can(capability::CHECKPOINT_RESTORE) && !mine.can(capability::SYS_ADMIN) {
+        let owner = at.as_ref().and_then(|space| space.owner.clone());
+        if !mine.can_in(&owner, capability::CHECKPOINT_RESTORE)
+            && !mine.can_in(&owner, capability::SYS_ADMIN)
+        {
             return Err(Errno::EPERM);
         }
         if let Some(inner) = at {
@@ -115,7 +120,11 @@ fn number_again(highest: u64) -> Result<u64, Errno> {
 }
 
 /// The process of what is about to be: the caller's, or a new one.
-fn process_for(request: &Request, number: (u64, Option<Hold>)) -> Result<Arc<Process>, Errno> {
+fn process_for(
+    request: &Request,
+    number: (u64, Option<Hold>),
+    whose: &Arc<Credentials>,
+) -> Result<Arc<Process>, Errno> {
     if request.has(flag::THREAD) {
         return Ok(current_arc());
     }
@@ -127,7 +136,7 @@ fn process_for(request: &Request, number: (u64, Option<Hold>)) -> Result<Arc<Pro
     let files = if request.has(flag::FILES) { files } else { copy_of(&files)? };
     let place = if request.has(flag::FS) { maker.place() } else { maker.place().copy()? };
     let child = unborn(number, Some(parent), memory, (files, place), parent.name())?;
-    child.set_credentials(maker.credentials());
+    child.set_credentials(whose.clone());
     let exit_signal = if request.has(flag::PARENT) {
         child.parent.store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
         parent.exit_signal.load(Ordering::Relaxed)
@@ -137,11 +146,11 @@ fn process_for(request: &Request, number: (u64, Option<Hold>)) -> Result<Arc<Pro
     child.exit_signal.store(exit_signal, Ordering::Relaxed);
     if request.has(flag::NEW_MOUNTS) {
         // The place is the child's own: with FS it was refused.
-        drop(child.place().set_mounts(Some(namespaces::copy_of_mounts()?)));
+        drop(child.place().set_mounts(Some(namespaces::copy_of_mounts(&whose.space)?)));
     }
     cpu_limit::watch(&child)?;
     if request.has(flag::NEW_HOST) {
-        *child.host.lock() = host::copy()?;
+        *child.host.lock() = host::copy(&whose.space)?;
     }
     if request.has(flag::SIGHAND) {
         let shared = parent.signals.lock().actions.share();
@@ -184,10 +193,16 @@ fn inherit_policy(task: &Task) -> bool {
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
     let mine = current_task().credentials();
-    let may_name = mine.can(capability::SYS_ADMIN);
-    let user = mine.user.real;
-    let is_unlimited = user == 0 || mine.can(capability::SYS_RESOURCE) || may_name;
-    request.check(may_name)?;
+    // Who makes a user namespace may make others in it.
+    request.check(mine.can_here(capability::SYS_ADMIN) || request.has(flag::NEW_USER))?;
+    let limit = parent.limits.soft(Resource::Processes);
+    let whose = match request.has(flag::NEW_USER) {
+        false => mine.clone(),
+        true => fallible::shared(mine.in_new_space(is_in_root(), limit)?)?,
+    };
+    let is_unlimited = mine.user.real == 0
+        || mine.can(capability::SYS_RESOURCE)
+        || mine.can(capability::SYS_ADMIN);
     // What is pending is for the caller alone: it is delivered first, and the call is made again
     // (`copy_process`, `recalc_sigpending`).
     if !request.has(flag::THREAD) && has_signals() {
@@ -196,8 +211,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if request.has(flag::PARENT) && (parent.is_first || parent.is_init()) {
         return Err(Errno::EINVAL);
     }
-    if !is_unlimited && table::task_count_of(user) as u64 >= parent.limits.soft(Resource::Processes)
-    {
+    if !is_unlimited && users::has_no_room(&whose, limit) {
         return Err(Errno::EAGAIN);
     }
     let is_thread = request.has(flag::THREAD);
@@ -206,7 +220,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if is_in_our_memory {
         memory.lock().has_threads = true;
     }
-    let space = space_for(&request)?;
+    let space = space_for(&request, &whose)?;
     check_chosen(&request.numbers, &space, &mine)?;
     let level = space.as_ref().map_or(0, |space| space.level());
     let number = new_number(request.numbers.get(level).copied())?;
@@ -214,7 +228,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let hold = numbers::give(number, &space, &request.numbers, highest)?;
     let numbers = hold.as_ref().map(|hold| hold.numbers().clone());
     let (of_process, of_thread) = if is_thread { (None, hold) } else { (hold, None) };
-    let process = process_for(&request, (number, of_process))?;
+    let process = process_for(&request, (number, of_process), &whose)?;
     let mut child_regs = *regs;
     abi::set_result(&mut child_regs, 0);
     if request.stack != 0 {
@@ -226,7 +240,6 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let thread = {
         let mask = current_task().signals.lock().blocked;
         let parts = if is_thread { parts_for(&request)? } else { Parts::default() };
-        let whose = current_task().credentials();
         let task = Task::new(process.clone(), mask, whose, parts)?;
         if !is_in_our_memory || request.has(flag::VFORK) {
             // In the same memory or a copy of it: so is the alternate stack.
@@ -319,14 +332,32 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
 
 /// The PID namespace of what is asked for. A thread is in that of its process, and not where the
 /// caller's children are to be in another.
-fn space_for(request: &Request) -> Result<Own, Errno> {
+fn space_for(request: &Request, whose: &Credentials) -> Result<Own, Errno> {
     let own = &current().space;
     let of_children = current_task().space_of_children();
     let is_same = pid::is_same(own, &of_children);
     if request.has(flag::THREAD) && !is_same || request.has(flag::NEW_PID) && !is_same {
         return Err(Errno::EINVAL);
     }
-    if request.has(flag::NEW_PID) { Space::below(own, None).map(Some) } else { Ok(of_children) }
+    if !request.has(flag::NEW_PID) {
+        return Ok(of_children);
+    }
+    below(own, &whose.space).map(Some)
+}
+
+/// A PID namespace below another one; `EINVAL`: it would belong to a user namespace that does not
+/// lie in that one's.
+fn below(own: &Own, users: &Users) -> Result<Arc<Space>, Errno> {
+    let outer = own.as_ref().and_then(|own| own.owner.clone());
+    if !user::is_within(users, &outer) {
+        return Err(Errno::EINVAL);
+    }
+    Space::below(own, users.clone())
+}
+
+/// Whether the caller's root is that of its mounts.
+fn is_in_root() -> bool {
+    current_task().place().root_directory().is_none()
 }
 
 /// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the calling thread's own.
@@ -345,36 +376,45 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     }
     let process = current();
     let is_alone = process.crew.count() == 1;
-    if flags & (flag::THREAD | flag::SIGHAND | flag::VM) != 0 && !is_alone {
+    let for_one = flag::THREAD | flag::SIGHAND | flag::VM | flag::NEW_USER;
+    if flags & for_one != 0 && !is_alone {
         return Err(Errno::EINVAL);
     }
     let memory = process.memory().ok_or(Errno::EINVAL)?;
     if flags & flag::VM != 0 && Arc::strong_count(&memory) > 2 {
         return Err(Errno::EINVAL);
     }
-    let is_privileged = current_task().credentials().can(capability::SYS_ADMIN);
-    check_namespaces(flags, is_privileged)?;
+    let mine = current_task().credentials();
+    let is_new_user = flags & flag::NEW_USER != 0;
+    check_namespaces(flags, mine.can_here(capability::SYS_ADMIN) || is_new_user)?;
+    let whose = match is_new_user {
+        false => mine,
+        true => {
+            let limit = process.limits.soft(Resource::Processes);
+            fallible::shared(mine.in_new_space(is_in_root(), limit)?)?
+        }
+    };
     let own_space = if flags & flag::NEW_PID != 0 {
         if !pid::is_same(&process.space, &current_task().space_of_children()) {
             return Err(Errno::EINVAL);
         }
-        Some(Space::below(&process.space, None)?)
+        Some(below(&process.space, &whose.space)?)
     } else {
         None
     };
     let own_mounts = match flags & flag::NEW_MOUNTS {
         0 => None,
-        _ => Some(namespaces::copy_of_mounts()?),
+        _ => Some(namespaces::copy_of_mounts(&whose.space)?),
     };
     if flags & flag::NEW_HOST != 0 {
-        let own = host::copy()?;
+        let own = host::copy(&whose.space)?;
         let before = core::mem::replace(&mut *process.host.lock(), own);
         drop(before);
     }
     if flags & flag::FILES != 0 {
         current_task().unshare_files()?;
     }
-    if flags & (flag::FS | flag::NEW_MOUNTS) != 0 {
+    if flags & (flag::FS | flag::NEW_MOUNTS | flag::NEW_USER) != 0 {
         current_task().unshare_place()?;
     }
     if let Some(own) = own_mounts {
@@ -382,6 +422,9 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     }
     if own_space.is_some() {
         current_task().set_space_of_children(own_space);
+    }
+    if is_new_user {
+        current_task().set_credentials(whose);
     }
     Ok(0)
 }

@@ -20,6 +20,7 @@
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
 //! | `namespaces` | namespaces as files |
+//! | `users` | whom users and groups stand for that programs name; user namespaces and their maps |
 //! | `numbers` | what numbers of processes mean that programs say, and are told |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
@@ -77,6 +78,7 @@ pub(crate) mod timer_list;
 pub(crate) mod timers;
 pub(crate) mod user_dispatch;
 pub(crate) mod user_memory;
+pub(crate) mod users;
 pub(crate) mod walk;
 
 pub use state::Process;

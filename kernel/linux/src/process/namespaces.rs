@@ -3,7 +3,7 @@
 
 use super::clone_request::flag;
 use super::host_names::Own;
-use super::{Process, current, current_task, host, table, task};
+use super::{Process, current, current_task, host, table, task, users};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use crate::files::mounts::{self, Namespace};
@@ -11,13 +11,14 @@ use crate::files::object::{Caller, Object};
 use crate::files::open::{Descriptor, OpenFile};
 use crate::files::tree;
 use crate::spaces::pid;
+use crate::spaces::user::{self, Kind, Users};
 use alloc::string::String;
 use alloc::sync::Arc;
 use machine::memory::fallible;
 use threads::sched;
 
 /// The kinds that there is more than one of, by their names.
-pub(crate) const NAMES: [&str; 4] = ["mnt", "pid", "pid_for_children", "uts"];
+pub(crate) const NAMES: [&str; 5] = ["mnt", "pid", "pid_for_children", "user", "uts"];
 
 /// A namespace that a file holds.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) enum Held {
     Mounts(Option<Arc<Namespace>>),
     Host(Own),
     Pid(pid::Own),
+    User(Users),
 }
 
 impl Held {
@@ -34,6 +36,17 @@ impl Held {
             Self::Mounts(_) => flag::NEW_MOUNTS,
             Self::Host(_) => flag::NEW_HOST,
             Self::Pid(_) => flag::NEW_PID,
+            Self::User(_) => flag::NEW_USER,
+        }
+    }
+
+    /// The user namespace that it belongs to; of one of those, the one that it lies in.
+    pub(crate) fn owner(&self) -> Users {
+        match self {
+            Self::Mounts(own) => own.as_ref().and_then(|own| own.owner().clone()),
+            Self::Host(own) => own.as_ref().and_then(|own| own.owner.clone()),
+            Self::Pid(own) => own.as_ref().and_then(|own| own.owner.clone()),
+            Self::User(own) => own.as_ref().and_then(|own| own.parent().clone()),
         }
     }
 
@@ -42,13 +55,17 @@ impl Held {
             Self::Mounts(own) => mounts::number(own.as_deref()),
             Self::Host(own) => host::number(own),
             Self::Pid(own) => pid::number(own),
+            Self::User(own) => user::number(own),
         }
     }
 }
 
 impl Object for Held {
     fn stat(&self) -> Stat {
-        Stat { inode: self.number(), mode: 0o100444, links: 1, ..Stat::default() }
+        /// The number of the file system, which no other file is of.
+        const DEVICE: u64 = 4;
+        let (inode, mode) = (self.number(), 0o100444);
+        Stat { inode, mode, links: 1, file_system: DEVICE, ..Stat::default() }
     }
 
     fn ioctl(&self, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
@@ -60,6 +77,7 @@ impl Object for Held {
             Self::Mounts(_) => "mnt",
             Self::Host(_) => "uts",
             Self::Pid(_) => "pid",
+            Self::User(_) => "user",
         }
     }
 }
@@ -70,6 +88,7 @@ pub(crate) fn file(of: &Process, name: &str) -> Result<Arc<OpenFile>, Errno> {
         "mnt" => Held::Mounts(of.place().mounts()),
         "uts" => Held::Host(of.host.lock().clone()),
         "pid" => Held::Pid(of.space.clone()),
+        "user" => Held::User(of.credentials().space.clone()),
         "pid_for_children" => {
             let first = of.crew.find(of.id).ok_or(Errno::ENOENT)?;
             let space = task::of(&first).ok_or(Errno::ENOENT)?.space_of_children();
@@ -92,8 +111,10 @@ fn give(held: Held) -> SysResult {
 
 /// What a namespace is asked (ioctl_ns(2)).
 fn ioctl(held: &Held, request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
+    const OWNER: u32 = 0xb701;
     const PARENT: u32 = 0xb702;
     const KIND: u32 = 0xb703;
+    const OWNER_USER: u32 = 0xb704;
     /// `_IOR(0xb7, 6, int)` and those behind it: a number of a thread or process there as the
     /// caller knows it, and one that the caller knows as it is there.
     const THREAD_FROM: u32 = 0x8004_b706;
@@ -110,7 +131,24 @@ fn ioctl(held: &Held, request: u32, argument: u64, caller: &dyn Caller) -> SysRe
             }
             give(Held::Pid(parent.clone()))
         }
+        // The user namespace around it: only what lies in the caller's own.
+        (OWNER, _) | (PARENT, Held::User(_)) => {
+            let owner = match held {
+                Held::User(None) => return Err(Errno::EPERM),
+                held => held.owner(),
+            };
+            if !user::is_within(&owner, &users::here()) {
+                return Err(Errno::EPERM);
+            }
+            give(Held::User(owner))
+        }
         (PARENT, _) => Err(Errno::EINVAL),
+        (OWNER_USER, Held::User(own)) => {
+            let owner = own.as_ref().map_or(0, |own| own.owner.0);
+            caller.put(argument, &users::told(Kind::Users, owner).to_le_bytes())?;
+            Ok(0)
+        }
+        (OWNER_USER, _) => Err(Errno::EINVAL),
         (THREAD_FROM | PROCESS_FROM | THREAD_IN | PROCESS_IN, Held::Pid(own)) => {
             let here = &current().space;
             let (from, to) = if request <= PROCESS_FROM { (own, here) } else { (here, own) };
@@ -124,10 +162,7 @@ fn ioctl(held: &Held, request: u32, argument: u64, caller: &dyn Caller) -> SysRe
             }
         }
         (THREAD_FROM | PROCESS_FROM | THREAD_IN | PROCESS_IN, _) => Err(Errno::EINVAL),
-        _ => {
-            let _no_memory_is_asked = caller;
-            Err(Errno::ENOTTY)
-        }
+        _ => Err(Errno::ENOTTY),
     }
 }
 
@@ -151,8 +186,8 @@ pub(crate) fn set_root(path: String) -> Result<(), Errno> {
 }
 
 /// The caller's mounts, to be changed for themselves from now on.
-pub(super) fn copy_of_mounts() -> Result<Arc<Namespace>, Errno> {
-    mounts::copy(mounts_here().as_deref(), mounts_here)
+pub(super) fn copy_of_mounts(owner: &Users) -> Result<Arc<Namespace>, Errno> {
+    mounts::copy(mounts_here().as_deref(), owner, mounts_here)
 }
 
 /// Puts the caller into the mount namespace; it is at the root of it then.

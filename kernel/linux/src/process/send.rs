@@ -12,10 +12,11 @@
 
 use super::shared_signals::{Change, ProcessSignals, Stop};
 use super::table::Which;
-use super::{Process, cpu_time, readers, table, task};
+use super::{Process, cpu_time, readers, table, task, users};
 use crate::abi::action::flag;
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
+use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use threads::sched::{State, Thread};
@@ -96,12 +97,29 @@ fn tell_parent_if_untold(process: &Process) {
     }
 }
 
+/// Has who sent a signal be told by the numbers of the receiver's user namespace.
+fn change_user(process: &Process, info: &mut Info) {
+    let theirs = users::space_of(process);
+    let mine = match info.fields {
+        // What a program says is in its own numbers.
+        Fields::Raw { .. } => users::here(),
+        _ => None,
+    };
+    if !user::is_same(&theirs, &mine) {
+        info.change_sender(|[number, who]| {
+            let outside = user::outside(&mine, Kind::Users, who);
+            [number, outside.map_or(user::OVERFLOW, |who| user::shown(&theirs, Kind::Users, who))]
+        });
+    }
+}
+
 /// A signal as a process in a namespace of its own sees it, and whether that must take SIGKILL and
 /// SIGSTOP: from outside, or from the kernel (`send_signal_locked`).
 fn as_seen_inside(process: &Process, mut info: Info) -> (Info, bool) {
     if info.code == code::KERNEL {
         return (info, true);
     }
+    change_user(process, &mut info);
     // What the kernel tells of timers, files and children says nothing of the thread that runs.
     let is_of_caller = info.code <= code::USER && !matches!(info.fields, Fields::Timer { .. });
     let is_seen = |task: &task::Task| task.process.number_in(&process.space) != 0;
@@ -115,8 +133,10 @@ fn as_seen_inside(process: &Process, mut info: Info) -> (Info, bool) {
 /// Sends. Takes no lock of the table, which may be held.
 fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
     let signal = info.signal;
-    let (info, is_forced) =
-        if process.space.is_some() { as_seen_inside(process, info) } else { (info, true) };
+    let (info, is_forced) = match process.space.is_some() || user::exist() {
+        true => as_seen_inside(process, info),
+        false => (info, true),
+    };
     let is_protected = process.is_protected.load(Ordering::Relaxed);
     if signal == Signal::KILL {
         if is_protected && !is_forced {

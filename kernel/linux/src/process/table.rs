@@ -11,6 +11,7 @@
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
 use super::numbers;
+use super::credentials::Credentials;
 use super::shared_signals::Change;
 use super::spent::Usage;
 use super::{cpu_time, orphans, pidfd};
@@ -127,10 +128,10 @@ pub fn all() -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
     fallible::collect(TABLE.lock().iter().cloned())
 }
 
-/// How many threads of programs a user has, and processes that have ended.
-pub(crate) fn task_count_of(user: u32) -> usize {
+/// How many threads of programs there are of some users, and processes that have ended.
+pub(crate) fn task_count(is_theirs: impl Fn(&Credentials) -> bool) -> usize {
     let table = TABLE.lock();
-    let own = table.iter().filter(|process| process.credentials().user.real == user);
+    let own = table.iter().filter(|process| is_theirs(&process.credentials()));
     own.map(|process| process.crew.count().max(1)).sum()
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct UserSpace {
     pub(crate) owner: (u32, u32),
     /// Whether who made it had the capability to give files capabilities.
     pub(crate) may_map_root: bool,
+    /// As many processes may its maker have in it and below it (RLIMIT_NPROC when it was made).
+    pub(crate) most_processes: u64,
     may_set_groups: AtomicBool,
     maps: SpinLock<[Vec<Line>; 3]>,
 }
@@ -66,18 +68,21 @@ impl UserSpace {
         parent: &Users,
         owner: (u32, u32),
         may_map_root: bool,
+        most_processes: u64,
     ) -> Result<Arc<Self>, Errno> {
         let level = level(parent) + 1;
         if level > MAX_LEVEL {
             return Err(Errno::ENOSPC);
         }
         let may_set_groups = parent.as_ref().is_none_or(|parent| parent.may_set_groups());
+        EXIST.store(true, Ordering::SeqCst);
         Ok(fallible::shared(Self {
             number: next_number(),
             level,
             parent: parent.clone(),
             owner,
             may_map_root,
+            most_processes,
             may_set_groups: AtomicBool::new(may_set_groups),
             maps: SpinLock::new([const { Vec::new() }; 3]),
         })?)
@@ -140,6 +145,14 @@ impl UserSpace {
             (offset < line.count).then(|| line.inside + offset)
         })
     }
+}
+
+/// Whether there has ever been one: before, all is as it is in the first one.
+static EXIST: AtomicBool = AtomicBool::new(false);
+
+/// See [`EXIST`].
+pub(crate) fn exist() -> bool {
+    EXIST.load(Ordering::Relaxed)
 }
 
 fn level(of: &Users) -> usize {

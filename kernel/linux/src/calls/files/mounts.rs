@@ -10,7 +10,9 @@ use crate::files::tree::{self, Content, Node, Special};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{as_text, path, string};
 use crate::process::walk::Place;
-use crate::process::{Process, current_task, numbers, table};
+use crate::process::{Process, current_task, numbers, table, users};
+use crate::spaces::pid::Own;
+use crate::spaces::user::Kind;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +22,9 @@ use machine::memory::fallible;
 const MOST: usize = 4096;
 
 fn check_may() -> Result<(), Errno> {
-    let may = current_task().credentials().can(capability::SYS_ADMIN);
+    let mounts = current_task().place().mounts();
+    let owner = mounts.and_then(|mounts| mounts.owner().clone());
+    let may = current_task().credentials().can_in(&owner, capability::SYS_ADMIN);
     if may { Ok(()) } else { Err(Errno::EPERM) }
 }
 
@@ -56,6 +60,13 @@ fn made_at(node: &Node, path: &str) -> Option<(Made, Seen)> {
     let is_sys = path == "/sys";
     let usual = || (if is_sys { Made::Sys } else { Made::Proc }, None);
     Some(mounts::made_at(path).map_or_else(usual, |(made, view, _)| (made, view)))
+}
+
+/// Whether the caller may mount what shows a PID namespace.
+fn check_may_show(space: &Own) -> Result<(), Errno> {
+    let owner = space.as_ref().and_then(|space| space.owner.clone());
+    let may = current_task().credentials().can_in(&owner, capability::SYS_ADMIN);
+    if may { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// A mount of /proc for the caller's namespace, with its options.
@@ -137,7 +148,10 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
         "ramfs" => "ramfs",
         kind @ ("proc" | "sysfs") => {
             let made = match kind {
-                "proc" => (Made::Proc, Some(fallible::shared(view(&options)?)?)),
+                "proc" => {
+                    check_may_show(numbers::here())?;
+                    (Made::Proc, Some(fallible::shared(view(&options)?)?))
+                }
                 _ if options.is_empty() => (Made::Sys, None),
                 _ => return Err(Errno::EINVAL),
             };
@@ -157,6 +171,8 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
         return Err(Errno::EBUSY);
     }
     let root = Node::directory()?;
+    let all = current_task().credentials();
+    root.attributes.set_owner(all.user.file, all.group.file);
     root.attributes.set_permissions(if kind == "tmpfs" { 0o1777 } else { 0o755 });
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -165,8 +181,14 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
                 let mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?;
                 root.attributes.set_permissions(mode);
             }
-            "uid" => root.attributes.set_owner(value.parse().map_err(|_| Errno::EINVAL)?, u32::MAX),
-            "gid" => root.attributes.set_owner(u32::MAX, value.parse().map_err(|_| Errno::EINVAL)?),
+            "uid" => {
+                let user = value.parse().map_err(|_| Errno::EINVAL)?;
+                root.attributes.set_owner(users::meant(Kind::Users, user)?, u32::MAX);
+            }
+            "gid" => {
+                let group = value.parse().map_err(|_| Errno::EINVAL)?;
+                root.attributes.set_owner(u32::MAX, users::meant(Kind::Groups, group)?);
+            }
             // A size would be a limit that is not held.
             _ => return Err(Errno::EINVAL),
         }

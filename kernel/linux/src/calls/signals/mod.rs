@@ -10,12 +10,13 @@ use crate::abi::signals::{Fields, INFO_BYTES, Info, Signal, SignalSet, code};
 use crate::abi::stack_image::WordSize;
 use crate::calls::table::calls;
 use crate::error::{Errno, SysResult};
-use crate::process::credentials::Sender;
+use crate::process::credentials::Credentials;
 use crate::process::send::{self, to_process};
 use crate::process::table::Which;
 use crate::process::user_memory::{get, put, timespec};
 use crate::process::{Process, current, current_task, numbers, timers};
 use crate::signals::{deliver, frame, restart};
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use threads::sched::{WaitQueue, Waited};
 use threads::time;
@@ -223,14 +224,14 @@ fn sigaltstack(new: u64, old: u64, sp: u64) -> SysResult {
 /// Who the calling process is, to those that it sends signals to.
 pub(crate) struct Caller {
     process: &'static Process,
-    sender: Sender,
+    sender: Arc<Credentials>,
     session: u64,
 }
 
 impl Caller {
     pub(crate) fn new() -> Self {
         let process = current();
-        let sender = current_task().credentials().sender();
+        let sender = current_task().credentials();
         Self { process, sender, session: process.session.load(Ordering::Relaxed) }
     }
 
@@ -257,7 +258,7 @@ fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
 }
 
 /// The process that a number means: its own number, or that of one of its threads.
-fn find(number: u64) -> Result<alloc::sync::Arc<Process>, Errno> {
+fn find(number: u64) -> Result<Arc<Process>, Errno> {
     numbers::find_by_any(number).ok_or(Errno::ESRCH)
 }
 
@@ -322,7 +323,7 @@ fn kill(which: i64, number: u64) -> SysResult {
 fn with_thread(
     process: Option<i32>,
     thread: i32,
-    body: impl FnOnce(&Process, &alloc::sync::Arc<threads::sched::Thread>) -> SysResult,
+    body: impl FnOnce(&Process, &Arc<threads::sched::Thread>) -> SysResult,
 ) -> SysResult {
     if thread <= 0 || process.is_some_and(|process| process <= 0) {
         return Err(Errno::EINVAL);
