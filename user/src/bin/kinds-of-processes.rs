@@ -53,7 +53,7 @@ fn clones(calls: &Calls) -> i32 {
         (Arguments::new(1 << 40, CHILD_SIGNAL), "a flag that is none"),
         (Arguments::new(THREAD, 0), "a thread without shared handlers"),
         (Arguments::new(SIGHAND, CHILD_SIGNAL), "shared handlers without shared memory"),
-        (Arguments::new(NEW_PROCESSES, CHILD_SIGNAL), "a namespace"),
+        (Arguments::new(NEW_PROCESSES | THREAD | SIGHAND | VM, 0), "a thread in a namespace"),
     ] {
         let made = clone3(calls, &words, 64);
         if made == 0 {

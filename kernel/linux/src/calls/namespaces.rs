@@ -6,7 +6,7 @@ use crate::process::clone_request::flag;
 use crate::process::credentials::capability;
 use crate::process::namespaces::{self, Held};
 use crate::process::pidfd::Pidfd;
-use crate::process::{Process, current, current_task, users};
+use crate::process::{Process, current, current_task, times, users};
 use alloc::sync::Arc;
 
 calls! {
@@ -14,7 +14,8 @@ calls! {
 }
 
 /// What /proc/PID/ns has.
-const KINDS: u64 = flag::NEW_MOUNTS | flag::NEW_HOST | flag::NEW_PID | flag::NEW_USER;
+const KINDS: u64 =
+    flag::NEW_MOUNTS | flag::NEW_HOST | flag::NEW_PID | flag::NEW_USER | flag::NEW_TIME;
 
 fn setns(number: u64, kinds: u64) -> SysResult {
     let kinds = u64::from(kinds as u32);
@@ -44,6 +45,7 @@ fn setns(number: u64, kinds: u64) -> SysResult {
         Held::User(of.credentials().space.clone()),
         Held::Host(of.host.lock().clone()),
         Held::Pid(of.space.clone()),
+        Held::Time(of.times()),
         Held::Mounts(of.place().mounts()),
     ];
     let asked = || all.iter().filter(|held| kinds & held.kind() != 0);
@@ -82,6 +84,7 @@ fn enter(held: &Held) -> SysResult {
         Held::Mounts(namespace) => namespaces::enter_mounts(namespace.clone())?,
         Held::Host(names) => namespaces::enter_host(names.clone()),
         Held::Pid(space) => namespaces::enter_pid(space.clone())?,
+        Held::Time(space) => times::enter(space.clone())?,
         Held::User(space) => users::enter(space.clone())?,
     }
     Ok(0)

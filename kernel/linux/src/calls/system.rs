@@ -10,8 +10,9 @@ use crate::process::credentials::capability;
 use crate::process::spent::Usage;
 use crate::process::user_memory::{get, put, write_zeros};
 use crate::process::{
-    Process, cpu_time, current, current_task, exit, host, host_names, numbers, table,
+    Process, cpu_time, current, current_task, exit, host, host_names, numbers, table, times,
 };
+use crate::spaces::time::Ahead;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use machine::memory;
@@ -33,7 +34,7 @@ calls! {
 pub(crate) fn sysinfo(to: u64) -> SysResult {
     let frame = memory::frames::FRAME_BYTES;
     let info = SystemInfo {
-        uptime_seconds: time::nanoseconds() / 1_000_000_000,
+        uptime_seconds: times::told(Ahead::SinceBoot, time::nanoseconds()) / 1_000_000_000,
         total_bytes: memory::frames::total_count() as u64 * frame,
         free_bytes: memory::frames::free_count() as u64 * frame,
         processes: table::count().min(0xffff) as u16,

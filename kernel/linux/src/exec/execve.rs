@@ -127,6 +127,7 @@ pub(crate) fn execve(
     let thread = sched::current();
     thread.set_tables_root(root);
     task.begin_as_first();
+    task.begin_times();
     sched::start_afresh(&fresh);
     shadow::start_afresh();
     task.clear_on_exit.store(0, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
 use crate::process::namespaces;
 use crate::process::pidfd::Pidfd;
-use crate::process::{users, walk};
+use crate::process::{times, users, walk};
 use crate::spaces::pid::{self, Own};
 use crate::spaces::user::Kind;
 use alloc::sync::Arc;
@@ -23,7 +23,7 @@ const FILE: u32 = 0o100000;
 const LINK: u32 = 0o120000;
 
 /// Files, folders and links of both a process and a thread, with their modes.
-const FILES: [(&str, u32); 36] = [
+const FILES: [(&str, u32); 37] = [
     ("auxv", FILE | 0o400),
     ("cgroup", FILE | 0o444),
     ("cmdline", FILE | 0o444),
@@ -57,6 +57,7 @@ const FILES: [(&str, u32); 36] = [
     ("statm", FILE | 0o444),
     ("status", FILE | 0o444),
     ("syscall", FILE | 0o400),
+    ("timens_offsets", FILE | 0o644),
     ("timerslack_ns", FILE | 0o444),
     ("uid_map", FILE | 0o644),
     ("wchan", FILE | 0o444),
@@ -211,6 +212,10 @@ fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result
             let may = space.is_none_or(|space| space.may_set_groups());
             writeln!(text, "{}", if may { "allow" } else { "deny" })
         }),
+        "timens_offsets" => match process {
+            Some(process) => text(|text| times::write_offsets(process, text)),
+            None => Ok(Content::Text(Vec::new())),
+        },
         "timerslack_ns" => text(|text| {
             let slack = attributes.map_or(0, |all| all.timer_slack.load(Ordering::Relaxed));
             writeln!(text, "{slack}")

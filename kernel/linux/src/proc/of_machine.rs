@@ -4,7 +4,8 @@ use super::subject;
 use crate::abi::MACHINE;
 use crate::files::made::Seen;
 use crate::files::mounts::{self, Namespace};
-use crate::process::{numbers as processes, table, walk};
+use crate::process::{numbers as processes, table, times, walk};
+use crate::spaces::time::Ahead;
 use crate::time::wall;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -62,7 +63,8 @@ impl fmt::Display for Named {
 /// Time since boot, and what CPUs were idle of it, together.
 pub(super) fn uptime(text: &mut Text) -> fmt::Result {
     let idle: u64 = (0..cpus::online_count()).map(|cpu| sched::cpu_use(cpu as usize).idle).sum();
-    let [up, idle] = [threads::time::nanoseconds(), idle].map(|time| time / 10_000_000);
+    let up = times::told(Ahead::SinceBoot, threads::time::nanoseconds());
+    let [up, idle] = [up, idle].map(|time| time / 10_000_000);
     writeln!(text, "{}.{:02} {}.{:02}", up / 100, up % 100, idle / 100, idle % 100)
 }
 
@@ -109,7 +111,8 @@ pub(super) fn stat(text: &mut Text) -> fmt::Result {
         .map(|number| cpus::by_id(CpuId::new(number)))
         .map(|cpu| cpu.ticks.load(Ordering::Relaxed) + cpu.ipis.load(Ordering::Relaxed))
         .sum();
-    let born = wall::nanoseconds().saturating_sub(threads::time::nanoseconds()) / 1_000_000_000;
+    let up = times::told(Ahead::SinceBoot, threads::time::nanoseconds());
+    let born = wall::nanoseconds().saturating_sub(up) / 1_000_000_000;
     writeln!(text, "intr {interrupts}\nctxt 0\nbtime {born}")?;
     writeln!(text, "processes {}", sched::created_count())?;
     writeln!(text, "procs_running {running}\nprocs_blocked 0\nsoftirq 0")

@@ -8,8 +8,9 @@ use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
 use crate::memory::totals::Totals;
 use crate::process::shared_signals::Stop;
-use crate::process::{Process, cpu_time, users};
+use crate::process::{Process, cpu_time, times, users};
 use crate::spaces::pid::{self, Own};
+use crate::spaces::time::Ahead;
 use crate::spaces::user::Kind;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -76,8 +77,8 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
     let all = process.credentials();
     for (name, ids) in [("Uid", all.user), ("Gid", all.group)] {
         let kind = if name == "Uid" { Kind::Users } else { Kind::Groups };
-        let [real, effective, saved, file] = [ids.real, ids.effective, ids.saved, ids.file]
-            .map(|id| users::told(kind, id));
+        let [real, effective, saved, file] =
+            [ids.real, ids.effective, ids.saved, ids.file].map(|id| users::told(kind, id));
         writeln!(text, "{name}:\t{real}\t{effective}\t{saved}\t{file}")?;
     }
     writeln!(text, "FDSize:\t64")?;
@@ -226,7 +227,7 @@ pub(super) fn stat(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Resu
             for (field, time) in fields[14..18].iter_mut().zip(times) {
                 *field = time / 10_000_000;
             }
-            fields[22] = process.born / 10_000_000;
+            fields[22] = times::told(Ahead::SinceBoot, process.born) / 10_000_000;
             fields[25] = process.limits.soft(Resource::Resident);
             fields[38] = process.exit_signal.load(Ordering::Relaxed).into();
             if let Some(sizes) = sizes(process) {

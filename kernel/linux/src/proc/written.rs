@@ -6,7 +6,7 @@ use super::sysctl;
 use crate::error::Errno;
 use crate::files::made::Seen;
 use crate::process::credentials::capability;
-use crate::process::{current, current_task, host, host_names, task, users};
+use crate::process::{current, current_task, host, host_names, task, times, users};
 use core::sync::atomic::Ordering;
 use threads::sched::Name;
 
@@ -46,6 +46,10 @@ fn of(subject: &Subject, name: &str, from: &[u8]) -> Result<usize, Errno> {
         "uid_map" | "gid_map" | "projid_map" => {
             let process = subject.process().ok_or(Errno::EPERM)?;
             users::set_map(process, kind_of_map(name), from)?;
+            Ok(from.len())
+        }
+        "timens_offsets" => {
+            times::set_offsets(subject.process().ok_or(Errno::EACCES)?, from)?;
             Ok(from.len())
         }
         "setgroups" => {

@@ -52,6 +52,7 @@ pub(crate) fn unborn(
         is_protected: AtomicBool::new(local == 1 && space.is_some()),
         space,
         numbers,
+        times: SpinLock::new(parent.and_then(|parent| parent.times.lock().clone())),
         holds: SpinLock::new(match parent {
             Some(parent) => parent.holds_for_child(hold),
             None => Holds::default(),

@@ -222,7 +222,9 @@ impl Credentials {
         let all = |ids: Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
         let is_same = all(other.user, self.user.file) && all(other.group, self.group.file);
         // With no capability that they do not have themselves.
-        is_same && user::is_same(&self.space, &other.space) && other.permitted & !self.permitted == 0
+        is_same
+            && user::is_same(&self.space, &other.space)
+            && other.permitted & !self.permitted == 0
             || self.can_in(&other.space, capability::SYS_PTRACE)
     }
 
@@ -241,6 +243,7 @@ impl Credentials {
     pub(crate) fn may_signal(&self, other: &Self) -> bool {
         let theirs = [other.user.real, other.user.saved];
         self.can_in(&other.space, capability::KILL)
-            || theirs.contains(&self.user.effective) || theirs.contains(&self.user.real)
+            || theirs.contains(&self.user.effective)
+            || theirs.contains(&self.user.real)
     }
 }

@@ -10,14 +10,15 @@ use super::shadow::{self, Heir};
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
-    Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd, table,
-    users,
+    Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd,
+    table, users,
 };
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Files;
 use crate::limits::Resource;
 use crate::spaces::pid::{self, Hold, Own, Space};
+use crate::spaces::time::{self, TimeSpace};
 use crate::spaces::user::{self, Users};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -148,6 +149,13 @@ fn process_for(
         // The place is the child's own: with FS it was refused.
         drop(child.place().set_mounts(Some(namespaces::copy_of_mounts(&whose.space)?)));
     }
+    if time::exist() && !request.has(flag::VM) {
+        child.enter_times(maker.times_of_children());
+    }
+    if request.has(flag::NEW_TIME) {
+        let own = TimeSpace::like(&maker.times_of_children(), whose.space.clone())?;
+        child.enter_times(Some(own));
+    }
     cpu_limit::watch(&child)?;
     if request.has(flag::NEW_HOST) {
         *child.host.lock() = host::copy(&whose.space)?;
@@ -250,6 +258,9 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
             task.clear_on_exit.store(request.child_word, Ordering::Relaxed);
         }
         task.set_numbers(of_thread);
+        if time::exist() && is_in_our_memory {
+            task.set_times_of_children(current_task().times_of_children());
+        }
         *task.name.lock() = *current_task().name.lock();
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
@@ -402,6 +413,13 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     } else {
         None
     };
+    let own_times = match flags & flag::NEW_TIME {
+        0 => None,
+        _ => {
+            let before = current_task().times_of_children();
+            Some(TimeSpace::like(&before, whose.space.clone())?)
+        }
+    };
     let own_mounts = match flags & flag::NEW_MOUNTS {
         0 => None,
         _ => Some(namespaces::copy_of_mounts(&whose.space)?),
@@ -422,6 +440,9 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     }
     if own_space.is_some() {
         current_task().set_space_of_children(own_space);
+    }
+    if own_times.is_some() {
+        current_task().set_times_of_children(own_times);
     }
     if is_new_user {
         current_task().set_credentials(whose);

@@ -20,6 +20,7 @@
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
 //! | `namespaces` | namespaces as files |
+//! | `times` | clocks as programs in time namespaces have them |
 //! | `users` | whom users and groups stand for that programs name; user namespaces and their maps |
 //! | `numbers` | what numbers of processes mean that programs say, and are told |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
@@ -76,6 +77,7 @@ pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timer_list;
 pub(crate) mod timers;
+pub(crate) mod times;
 pub(crate) mod user_dispatch;
 pub(crate) mod user_memory;
 pub(crate) mod users;

@@ -3,7 +3,7 @@
 
 use super::clone_request::flag;
 use super::host_names::Own;
-use super::{Process, current, current_task, host, table, task, users};
+use super::{Process, current, current_task, host, table, task, times, users};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use crate::files::mounts::{self, Namespace};
@@ -11,6 +11,7 @@ use crate::files::object::{Caller, Object};
 use crate::files::open::{Descriptor, OpenFile};
 use crate::files::tree;
 use crate::spaces::pid;
+use crate::spaces::time::{self, Times};
 use crate::spaces::user::{self, Kind, Users};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -18,7 +19,8 @@ use machine::memory::fallible;
 use threads::sched;
 
 /// The kinds that there is more than one of, by their names.
-pub(crate) const NAMES: [&str; 5] = ["mnt", "pid", "pid_for_children", "user", "uts"];
+pub(crate) const NAMES: [&str; 7] =
+    ["mnt", "pid", "pid_for_children", "time", "time_for_children", "user", "uts"];
 
 /// A namespace that a file holds.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) enum Held {
     Host(Own),
     Pid(pid::Own),
     User(Users),
+    Time(Times),
 }
 
 impl Held {
@@ -37,6 +40,7 @@ impl Held {
             Self::Host(_) => flag::NEW_HOST,
             Self::Pid(_) => flag::NEW_PID,
             Self::User(_) => flag::NEW_USER,
+            Self::Time(_) => flag::NEW_TIME,
         }
     }
 
@@ -47,6 +51,7 @@ impl Held {
             Self::Host(own) => own.as_ref().and_then(|own| own.owner.clone()),
             Self::Pid(own) => own.as_ref().and_then(|own| own.owner.clone()),
             Self::User(own) => own.as_ref().and_then(|own| own.parent().clone()),
+            Self::Time(own) => own.as_ref().and_then(|own| own.owner.clone()),
         }
     }
 
@@ -56,6 +61,7 @@ impl Held {
             Self::Host(own) => host::number(own),
             Self::Pid(own) => pid::number(own),
             Self::User(own) => user::number(own),
+            Self::Time(own) => time::number(own),
         }
     }
 }
@@ -78,6 +84,7 @@ impl Object for Held {
             Self::Host(_) => "uts",
             Self::Pid(_) => "pid",
             Self::User(_) => "user",
+            Self::Time(_) => "time",
         }
     }
 }
@@ -88,6 +95,8 @@ pub(crate) fn file(of: &Process, name: &str) -> Result<Arc<OpenFile>, Errno> {
         "mnt" => Held::Mounts(of.place().mounts()),
         "uts" => Held::Host(of.host.lock().clone()),
         "pid" => Held::Pid(of.space.clone()),
+        "time" => Held::Time(of.times.lock().clone()),
+        "time_for_children" => Held::Time(times::space_of_children(of)),
         "user" => Held::User(of.credentials().space.clone()),
         "pid_for_children" => {
             let first = of.crew.find(of.id).ok_or(Errno::ENOENT)?;

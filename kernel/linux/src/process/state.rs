@@ -17,6 +17,7 @@ use crate::limits::{Limits, Resource};
 use crate::memory::limits::Limits as MemoryLimits;
 use crate::memory::space::Memory;
 use crate::spaces::pid::{Numbers, Own};
+use crate::spaces::time::Times;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -35,6 +36,8 @@ pub struct Process {
     pub(crate) space: Own,
     pub(crate) numbers: Option<Arc<Numbers>>,
     pub(super) holds: SpinLock<Holds>,
+    /// Its time namespace.
+    pub(super) times: SpinLock<Times>,
     /// The first one of a namespace: no signal ends it that comes from inside and that it has no
     /// handler for, until it has a fault of its own.
     pub(crate) is_protected: AtomicBool,

@@ -10,8 +10,8 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
-use super::numbers;
 use super::credentials::Credentials;
+use super::numbers;
 use super::shared_signals::Change;
 use super::spent::Usage;
 use super::{cpu_time, orphans, pidfd};

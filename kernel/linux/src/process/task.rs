@@ -16,6 +16,7 @@ use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use crate::files::open::Files;
 use crate::spaces::pid::{Hold, Own};
+use crate::spaces::time::Times;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
@@ -90,6 +91,8 @@ pub struct Task {
     pub(super) hold: SpinLock<Option<Hold>>,
     /// The PID namespace of the processes that it makes.
     pub(super) children: SpinLock<Own>,
+    /// Their time namespace.
+    pub(super) child_times: SpinLock<Times>,
     pub(crate) signals: SpinLock<TaskSignals>,
     /// A word of the program that is cleared when the thread ends; 0: none.
     pub(crate) clear_on_exit: AtomicU64,
@@ -139,10 +142,12 @@ impl Task {
         parts: Parts,
     ) -> Result<Arc<Self>, Errno> {
         let signals = TaskSignals { blocked, ..TaskSignals::default() };
+        let times = process.times();
         Ok(fallible::shared(Self {
             local: AtomicU64::new(process.local),
             hold: SpinLock::new(None),
             children: SpinLock::new(process.space.clone()),
+            child_times: SpinLock::new(times),
             process,
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),

@@ -236,8 +236,7 @@ pub(crate) fn set_may_set_groups(of: &Process, text: &[u8]) -> Result<(), Errno>
 
 /// Whether groups can be set in a namespace: not before there are any, nor where it was denied.
 pub(crate) fn may_set_groups(all: &Credentials) -> bool {
-    let is_allowed =
-        |space: &Arc<UserSpace>| space.has_map(Kind::Groups) && space.may_set_groups();
+    let is_allowed = |space: &Arc<UserSpace>| space.has_map(Kind::Groups) && space.may_set_groups();
     all.can_here(capability::SETGID) && all.space.as_ref().is_none_or(is_allowed)
 }
 

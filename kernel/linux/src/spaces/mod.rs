@@ -4,12 +4,14 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `pid` | PID namespaces: a number per level |
+//! | `time` | time namespaces: by how much clocks are ahead |
 //! | `user` | user namespaces: maps of users and groups, and who owns what |
 //!
 //! The first namespace of each kind is no object: `None` stands for it, so that a system with no
 //! other pays a comparison with zero.
 
 pub(crate) mod pid;
+pub(crate) mod time;
 pub(crate) mod user;
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub(crate) mod first {
     pub(crate) const USER: u64 = 0xefff_fffd;
     pub(crate) const PID: u64 = 0xefff_fffc;
+    pub(crate) const TIME: u64 = 0xefff_fffa;
 }
 
 /// Those of others: none is one of a mount namespace or of one of host names.

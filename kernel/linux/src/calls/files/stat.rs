@@ -6,9 +6,9 @@ use crate::error::Errno;
 use crate::error::SysResult;
 use crate::files::open::Target;
 use crate::proc;
-use crate::process::{permissions, users};
 use crate::process::user_memory::{get, put};
 use crate::process::walk::{self, Place};
+use crate::process::{permissions, users};
 use crate::spaces::user::{self, Kind};
 use machine::memory::{fallible, frames};
 
