@@ -12,6 +12,7 @@ user::entry!(main);
 
 const CHILD_SIGNAL: u64 = 17;
 const FILES: u64 = 0x400;
+const VM: u64 = 0x100;
 const THREAD: u64 = 0x1_0000;
 const SIGHAND: u64 = 0x800;
 const NEW_PROCESSES: u64 = 0x2000_0000;
