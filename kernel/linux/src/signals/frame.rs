@@ -14,7 +14,6 @@ use crate::abi::frame::{Request, StackBytes};
 use crate::abi::signals::{Info, SignalSet};
 use crate::error::Errno;
 use crate::process::task::AlternateStack;
-use crate::process::user_memory::put;
 use crate::process::{current, current_task, shadow};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
@@ -48,12 +47,15 @@ pub(super) fn push(
         shadow: shadow::for_frame(),
     };
     let mut handler = *regs;
-    let (at, bytes) = abi::frame::build(&mut handler, top, &request)?;
+    let place = abi::frame::place(top, &request)?;
     // A frame that leaves the alternate stack overflows it.
-    if (is_on || enters) && !(stack.lowest..end.unwrap_or(u64::MAX)).contains(&at) {
+    if (is_on || enters) && !(stack.lowest..end.unwrap_or(u64::MAX)).contains(&place.at) {
         return Err(Errno::EFAULT);
     }
-    put(at, &bytes)?;
+    {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        abi::frame::build(&mut handler, place, &request, &mut *memory.lock())?;
+    }
     shadow::push(request.restorer.unwrap_or(request.trampoline))?;
     abi::frame::enter_handler(fpu);
     *regs = handler;
@@ -63,12 +65,11 @@ pub(super) fn push(
 /// Goes back from a handler: the registers that its frame has. Gives out the mask and the alternate
 /// stack.
 pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, Option<StackBytes>), Errno> {
-    let read = |at: u64, to: &mut [u8]| {
-        let memory = current().memory().ok_or(Errno::EFAULT)?;
-        Ok(memory.lock().read(at, to)?)
-    };
     let floats = sched::current().fpu().ok_or(Errno::EFAULT)?;
-    let popped = abi::frame::parse(regs, floats, read)?;
+    let popped = {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        abi::frame::parse(regs, floats, &mut *memory.lock())?
+    };
     shadow::pop(popped.shadow)?;
     *regs = popped.regs;
     Ok((popped.mask, popped.stack))

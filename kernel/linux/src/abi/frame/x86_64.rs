@@ -8,7 +8,7 @@
 //!   ≥     440  floating point, 512 bytes or more, at a multiple of 64
 //! ```
 
-use super::common::{Popped, Request, StackBytes, below, u64_at, zeros};
+use super::common::{Place, Popped, Request, Space, StackBytes, below, u64_at};
 use super::pc::{self, put_state, take_state};
 
 pub use super::pc::{enter_handler, least_stack_told};
@@ -16,7 +16,6 @@ pub use super::pc::{enter_handler, least_stack_told};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
-use alloc::vec::Vec;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
@@ -56,19 +55,24 @@ const FLAGS: u64 = 0x5_0dd5;
 /// Direction, trap, resume: clear when a handler begins.
 const CLEARED: u64 = 1 << 10 | 1 << 8 | 1 << 16;
 
-/// Lays out a frame below `top` and makes the registers the handler's.
+/// Where a frame goes below `top`.
+pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
+    let above = below(top, pc::state_bytes(), 64)?;
+    // As at a function's entry: 8 below a multiple of 16.
+    let at = below(above, FRAME_BYTES as u64, 16)?.checked_sub(8).ok_or(Errno::EFAULT)?;
+    Ok(Place { at, above })
+}
+
+/// Lays a frame out and makes the registers the handler's.
 pub fn build(
     regs: &mut SavedRegs,
-    top: u64,
+    Place { at, above }: Place,
     request: &Request<'_>,
-) -> Result<(u64, Vec<u8>), Errno> {
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
     // The C library always gives one, and Linux runs no handler without.
     let restorer = request.restorer.ok_or(Errno::EFAULT)?;
-    let fpu_bytes = pc::state_bytes();
-    let fpu_at = below(top, fpu_bytes, 64)?;
-    // As at a function's entry: 8 below a multiple of 16.
-    let at = below(fpu_at, FRAME_BYTES as u64, 16)?.checked_sub(8).ok_or(Errno::EFAULT)?;
-    let mut bytes = zeros(fpu_at + fpu_bytes - at)?;
+    let mut bytes = [0; FRAME_BYTES];
     let mut put = |offset: usize, value: u64| {
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     };
@@ -82,12 +86,12 @@ pub fn build(
     put(REGISTERS + TRAP, request.trap.number);
     put(REGISTERS + OLD_MASK, request.mask.0);
     put(REGISTERS + CR2, request.trap.address);
-    put(REGISTERS + FPU_AT, fpu_at);
+    put(REGISTERS + FPU_AT, above);
     put(MASK, request.mask.0);
     bytes[STACK..STACK + StackBytes::BYTES].copy_from_slice(&request.stack.encode());
     bytes[INFO..INFO + INFO_BYTES].copy_from_slice(&request.info.encode());
-    let fpu = (fpu_at - at) as usize;
-    put_state(request.fpu, &mut bytes[fpu..], 0);
+    memory.write(at, &bytes)?;
+    put_state(request.fpu, above, 0, memory)?;
     regs.rdi = request.info.signal.number().into();
     regs.rsi = at + INFO as u64;
     regs.rdx = at + CONTEXT as u64;
@@ -97,7 +101,7 @@ pub fn build(
     regs.cs = USER_CODE.into();
     regs.ss = USER_DATA.into();
     regs.rflags &= !CLEARED;
-    Ok((at, bytes))
+    Ok(())
 }
 
 /// Reads a frame back, the floating point into the registers: the restorer has taken the return
@@ -105,11 +109,11 @@ pub fn build(
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    memory: &mut impl Space,
 ) -> Result<Popped, Errno> {
     let at = regs.rsp.checked_sub(8).ok_or(Errno::EFAULT)?;
     let mut bytes = [0; INFO];
-    read(at, &mut bytes)?;
+    memory.read(at, &mut bytes)?;
     let mut stack = [0; StackBytes::BYTES];
     stack.copy_from_slice(&bytes[STACK..STACK + StackBytes::BYTES]);
     let field = |i: usize| u64_at(&bytes, REGISTERS + 8 * i);
@@ -125,7 +129,7 @@ pub fn parse(
     }
     let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);
     // All else is taken by then, as on Linux.
-    let fits = take_state(floats, fpu_at, |_| {}, read).is_ok();
+    let fits = take_state(floats, fpu_at, None, memory).is_ok();
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
