@@ -15,7 +15,7 @@
 //! 3. A thread without descriptors or a place of its own uses its process's.
 
 use super::apart_state::Parts;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Sender};
 use super::place::Place;
 use super::task::Task;
 use crate::error::{Errno, SysResult};
@@ -30,6 +30,11 @@ impl Task {
     /// Whom it acts for.
     pub(crate) fn credentials(&self) -> Arc<Credentials> {
         self.credentials.lock().clone()
+    }
+
+    /// What of them counts for sending signals.
+    pub(crate) fn sender(&self) -> Sender {
+        self.credentials.lock().sender()
     }
 
     /// Replaces whom the calling thread acts for.

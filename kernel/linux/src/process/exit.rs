@@ -89,8 +89,8 @@ fn end(process: &Process, status: i32) {
     });
     let tell = |other: &Process, what| match what {
         OfEnd::ToParent => {
-            if let Some(told) = told {
-                send::in_table(other, told);
+            if let Some(told) = &told {
+                send::in_table(other, told.clone());
             }
         }
         OfEnd::HangUp(signal) => send::in_table(other, Info::kernel(signal)),

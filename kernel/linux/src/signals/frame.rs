@@ -24,7 +24,7 @@ pub(super) fn push(
     info: &Info,
     action: &Action,
     mask: SignalSet,
-    stack: AlternateStack,
+    stack: &AlternateStack,
 ) -> Result<(), Errno> {
     let sp = abi::stack_pointer(regs);
     let is_on = stack.holds(sp);
@@ -40,7 +40,7 @@ pub(super) fn push(
         restorer: (action.flags & flag::RESTORER != 0).then_some(action.restorer),
         wants_info: action.flags & flag::SIGINFO != 0,
         mask,
-        stack: StackBytes { lowest: stack.lowest, bytes: stack.bytes, flags: flags(&stack, sp) },
+        stack: StackBytes { lowest: stack.lowest, bytes: stack.bytes, flags: flags(stack, sp) },
         trampoline: current().trampoline(),
         fpu,
         trap: *current_task().trap.lock(),
@@ -87,6 +87,16 @@ pub(crate) fn flags(stack: &AlternateStack, sp: u64) -> u32 {
         } else {
             0
         }
+}
+
+/// The end of a handler: the alternate stack that its frame has, which most often is the one that
+/// there is. Errors are ignored, as on Linux.
+pub(super) fn restore_stack(new: StackBytes, sp: u64) {
+    let now = current_task().signals.lock().stack;
+    let told = StackBytes { lowest: now.lowest, bytes: now.bytes, flags: flags(&now, sp) };
+    if new != told {
+        let _not_set = set_stack(new, sp);
+    }
 }
 
 /// sigaltstack: checks and sets the alternate stack of the calling thread.

@@ -176,6 +176,30 @@ impl Stretch {
         }
     }
 
+    /// The stretch from an offset on.
+    #[inline(always)]
+    pub fn from(self, at: usize) -> Self {
+        const FRAME: usize = FRAME_BYTES as usize;
+        let offset = self.offset + at;
+        match self.second {
+            Some(second) if offset >= FRAME => Self::new(second, offset - FRAME, None),
+            second => Self::new(self.first, offset, second),
+        }
+    }
+
+    /// Copies bytes out, from an offset on.
+    #[inline]
+    pub fn array<const N: usize>(self, at: usize) -> [u8; N] {
+        let from = self.offset + at;
+        if from + N <= FRAME_BYTES as usize {
+            // SAFETY: (1) inside a frame, which the direct map shows; (2) any bytes are bytes.
+            return unsafe { self.first.part(from, N).cast::<[u8; N]>().read() };
+        }
+        let mut bytes = [0; N];
+        self.read(at, &mut bytes);
+        bytes
+    }
+
     /// Copies bytes out, from an offset on.
     #[inline]
     pub fn read(self, at: usize, to: &mut [u8]) {

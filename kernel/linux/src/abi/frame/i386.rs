@@ -142,7 +142,8 @@ pub fn build(
     put(bytes, 0, request.restorer.unwrap_or(trampoline) as u32);
     memory.write(at, bytes)?;
     memory.write(above, &fsave_of(&request.fpu.snapshot()))?;
-    put_state(request.fpu, above + FSAVE_BYTES as u64, FSAVE_BYTES, memory)?;
+    let area = memory.stretch(above + FSAVE_BYTES as u64, pc::state_bytes() as usize, true)?;
+    put_state(request.fpu, area, FSAVE_BYTES);
     regs.eax = signal;
     regs.edx = if request.wants_info { at as u32 + INFO as u32 } else { 0 };
     regs.ecx = if request.wants_info { at as u32 + UCONTEXT as u32 } else { 0 };

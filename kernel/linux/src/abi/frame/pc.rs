@@ -72,24 +72,17 @@ fn software(before: usize) -> [u8; LEGACY_BYTES - SOFTWARE] {
     words
 }
 
-/// Writes the registers into a frame: at `at`, with `before` bytes of the older form before it.
-pub(super) fn put_state(
-    floats: &FpuState,
-    at: u64,
-    before: usize,
-    memory: &mut impl Space,
-) -> Result<(), Errno> {
-    let area = memory.stretch(at, state_bytes() as usize, true)?;
+/// Writes the registers into a frame, from the beginning of `area` on, with `before` bytes of the
+/// older form before it.
+pub(super) fn put_state(floats: &FpuState, area: Stretch, before: usize) {
     floats.write_to(area);
     if xstate::features() != 0 {
         area.write(SOFTWARE, &software(before));
         // A program that knows only the first 512 bytes may change them: they are always taken.
-        let mut states = [0];
-        area.read(HEADER.start, &mut states);
-        area.write(HEADER.start, &[states[0] | LEGACY as u8]);
+        let [states] = area.array(HEADER.start);
+        area.write(HEADER.start, &[states | LEGACY as u8]);
         area.write(xstate::bytes(), &SECOND_MARK.to_le_bytes());
     }
-    Ok(())
 }
 
 /// Zeros for an area, of memory that can run out.
@@ -132,19 +125,13 @@ fn take_whole(
     area: Stretch,
     environment: Option<Environment<'_>>,
 ) -> Result<(), Errno> {
-    let mut told = [0; STATES_END - SOFTWARE];
-    area.read(SOFTWARE, &mut told);
-    let states = extended_bytes(&told).and_then(|bytes| {
-        let mut mark = [0; MARK_BYTES];
-        area.read(bytes, &mut mark);
-        (mark == SECOND_MARK.to_le_bytes())
-            .then(|| u64_at(&told, STATES - SOFTWARE) & xstate::features())
-    });
+    let states = extended_bytes(&area.array::<{ STATES_END - SOFTWARE }>(SOFTWARE)).and_then(
+        |(bytes, states)| (area.array(bytes) == SECOND_MARK.to_le_bytes()).then_some(states),
+    );
     let adopted = match environment {
         None => floats.adopt_from(area, None, states),
         Some(environment) => {
-            let mut legacy = [0; LEGACY_BYTES];
-            area.read(0, &mut legacy);
+            let mut legacy = area.array(0);
             environment(&mut legacy);
             floats.adopt_from(area, Some(&legacy), states)
         }
@@ -163,14 +150,13 @@ fn take_begun(
     let mut area = zeros(state_bytes())?;
     memory.read(at, &mut area[..LEGACY_BYTES])?;
     let states = match extended_bytes(&area[SOFTWARE..LEGACY_BYTES]) {
-        Some(bytes) => {
+        Some((bytes, states)) => {
             let mut mark = [0; MARK_BYTES];
             memory.read(at.checked_add(bytes as u64).ok_or(Errno::EFAULT)?, &mut mark)?;
-            mark == SECOND_MARK.to_le_bytes()
+            (mark == SECOND_MARK.to_le_bytes()).then_some(states)
         }
-        None => false,
-    }
-    .then(|| u64_at(&area, STATES) & xstate::features());
+        None => None,
+    };
     let len = match states {
         // As far as there are states in it.
         Some(states) => {
@@ -187,12 +173,13 @@ fn take_begun(
     floats.adopt(&area[..len], states.unwrap_or(LEGACY)).map_err(|_| Errno::EFAULT)
 }
 
-/// Bytes of the states, if what is `told` from [`SOFTWARE`] on says that a header and states follow
-/// the first 512 bytes; otherwise these are all that is taken (`check_xstate_in_sigframe`). The
-/// second mark is behind them.
-fn extended_bytes(told: &[u8]) -> Option<usize> {
+/// Bytes up to the end of states, where the second mark is, and which are taken, if what is `told`
+/// from [`SOFTWARE`] on says that a header and states follow the first 512 bytes; otherwise these
+/// are all that is taken (`check_xstate_in_sigframe`).
+fn extended_bytes(told: &[u8]) -> Option<(usize, u64)> {
     let [all, bytes] = [ALL_BYTES, STATES_BYTES].map(|at| u32_at(told, at - SOFTWARE) as usize);
     let fits = (HEADER.end..=xstate::bytes()).contains(&bytes) && bytes <= all;
     let is_marked = xstate::features() != 0 && u32_at(told, 0) == FIRST_MARK;
-    (is_marked && fits).then_some(bytes)
+    let states = u64_at(told, STATES - SOFTWARE) & xstate::features();
+    (is_marked && fits).then_some((bytes, states))
 }

@@ -33,21 +33,13 @@ const MASK: usize = REGISTERS + 256;
 const INFO: usize = MASK + 8;
 const FRAME_BYTES: usize = INFO + INFO_BYTES;
 /// Offsets in `struct sigcontext`.
-const SEGMENTS: usize = 18 * 8;
-const ERROR: usize = 19 * 8;
-const TRAP: usize = 20 * 8;
-const OLD_MASK: usize = 21 * 8;
-const CR2: usize = 22 * 8;
 const FPU_AT: usize = 23 * 8;
 /// `uc_flags`: the frame has SS, and SS is to be taken from it.
 const SS_FLAGS: u64 = 2 | 4;
 
-const fn fields(regs: &SavedRegs) -> [u64; 18] {
-    let r = regs;
-    [
-        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx,
-        r.rax, r.rcx, r.rsp, r.rip, r.rflags,
-    ]
+/// The bytes of words.
+macro_rules! words {
+    ($($word:expr),* $(,)?) => { [$(u64::to_le_bytes($word)),*] };
 }
 
 /// Flags that a program may change (`FIX_EFLAGS`).
@@ -72,26 +64,25 @@ pub fn build(
 ) -> Result<(), Errno> {
     // The C library always gives one, and Linux runs no handler without.
     let restorer = request.restorer.ok_or(Errno::EFAULT)?;
-    let mut bytes = [0; FRAME_BYTES];
-    let mut put = |offset: usize, value: u64| {
-        bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
-    };
-    put(0, restorer);
-    put(CONTEXT, SS_FLAGS | pc::state_flags());
-    for (value, i) in fields(regs).into_iter().zip(0..) {
-        put(REGISTERS + 8 * i, value);
-    }
-    put(REGISTERS + SEGMENTS, regs.cs & 0xffff | (regs.ss & 0xffff) << 48);
-    put(REGISTERS + ERROR, request.trap.error);
-    put(REGISTERS + TRAP, request.trap.number);
-    put(REGISTERS + OLD_MASK, request.mask.0);
-    put(REGISTERS + CR2, request.trap.address);
-    put(REGISTERS + FPU_AT, above);
-    put(MASK, request.mask.0);
-    bytes[STACK..STACK + StackBytes::BYTES].copy_from_slice(&request.stack.encode());
-    bytes[INFO..INFO + INFO_BYTES].copy_from_slice(&request.info.encode());
-    memory.write(at, &bytes)?;
-    put_state(request.fpu, above, 0, memory)?;
+    let floats_at = (above - at) as usize;
+    let area = memory.stretch(at, floats_at + pc::state_bytes() as usize, true)?;
+    let r = &*regs;
+    let StackBytes { lowest, bytes, flags } = request.stack;
+    let segments = r.cs & 0xffff | (r.ss & 0xffff) << 48;
+    let (trap, mask) = (request.trap, request.mask.0);
+    #[rustfmt::skip]
+    let head = words![
+        restorer,
+        SS_FLAGS | pc::state_flags(), 0, lowest, u64::from(flags), bytes,
+        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx,
+        r.rax, r.rcx, r.rsp, r.rip, r.rflags, segments, trap.error, trap.number, mask,
+        trap.address, above, 0, 0, 0, 0, 0, 0, 0, 0,
+        mask,
+    ];
+    const { assert!(size_of::<[[u8; 8]; 39]>() == INFO, "the words before siginfo") };
+    area.write(0, head.as_flattened());
+    area.write(INFO, &request.info.encode());
+    put_state(request.fpu, area.from(floats_at), 0);
     regs.rdi = request.info.signal.number().into();
     regs.rsi = at + INFO as u64;
     regs.rdx = at + CONTEXT as u64;
@@ -112,16 +103,27 @@ pub fn parse(
     memory: &mut impl Space,
 ) -> Result<Popped, Errno> {
     let at = regs.rsp.checked_sub(8).ok_or(Errno::EFAULT)?;
-    let mut bytes = [0; INFO];
-    memory.read(at, &mut bytes)?;
-    let mut stack = [0; StackBytes::BYTES];
-    stack.copy_from_slice(&bytes[STACK..STACK + StackBytes::BYTES]);
+    let frame = memory.stretch(at, INFO, false)?;
+    let bytes = frame.array::<INFO>(0);
+    let stack = bytes[STACK..].first_chunk().map(StackBytes::decode);
     let field = |i: usize| u64_at(&bytes, REGISTERS + 8 * i);
     let mut new = *regs;
-    [new.r8, new.r9, new.r10, new.r11, new.r12, new.r13, new.r14, new.r15] =
-        [0, 1, 2, 3, 4, 5, 6, 7].map(field);
-    [new.rdi, new.rsi, new.rbp, new.rbx, new.rdx, new.rax, new.rcx, new.rsp] =
-        [8, 9, 10, 11, 12, 13, 14, 15].map(field);
+    new.r8 = field(0);
+    new.r9 = field(1);
+    new.r10 = field(2);
+    new.r11 = field(3);
+    new.r12 = field(4);
+    new.r13 = field(5);
+    new.r14 = field(6);
+    new.r15 = field(7);
+    new.rdi = field(8);
+    new.rsi = field(9);
+    new.rbp = field(10);
+    new.rbx = field(11);
+    new.rdx = field(12);
+    new.rax = field(13);
+    new.rcx = field(14);
+    new.rsp = field(15);
     new.rip = field(16);
     new.rflags = regs.rflags & !FLAGS | field(17) & FLAGS;
     if new.rip >= USER_TOP {
@@ -133,7 +135,7 @@ pub fn parse(
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
-        stack: fits.then(|| StackBytes::decode(&stack)),
+        stack: stack.filter(|_| fits),
         shadow: None,
     })
 }
