@@ -145,7 +145,7 @@ impl Memory {
     /// The frame of the page at an address, for the kernel's own use of it: what a program could use
     /// without a fault, and most often that is there, needs no look at areas.
     #[inline]
-    fn present_for(&mut self, address: u64, write: bool) -> Result<Frame, AccessError> {
+    pub(crate) fn present_for(&mut self, address: u64, write: bool) -> Result<Frame, AccessError> {
         match self.tables.usable(page_of(address), write) {
             Some(frame) => Ok(frame),
             None => self.fault(address, write, false),

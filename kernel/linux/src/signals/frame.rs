@@ -46,7 +46,6 @@ pub(super) fn push(
         trap: *current_task().trap.lock(),
         shadow: shadow::for_frame(),
     };
-    let mut handler = *regs;
     let place = abi::frame::place(top, &request)?;
     // A frame that leaves the alternate stack overflows it.
     if (is_on || enters) && !(stack.lowest..end.unwrap_or(u64::MAX)).contains(&place.at) {
@@ -54,11 +53,11 @@ pub(super) fn push(
     }
     {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
-        abi::frame::build(&mut handler, place, &request, &mut *memory.lock())?;
+        abi::frame::build(regs, place, &request, &mut *memory.lock())?;
     }
     shadow::push(request.restorer.unwrap_or(request.trampoline))?;
     abi::frame::enter_handler(fpu);
-    *regs = handler;
+    abi::frame::enter(regs, place, &request);
     Ok(())
 }
 

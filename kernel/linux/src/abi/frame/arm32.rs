@@ -86,9 +86,9 @@ pub fn place(top: u64, request: &Request<'_>) -> Result<Place, Errno> {
     Ok(Place { at, above: at + bytes })
 }
 
-/// Lays a frame out and makes the registers the handler's.
+/// Lays a frame out.
 pub fn build(
-    regs: &mut SavedRegs,
+    regs: &SavedRegs,
     Place { at, .. }: Place,
     request: &Request<'_>,
     memory: &mut impl Space,
@@ -109,7 +109,7 @@ pub fn build(
     put(frame, CONTEXT, request.trap.number as u32);
     put(frame, CONTEXT + 4, request.trap.error as u32);
     put(frame, CONTEXT + 8, request.mask.0 as u32);
-    for (value, i) in fields(regs).into_iter().zip(3..) {
+    for (value, i) in fields(&mut regs.clone()).into_iter().zip(3..) {
         put(frame, CONTEXT + 4 * i, *value);
     }
     put(frame, CONTEXT + 4 * 20, request.trap.address as u32);
@@ -123,16 +123,21 @@ pub fn build(
     }
     put(fpu, FPSCR, floats[64]);
     put(fpu, FPEXC, FPU_ON);
-    regs.r0 = request.info.signal.number().into();
-    if request.wants_info {
-        regs.r1 = at as u32;
-        regs.r2 = (at + info as u64) as u32;
-    }
     let code = if request.wants_info { 173 } else { 119 };
     // mov r7, #code; svc 0: for a program whose stack is executable.
     put(frame, CODE, 0xe3a0_7000 | code);
     put(frame, CODE + 4, 0xef00_0000);
     memory.write(at, bytes)?;
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
+    regs.r0 = request.info.signal.number().into();
+    if request.wants_info {
+        regs.r1 = at as u32;
+        regs.r2 = (at + info_bytes(request) as u64) as u32;
+    }
     // The kernel's own code has one for each kind of handler.
     let trampoline = request.trampoline + if request.wants_info { 8 } else { 0 };
     regs.lr = request.restorer.unwrap_or(trampoline) as u32;
@@ -140,7 +145,6 @@ pub fn build(
     let is_thumb = request.handler & 1 != 0;
     regs.pc = request.handler as u32 & if is_thumb { !1 } else { !3 };
     regs.cpsr = regs.cpsr & !(THUMB | IF_THEN | BIG_ENDIAN) | if is_thumb { THUMB } else { 0 };
-    Ok(())
 }
 
 /// A handler begins with the floating point of what it interrupts.

@@ -65,10 +65,10 @@ pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
     Ok(Place { at: below(above, FRAME_BYTES as u64, 16)?, above })
 }
 
-/// Lays a frame out and makes the registers the handler's. Of the room for records only those that
+/// Lays a frame out. Of the room for records only those that
 /// there are, and the end of them, are written.
 pub fn build(
-    regs: &mut SavedRegs,
+    regs: &SavedRegs,
     Place { at, above }: Place,
     request: &Request<'_>,
     memory: &mut impl Space,
@@ -93,6 +93,11 @@ pub fn build(
     record[..8].copy_from_slice(&regs.x[29].to_le_bytes());
     record[8..].copy_from_slice(&regs.x[30].to_le_bytes());
     memory.write(above, &record)?;
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, above }: Place, request: &Request<'_>) {
     regs.x[0] = request.info.signal.number().into();
     if request.wants_info {
         regs.x[1] = at;
@@ -103,7 +108,6 @@ pub fn build(
     regs.pc = request.handler;
     regs.pstate &= !(BRANCH_TYPE | TAG_CHECKS_OFF);
     regs.sp = at;
-    Ok(())
 }
 
 /// Writes the frame up to the floating point, of which `bytes` gets the head, and that.

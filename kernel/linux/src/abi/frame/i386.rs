@@ -98,9 +98,9 @@ pub fn place(top: u64, request: &Request<'_>) -> Result<Place, Errno> {
     Ok(Place { at, above })
 }
 
-/// Lays a frame out and makes the registers the handler's.
+/// Lays a frame out.
 pub fn build(
-    regs: &mut SavedRegs,
+    regs: &SavedRegs,
     Place { at, above }: Place,
     request: &Request<'_>,
     memory: &mut impl Space,
@@ -121,8 +121,7 @@ pub fn build(
     put(bytes, context + OLD_MASK, request.mask.0 as u32);
     put(bytes, context + CR2, request.trap.address as u32);
     // The code is not run; debuggers know frames by it.
-    let signal = u32::from(request.info.signal.number());
-    put(bytes, 4, signal);
+    put(bytes, 4, request.info.signal.number().into());
     if request.wants_info {
         // mov eax, 173; int 0x80
         bytes[code..code + 7].copy_from_slice(&[0xb8, 173, 0, 0, 0, 0xcd, 0x80]);
@@ -144,7 +143,12 @@ pub fn build(
     memory.write(above, &fsave_of(&request.fpu.snapshot()))?;
     let area = memory.stretch(above + FSAVE_BYTES as u64, pc::state_bytes() as usize, true)?;
     put_state(request.fpu, area, FSAVE_BYTES);
-    regs.eax = signal;
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
+    regs.eax = request.info.signal.number().into();
     regs.edx = if request.wants_info { at as u32 + INFO as u32 } else { 0 };
     regs.ecx = if request.wants_info { at as u32 + UCONTEXT as u32 } else { 0 };
     regs.eip = request.handler as u32;
@@ -152,7 +156,6 @@ pub fn build(
     (regs.cs, regs.ss, regs.ds, regs.es) =
         (USER_CODE.into(), USER_DATA.into(), USER_DATA.into(), USER_DATA.into());
     regs.eflags &= !CLEARED;
-    Ok(())
 }
 
 /// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call

@@ -50,9 +50,9 @@ pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
     Ok(Place { at, above: at + FRAME_BYTES as u64 })
 }
 
-/// Lays a frame out and makes the registers the handler's.
+/// Lays a frame out.
 pub fn build(
-    regs: &mut SavedRegs,
+    regs: &SavedRegs,
     Place { at, .. }: Place,
     request: &Request<'_>,
     memory: &mut impl Space,
@@ -61,7 +61,7 @@ pub fn build(
     let mut put = |offset: usize, value: u64| {
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     };
-    for (value, i) in fields(regs).into_iter().zip(0..) {
+    for (value, i) in fields(&mut regs.clone()).into_iter().zip(0..) {
         put(REGISTERS + 8 * i, *value);
     }
     put(MASK, request.mask.0);
@@ -73,13 +73,17 @@ pub fn build(
     bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
     memory.write(at, &bytes)?;
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
     regs.ra = request.trampoline;
     regs.epc = request.handler;
     regs.sp = at;
     regs.a0 = request.info.signal.number().into();
     regs.a1 = at;
     regs.a2 = at + CONTEXT as u64;
-    Ok(())
 }
 
 /// A handler begins with the floating point of what it interrupts.

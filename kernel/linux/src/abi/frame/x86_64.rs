@@ -55,9 +55,9 @@ pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
     Ok(Place { at, above })
 }
 
-/// Lays a frame out and makes the registers the handler's.
+/// Lays a frame out.
 pub fn build(
-    regs: &mut SavedRegs,
+    regs: &SavedRegs,
     Place { at, above }: Place,
     request: &Request<'_>,
     memory: &mut impl Space,
@@ -66,7 +66,7 @@ pub fn build(
     let restorer = request.restorer.ok_or(Errno::EFAULT)?;
     let floats_at = (above - at) as usize;
     let area = memory.stretch(at, floats_at + pc::state_bytes() as usize, true)?;
-    let r = &*regs;
+    let r = regs;
     let StackBytes { lowest, bytes, flags } = request.stack;
     let segments = r.cs & 0xffff | (r.ss & 0xffff) << 48;
     let (trap, mask) = (request.trap, request.mask.0);
@@ -83,6 +83,11 @@ pub fn build(
     area.write(0, head.as_flattened());
     area.write(INFO, &request.info.encode());
     put_state(request.fpu, area.from(floats_at), 0);
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
     regs.rdi = request.info.signal.number().into();
     regs.rsi = at + INFO as u64;
     regs.rdx = at + CONTEXT as u64;
@@ -92,7 +97,6 @@ pub fn build(
     regs.cs = USER_CODE.into();
     regs.ss = USER_DATA.into();
     regs.rflags &= !CLEARED;
-    Ok(())
 }
 
 /// Reads a frame back, the floating point into the registers: the restorer has taken the return
