@@ -112,6 +112,12 @@ impl Limits {
         Self { highest, ..self }
     }
 
+    /// The same for a device that reaches memory up to this address.
+    #[must_use]
+    pub const fn up_to(self, highest: u64) -> Self {
+        Self { highest, ..self }
+    }
+
     /// The highest address that the device can name.
     pub const fn highest(&self) -> u64 {
         self.highest
@@ -252,6 +258,7 @@ mod tests {
         assert_eq!(check(Limits::NONE.within(13)), Ok(3));
         assert_eq!(check(Limits::NONE.segments_of(0).at_most(0x2010)), Ok(0x2010));
         let narrow = Limits::NONE.addresses_of(15);
+        assert_eq!(narrow, Limits::NONE.up_to(0x7fff));
         assert_eq!(
             check(narrow),
             Err(LimitError::OutOfReach { at: 0x9000, highest: 0x7fff }),
