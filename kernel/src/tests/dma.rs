@@ -21,7 +21,6 @@ use kstack::kind::StackKind;
 use kstack::stacks::{StackId, ThreadId};
 use kstack::{elsewhere, registry};
 use machine::arch::boot::boot_stack;
-use machine::arch::cpu;
 use machine::dma::{Device, DmaError, HeapBytes, MappedList, Physical};
 use machine::memory::{direct, frames};
 use machine::spin::SpinLock;
@@ -245,34 +244,5 @@ pub fn d2_a_local_buffer_is_refused_where_it_is_and_other_memory_is_not() -> Out
     check!(passed.is_ok(), "a frame that is no stack's: {passed:?}");
     let nothing = AddrRange::sized(Addr::new(0x1000), ByteSize::new(8));
     check!(matches!(judge::<Physical>(nothing), Err(Refused::NotMapped(_))), "there is nothing");
-    Ok(())
-}
-
-/// What the check of a buffer costs, in instructions: by its address, and with the memory behind it.
-pub fn d2_the_check_of_a_buffer_costs_what_it_says() -> Outcome {
-    let heap = HeapBytes::zeroed(PAGE_BYTES).map_err(|why| format!("{why}"))?;
-    let (at, bytes) = (Addr::new(heap.as_ptr() as usize), 512);
-    let range = AddrRange::sized(at, ByteSize::new(bytes));
-    fn counted(work: impl Fn()) -> u64 {
-        let mut counts: Vec<u64> = (0..101)
-            .map(|_| {
-                let before = cpu::cycles();
-                work();
-                cpu::cycles() - before
-            })
-            .collect();
-        counts.sort_unstable();
-        counts[counts.len() / 2]
-    }
-    let nothing = counted(|| ());
-    let by_address = counted(|| {
-        black_box(check_address(black_box(at), bytes).is_ok());
-    }) - nothing;
-    let by_memory = counted(|| {
-        black_box(judge::<Physical>(black_box(range)).is_ok());
-    }) - nothing;
-    log!("d2: {by_address} instructions by address, {by_memory} with the memory behind it");
-    check!(by_address > 0 && by_address <= 120, "{by_address} instructions by address");
-    check!(by_memory > by_address && by_memory <= 1200, "{by_memory} with the memory behind it");
     Ok(())
 }

@@ -313,7 +313,6 @@ table! {
         overflows::o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine,
     ],
     counted: [
-        dma::d2_the_check_of_a_buffer_costs_what_it_says,
         every_moment::s4_an_interrupt_at_every_moment_of_entries_exits_and_switches_disturbs_nothing,
     ]
 }

@@ -4,6 +4,7 @@ use super::device::Device;
 use super::loan::{DmaError, Loan};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
@@ -11,8 +12,13 @@ use kstack::dma::transfer::Direction;
 use kstack::dma::{OffStack, OffStackMut};
 
 /// A block of the heap: one piece of physical memory, since the heap is.
-#[derive(Debug)]
 pub struct HeapBytes(Box<[u8]>);
+
+impl fmt::Debug for HeapBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at {:p}", self.0.len(), self.0)
+    }
+}
 
 impl HeapBytes {
     /// So many zeros.
