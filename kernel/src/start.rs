@@ -10,7 +10,6 @@ use core::sync::atomic::Ordering;
 use kstack::addr::CpuId;
 use kstack::kind::StackKind;
 use kstack::stacks::{StackId, ThreadId};
-use machine::arch::irqchip::vector;
 use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
 use machine::arch::paging::{self, Access};
 use machine::arch::serial;
@@ -23,7 +22,7 @@ use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
 use machine::spin::{self, SpinLock};
-use threads::entry::interrupts;
+use threads::entry::{interrupts, ksoftirqd};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
@@ -72,7 +71,6 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     declare_boot_stack();
     dma::stop_at_refusals(machine::options::get("dma").as_deref() == Some("stop"));
     interrupts::set_up();
-    interrupts::set_handler(vector::CONSOLE, terminal::input_arrived);
     irqchip::set_up_once();
     irqchip::set_up_local();
     clock::set_up();
@@ -109,6 +107,8 @@ fn first_on_idle_stack() -> ! {
     let me = cpus::this();
     cpus::set_online(me.id());
     start_other_cpus();
+    ksoftirqd::start();
+    terminal::set_up();
     irqchip::route_console(me.hardware_id.load(Ordering::Relaxed));
     irqchip::start_timer();
     let archive = BOOT_INFO.lock().initrd;
@@ -141,6 +141,7 @@ extern "C" fn kernel_secondary(number: usize) -> ! {
     // now.
     smp::answer_flush();
     irqchip::start_timer();
+    ksoftirqd::start();
     sched::idle_loop()
 }
 

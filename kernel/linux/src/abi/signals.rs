@@ -218,6 +218,34 @@ impl Info {
         Self { signal, code, fields: Fields::Fault { address } }
     }
 
+    /// Who sent it, where that is told: changes process and user.
+    pub fn change_sender(&mut self, change: impl FnOnce([u32; 2]) -> [u32; 2]) {
+        /// `SI_SIGIO`.
+        const INPUT: i32 = -5;
+        match &mut self.fields {
+            Fields::Sender { process, user }
+            | Fields::Value { process, user, .. }
+            | Fields::Child { process, user, .. } => {
+                [*process, *user] = change([*process, *user]);
+            }
+            // Of the layouts that `siginfo_layout` knows, those of kill(2) and sigqueue(3).
+            Fields::Raw { rest, .. }
+                if self.code <= code::USER && ![code::TIMER, INPUT].contains(&self.code) =>
+            {
+                let at = 12_usize.next_multiple_of(super::WORD.bytes()) - 12;
+                let word = |place: usize| {
+                    let bytes = rest[place..].first_chunk().copied();
+                    bytes.map_or(0, u32::from_le_bytes)
+                };
+                let changed = change([word(at), word(at + 4)]);
+                for (place, number) in rest[at..].chunks_exact_mut(4).zip(changed) {
+                    place.copy_from_slice(&number.to_le_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// What a program gave to rt_sigqueueinfo: only the number of the signal is another one.
     pub fn decode(signal: Signal, bytes: &[u8; INFO_BYTES]) -> Self {
         let (mut errno, mut code) = ([0; 4], [0; 4]);
