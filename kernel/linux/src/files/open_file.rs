@@ -96,7 +96,7 @@ impl OpenFile {
     /// The file of the tree that it may write.
     fn written_node(&self) -> Option<&Node> {
         let Target::Node(node, _) = &self.target else { return None };
-        let is_file = matches!(node.content, Content::Fixed(_) | Content::File(_));
+        let is_file = matches!(node.content, Content::File(_));
         (is_file && !self.is_path() && self.flags() & flag::ACCESS != 0).then_some(node)
     }
 
@@ -367,7 +367,7 @@ impl OpenFile {
     /// Whether it is a node of the tree that is a file in memory.
     pub(crate) fn is_plain(&self) -> bool {
         match &self.target {
-            Target::Node(node, _) => matches!(node.content, Content::File(_) | Content::Fixed(_)),
+            Target::Node(node, _) => matches!(node.content, Content::File(_)),
             _ => false,
         }
     }

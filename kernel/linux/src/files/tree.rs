@@ -201,7 +201,9 @@ pub fn add(directory: &str, path: &str, node: Arc<Node>) -> Result<(), Errno> {
         Some(_) => Err(Errno::EEXIST),
         // Nothing is replaced, and the node has no users below it.
         None => Ok(names.set(name, node).map(|_nothing| ())?),
-    })?
+    })??;
+    parent.attributes.was_written();
+    Ok(())
 }
 
 /// Gives a node another name.
@@ -229,7 +231,9 @@ pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Err
             Err(_) if is_directory => return Err(Errno::ENOTDIR),
             _ => {}
         }
-        parent.with_names(|names| names.remove(&name))?
+        let taken = parent.with_names(|names| names.remove(&name))?;
+        parent.attributes.was_written();
+        taken
     };
     let (_, node) = taken.ok_or(Errno::ENOENT)?;
     node.attributes.add_links(-1);
@@ -255,6 +259,10 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
         let _one_at_a_time = CHANGING.lock();
         let node = find(directory, from, false)?;
         let (from_parent, from_name) = parent_of(directory, from, None)?;
+        let changed = |parents: [&Node; 2], moved: &[&Node]| {
+            parents.iter().for_each(|parent| parent.attributes.was_written());
+            moved.iter().for_each(|node| node.attributes.changed());
+        };
         if from_parent.child(&from_name).is_ok_and(|node| mounts::is_covered(&node)) {
             return Err(Errno::EBUSY);
         }
@@ -266,6 +274,7 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
             Ok(there) if how == Rename::Exchange => {
                 // Nor the other one into itself.
                 parent_of(directory, from, Some(&*there))?;
+                changed([&from_parent, &to_parent], &[&node, &there]);
                 // Both names are there: nothing is added, and nothing can fail.
                 let first = from_parent.with_names(|names| names.set(from_name, there))??;
                 let second = to_parent.with_names(|names| names.set(to_name, node))??;
@@ -281,7 +290,8 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
             Err(Errno::ENOENT) if how != Rename::Exchange => {}
             Err(error) => return Err(error),
         }
-        let replaced = to_parent.with_names(|names| names.set(to_name, node))??;
+        let replaced = to_parent.with_names(|names| names.set(to_name, node.clone()))??;
+        changed([&from_parent, &to_parent], &[&node]);
         if let Some(replaced) = &replaced {
             replaced.attributes.add_links(-1);
         }

@@ -7,11 +7,13 @@ use super::text::{Content, made};
 use super::{folder, pagemap, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
+use crate::files::attributes::Moment;
 use crate::files::made::{Made, Maker};
 use crate::files::open::{OpenFile, Target};
 use crate::files::pty::Slave;
 use crate::process::Process;
 use crate::process::walk::{self, Leads, Parts};
+use crate::time::wall;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -115,7 +117,7 @@ pub(crate) fn stat(path: &str) -> Result<Stat, Errno> {
         (all.user.effective, all.group.effective)
     });
     let born = process.map_or(0, |process| process.born);
-    let time = (born / 1_000_000_000, (born % 1_000_000_000) as u32);
+    let time = Moment::of(wall::at_boot().saturating_add(born)).told();
     Ok(Stat {
         inode: number(path),
         mode,
