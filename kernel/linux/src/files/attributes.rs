@@ -36,10 +36,7 @@ impl Moment {
 
     /// So many nanoseconds after 1970.
     pub(crate) const fn of(nanoseconds: u64) -> Self {
-        Self {
-            seconds: (nanoseconds / SECOND) as i64,
-            nanoseconds: (nanoseconds % SECOND) as u32,
-        }
+        Self { seconds: (nanoseconds / SECOND) as i64, nanoseconds: (nanoseconds % SECOND) as u32 }
     }
 
     /// As `stat` tells it.

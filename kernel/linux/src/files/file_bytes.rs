@@ -27,6 +27,12 @@ impl Item for Page {
     }
 }
 
+/// Pages that all files together may have, and how many of them are left.
+pub(crate) fn room() -> (u64, u64) {
+    let whole = frames::total_count() / 2;
+    (whole as u64, whole.saturating_sub(PAGES.load(Ordering::Relaxed)) as u64)
+}
+
 /// Why a page of a file is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoPage {
@@ -183,7 +189,7 @@ impl FileBytes {
         if let Some(frame) = self.frame(number) {
             return Ok(frame);
         }
-        if self.is_counted && PAGES.fetch_add(1, Ordering::Relaxed) >= frames::total_count() / 2 {
+        if self.is_counted && PAGES.fetch_add(1, Ordering::Relaxed) as u64 >= room().0 {
             PAGES.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
         }

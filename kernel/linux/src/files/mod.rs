@@ -42,6 +42,7 @@ mod signaller;
 pub(crate) mod socket;
 pub(crate) mod table;
 mod termios;
+pub(crate) mod text;
 pub(crate) mod timerfd;
 pub(crate) mod tree;
 pub(crate) mod unpack;

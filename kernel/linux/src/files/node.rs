@@ -7,6 +7,7 @@ use super::mapped::{Mapped, seal};
 use super::names::Names;
 use super::object::Named;
 use super::pipe::Pipe;
+use super::text;
 use crate::abi::Stat;
 use crate::error::Errno;
 use alloc::boxed::Box;
@@ -18,6 +19,8 @@ use machine::spin::SpinLock;
 
 /// Bytes of a name in a directory.
 pub(crate) const MAX_NAME: usize = 255;
+/// The same of the text that it is kept as.
+pub(crate) const MAX_NAME_TEXT: usize = MAX_NAME * text::MOST;
 
 /// What a node is.
 #[derive(Debug)]
@@ -209,7 +212,7 @@ impl Node {
                 self.with_names(|names| names.count(|_| true)).unwrap_or(0) * NAME_BYTES
             }
             Content::File(bytes) => bytes.lock().len(),
-            Content::Link(target) => target.len() as u64,
+            Content::Link(target) => text::length(target) as u64,
             _ => 0,
         }
     }
@@ -305,7 +308,7 @@ impl Node {
     pub fn entry(
         &self,
         which: Entry<'_>,
-        to: &mut [u8; MAX_NAME],
+        to: &mut [u8; MAX_NAME_TEXT],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         self.with_names(|names| {
             let (name, node) = match which {

@@ -7,7 +7,7 @@ use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
 use crate::abi::Stat;
 use crate::error::Errno;
-use crate::files::tree::{self, Content, Entry, MAX_NAME, Node};
+use crate::files::tree::{self, Content, Entry, MAX_NAME_TEXT, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -241,7 +241,7 @@ impl OpenFile {
     /// once [`OpenFile::passed`] says so.
     pub(crate) fn next_name(
         &self,
-        to: &mut [u8; MAX_NAME],
+        to: &mut [u8; MAX_NAME_TEXT],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         let position = self.position.load(Ordering::Relaxed);
         // First the directory itself, and the one that it lies in.

@@ -8,10 +8,10 @@
 //!    deep it is.
 //! 3. Nothing changes before the last thing that can fail.
 
-pub(crate) use super::node::MAX_NAME;
 pub use super::node::{Content, Entry, Node, Special};
+pub(crate) use super::node::{MAX_NAME, MAX_NAME_TEXT};
 
-use super::mounts;
+use super::{mounts, text};
 use crate::error::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -50,8 +50,7 @@ pub(crate) fn root_of_caller() -> Option<Arc<String>> {
     root_of.and_then(|root_of| root_of())
 }
 
-/// A path as the caller means it, seen from a directory: it begins at the caller's root, and `..`
-/// leads no further than there.
+/// A path as the caller means it, seen from a directory: it begins at the caller's root.
 pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, Errno> {
     match root_of_caller() {
         Some(root) => absolute_below(&root, directory, path),
@@ -59,8 +58,8 @@ pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, 
     }
 }
 
-/// A path as seen from a directory: absolute, without `.` and with `..` taken back. The root is
-/// `/`; no other path ends in one.
+/// A path as seen from a directory: absolute, without `.`. What `..` leads to depends on links: it
+/// stays until the path is walked. The root is `/`; no other path ends in one.
 pub fn absolute(directory: &str, path: &str) -> Result<String, Errno> {
     absolute_below("", directory, path)
 }
@@ -73,8 +72,6 @@ fn absolute_below(root: &str, directory: &str, path: &str) -> Result<String, Err
     for part in start.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
-            ".." if whole == root => {}
-            ".." => whole.truncate(whole.rfind('/').unwrap_or(0)),
             part => {
                 // CANNOT FAIL: all parts with a slash each were reserved above.
                 whole.push('/');
@@ -87,6 +84,15 @@ fn absolute_below(root: &str, directory: &str, path: &str) -> Result<String, Err
         whole.push('/');
     }
     Ok(whole)
+}
+
+/// The path that `..` leads to from a directory's, a path with no link in it, with the rest of a
+/// path behind it. No further up than the caller's root.
+pub(crate) fn above(directory: &str, rest: &str) -> Result<String, Errno> {
+    let root = root_of_caller();
+    let is_root = root.as_deref().is_some_and(|root| root == directory);
+    let end = if is_root { directory.len() } else { directory.rfind('/').unwrap_or(0) };
+    absolute(&directory[..end], rest.trim_start_matches('/'))
 }
 
 /// The parts of such a path.
@@ -106,10 +112,13 @@ pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String),
 }
 
 /// The path that a path names in the end: if a link stands there, the one that it leads to, whether
-/// anything is there or not.
+/// anything is there or not. There is no link in it.
 pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Errno> {
     let mut path = absolute(directory, path)?;
     for _ in 0..MAX_LINKS {
+        let (lies_in, name) = path.rsplit_once('/').ok_or(Errno::ENOENT)?;
+        let (_, real) = find_with_path(absolute("/", lies_in)?, true)?;
+        path = absolute(&real, name)?;
         let node = match find("/", &path, false) {
             Ok(node) if follow => node,
             Ok(_) | Err(Errno::ENOENT) => return Ok(path),
@@ -138,7 +147,15 @@ fn walk(
         while at < path.len() {
             let end = path[at..].find('/').map_or(path.len(), |length| at + length);
             let name = &path[at..end];
-            if name.len() > MAX_NAME {
+            if name == ".." && !matches!(node.content, Content::Special(Special::Proc)) {
+                if !node.is_directory() {
+                    return Err(Errno::ENOTDIR);
+                }
+                // Shorter each time: this comes to an end.
+                path = above(&path[..at - 1], &path[end..])?;
+                continue 'from_the_root;
+            }
+            if text::length(name) > MAX_NAME {
                 return Err(Errno::ENAMETOOLONG);
             }
             if is_forbidden(&node) {
@@ -181,12 +198,13 @@ fn parent_of(
     if name.is_empty() {
         return Err(Errno::EEXIST);
     }
-    if name.len() > MAX_NAME {
+    if text::length(&name) > MAX_NAME {
         return Err(Errno::ENAMETOOLONG);
     }
     path.truncate(at.max(1));
     let parent = walk(path, true, not_through)?.0;
     match parent.content {
+        _ if name == ".." => Err(Errno::EEXIST),
         // Nothing can be made there, nor taken away.
         Content::Special(Special::Proc) => Err(Errno::ENOENT),
         _ => Ok((parent, name)),

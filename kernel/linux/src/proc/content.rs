@@ -4,6 +4,7 @@ use super::subject::Subject;
 use super::text::{Content, made, names, text};
 use super::{folder, kstack, maps, of_machine, sys, sysctl};
 use crate::error::Errno;
+use crate::files::text;
 use crate::process::Process;
 use crate::process::walk::Parts;
 use alloc::vec::Vec;
@@ -102,7 +103,8 @@ pub(super) fn piece(path: &str, from: u64) -> Result<(Content, Option<u64>), Err
         next = maps::piece(process, *name == "smaps", from, text)?;
         Ok(())
     })?;
-    Ok((Content::Text(text.into_bytes()), next))
+    // The names in it as programs gave them.
+    Ok((Content::Text(text::into_bytes(text.into_string())?), next))
 }
 
 /// What is at an absolute path of /proc or /sys with no link in it.
