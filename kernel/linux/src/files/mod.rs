@@ -23,6 +23,7 @@ pub(crate) mod console;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod file_bytes;
+pub(crate) mod local;
 pub(crate) mod locks;
 pub(crate) mod made;
 pub(crate) mod mapped;

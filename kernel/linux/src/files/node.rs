@@ -7,12 +7,13 @@ use super::mapped::{Mapped, seal};
 use super::names::Names;
 use super::object::Named;
 use super::pipe::Pipe;
+use super::socket::Pair;
 use super::text;
 use crate::abi::Stat;
 use crate::error::Errno;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
@@ -38,6 +39,8 @@ pub enum Content {
     File(SpinLock<FileBytes>),
     /// Another path.
     Link(String),
+    /// The name of a socket.
+    Socket(Weak<Pair>),
     /// A named pipe.
     Pipe(Arc<Pipe>),
     /// Something that answers itself: /dev and /proc.
@@ -157,6 +160,7 @@ impl Node {
             Content::Link(_) => 0o120000,
             Content::Special(_) => 0o020000,
             Content::Pipe(_) => 0o010000,
+            Content::Socket(_) => 0o140000,
         };
         kind | self.attributes.permissions()
     }

@@ -19,7 +19,7 @@ use crate::process::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
 use crate::process::{current_task, permissions};
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
@@ -240,7 +240,9 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
             Some(special) => Content::Special(special),
             None => return Err(Errno::EPERM),
         },
-        0o060000 | 0o140000 => return Err(Errno::EPERM),
+        // No socket is bound to it.
+        0o140000 => Content::Socket(Weak::new()),
+        0o060000 => return Err(Errno::EPERM),
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };

@@ -270,6 +270,8 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
         Content::Special(Special::Random | Special::Urandom) => {
             OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
         }
+        // Only connect leads to what it is the name of.
+        Content::Socket(_) => Err(Errno::ENXIO),
         Content::Pipe(pipe) => {
             let (reads, writes) = access(flags);
             let nonblocking = flags & status::NONBLOCK != 0;
