@@ -154,9 +154,10 @@ impl Stretch {
         Self { first, offset, second }
     }
 
-    /// Where so many bytes begin, if they lie in one frame.
+    /// Where so many bytes begin, if they lie in one frame: for a CPU that stores all its registers
+    /// there by itself.
     #[inline(always)]
-    pub(crate) fn whole(self, bytes: usize) -> Option<*mut u8> {
+    pub fn whole(self, bytes: usize) -> Option<*mut u8> {
         let fits = self.offset + bytes <= FRAME_BYTES as usize;
         fits.then(|| self.first.part(self.offset, bytes))
     }
