@@ -7,7 +7,7 @@ use machine::arch::exceptions::{self, UserFault};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, entries, irqchip, power};
 use machine::{cpus, halt, memory};
-use threads::entry::{interrupts, probes, softirq};
+use threads::entry::{interrupts, ksoftirqd, probes, softirq_table};
 use threads::report::{overflow, symbols};
 use threads::sched;
 
@@ -15,7 +15,9 @@ use threads::sched;
 pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .interrupt(interrupts::on_interrupt)
     .in_service(irqchip::in_service)
-    .softirqs(softirq::run)
+    .softirqs(softirq_table::run)
+    .softirqs_again(ksoftirqd::again)
+    .softirq_thread(ksoftirqd::wake)
     .preempt(sched::preempt)
     .syscall(linux::dispatch::dispatch)
     .before_user(before_user)

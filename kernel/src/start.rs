@@ -7,7 +7,6 @@
 use alloc::string::String;
 use core::sync::atomic::Ordering;
 use kstack::addr::CpuId;
-use machine::arch::irqchip::vector;
 use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
 use machine::arch::paging::{self, Access};
 use machine::arch::serial;
@@ -19,7 +18,7 @@ use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
 use machine::spin::{self, SpinLock};
-use threads::entry::interrupts;
+use threads::entry::{interrupts, ksoftirqd};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
@@ -66,7 +65,6 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     drop(info);
     stacks::set_up(sched::wake_stackd);
     interrupts::set_up();
-    interrupts::set_handler(vector::CONSOLE, terminal::input_arrived);
     irqchip::set_up_once();
     irqchip::set_up_local();
     clock::set_up();
@@ -92,6 +90,8 @@ fn first_on_idle_stack() -> ! {
     let me = cpus::this();
     cpus::set_online(me.id());
     start_other_cpus();
+    ksoftirqd::start();
+    terminal::set_up();
     irqchip::route_console(me.hardware_id.load(Ordering::Relaxed));
     irqchip::start_timer();
     let archive = BOOT_INFO.lock().initrd;
@@ -124,6 +124,7 @@ extern "C" fn kernel_secondary(number: usize) -> ! {
     // now.
     smp::answer_flush();
     irqchip::start_timer();
+    ksoftirqd::start();
     sched::idle_loop()
 }
 

@@ -20,6 +20,7 @@ mod programs;
 mod sequences;
 mod shadow_stacks;
 mod signals;
+mod softirqs;
 mod stacks;
 mod storms;
 mod support;
@@ -112,7 +113,13 @@ table! {
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
         storms::o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported,
-        storms::i3_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        storms::i3_i5_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        softirqs::i5_what_is_too_much_for_the_way_out_of_interrupts_runs_in_a_thread,
+        softirqs::i5_a_storm_of_softirqs_on_all_cpus_leaves_threads_and_timers_their_time,
+        softirqs::i5_a_tasklet_runs_on_one_cpu_at_a_time_and_after_each_time_it_was_scheduled,
+        softirqs::i5_tasklets_run_in_the_order_in_which_they_were_scheduled,
+        softirqs::i6_a_device_with_a_thread_is_quiet_until_the_thread_has_served_it,
+        softirqs::i6_with_interrupt_threads_every_softirq_runs_in_a_thread,
         storms::b2_t8_backtraces_in_a_storm_of_threads_harm_nothing,
         depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
@@ -253,6 +260,12 @@ table! {
         hostile::p2_a_thread_runs_on_the_cpus_it_is_kept_to,
         hostile::p2_a_process_can_be_held_as_a_file,
         hostile::p2_mounts_are_seen_in_their_own_namespace,
+        hostile::p2_processes_have_a_number_for_each_namespace,
+        hostile::p2_the_first_process_of_a_namespace_is_its_init,
+        hostile::p4_a_mount_of_proc_shows_one_namespace,
+        hostile::p2_users_are_those_that_the_maps_say,
+        hostile::p2_capabilities_hold_in_their_own_namespace,
+        hostile::p2_clocks_are_ahead_in_their_own_namespace,
         hostile::p2_no_path_leads_out_of_a_root,
         hostile::p2_locks_keep_others_out_and_go_with_their_owners,
         hostile::p2_bytes_move_between_pipes_and_files,

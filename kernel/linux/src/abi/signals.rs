@@ -177,6 +177,8 @@ pub mod code {
 
 /// Bytes of `siginfo_t`.
 pub const INFO_BYTES: usize = 128;
+/// Where the fields begin in it, behind three numbers: aligned to a word.
+pub const FIRST_FIELD: usize = 12_usize.next_multiple_of(super::WORD.bytes());
 /// Bytes of `struct signalfd_siginfo`.
 pub const READ_BYTES: usize = 128;
 
@@ -206,8 +208,9 @@ pub enum Fields {
     Poll { band: i64, descriptor: i32 },
     /// A system call that is not allowed: where, which, of which machine.
     Call { address: u64, number: i32, machine: u32 },
-    /// As a program gave it to rt_sigqueueinfo: the second number, and the bytes behind the third.
-    Raw { errno: u32, rest: Arc<[u8; INFO_BYTES - 12]> },
+    /// As a program gave it to rt_sigqueueinfo: the second number, the first two of the fields, at
+    /// [`FIRST_FIELD`], and all bytes behind the third number.
+    Raw { errno: u32, first: [u32; 2], rest: Arc<[u8; INFO_BYTES - 12]> },
 }
 
 impl Info {
@@ -219,6 +222,26 @@ impl Info {
     /// From an instruction.
     pub const fn fault(signal: Signal, code: i32, address: u64) -> Self {
         Self { signal, code, fields: Fields::Fault { address } }
+    }
+
+    /// Who sent it, where that is told: changes process and user.
+    pub fn change_sender(&mut self, change: impl FnOnce([u32; 2]) -> [u32; 2]) {
+        /// `SI_SIGIO`.
+        const INPUT: i32 = -5;
+        match &mut self.fields {
+            Fields::Sender { process, user }
+            | Fields::Value { process, user, .. }
+            | Fields::Child { process, user, .. } => {
+                [*process, *user] = change([*process, *user]);
+            }
+            // Of the layouts that `siginfo_layout` knows, those of kill(2) and sigqueue(3).
+            Fields::Raw { first, .. }
+                if self.code <= code::USER && ![code::TIMER, INPUT].contains(&self.code) =>
+            {
+                *first = change(*first);
+            }
+            _ => {}
+        }
     }
 
     /// The code that a program gave to rt_sigqueueinfo.
@@ -234,8 +257,12 @@ impl Info {
         errno.copy_from_slice(&bytes[4..8]);
         let mut rest = [0; INFO_BYTES - 12];
         rest.copy_from_slice(&bytes[12..]);
+        let first = [0, 4].map(|at| {
+            let bytes = bytes[FIRST_FIELD + at..].first_chunk().copied();
+            bytes.map_or(0, u32::from_le_bytes)
+        });
         let rest = fallible::shared(rest)?;
-        let fields = Fields::Raw { errno: u32::from_le_bytes(errno), rest };
+        let fields = Fields::Raw { errno: u32::from_le_bytes(errno), first, rest };
         Ok(Self { signal, code: Self::code_in(bytes), fields })
     }
 }

@@ -8,9 +8,9 @@ use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::proc;
 use crate::process::pidfd::{self, Pidfd, THREAD};
 use crate::process::send::{self, to_process, to_thread};
-use crate::process::table::{self, Which};
+use crate::process::table::Which;
 use crate::process::user_memory::get;
-use crate::process::{Process, current, current_task};
+use crate::process::{Process, current, current_task, numbers};
 use alloc::sync::Arc;
 
 calls! {
@@ -28,10 +28,10 @@ fn open(number: u64, flags: u64) -> SysResult {
     if flags & !(flag::NONBLOCK | THREAD) != 0 {
         return Err(Errno::EINVAL);
     }
-    let file = match table::find(number) {
+    let file = match numbers::find(number) {
         Some(process) if flags & THREAD == 0 => pidfd::file(process, None, flags)?,
         _ => {
-            let (process, thread) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            let (process, thread) = numbers::find_thread(None, number).ok_or(Errno::ESRCH)?;
             // A thread that is not the first one is no process.
             if flags & THREAD == 0 {
                 return Err(Errno::EINVAL);

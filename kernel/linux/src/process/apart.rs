@@ -15,7 +15,7 @@
 //! 3. A thread without descriptors or a place of its own uses its process's.
 
 use super::apart_state::Parts;
-use super::credentials::{Credentials, Sender};
+use super::credentials::Credentials;
 use super::place::Place;
 use super::task::Task;
 use crate::error::{Errno, SysResult};
@@ -32,11 +32,6 @@ impl Task {
         self.credentials.lock().clone()
     }
 
-    /// What of them counts for sending signals.
-    pub(crate) fn sender(&self) -> Sender {
-        self.credentials.lock().sender()
-    }
-
     /// Replaces whom the calling thread acts for.
     pub(crate) fn change<R>(
         &self,
@@ -44,13 +39,17 @@ impl Task {
     ) -> Result<R, Errno> {
         let mut changed = Credentials::clone(&self.credentials());
         let result = change(&mut changed)?;
-        let changed = fallible::shared(changed)?;
-        if sched::current().number() == self.process.id {
-            self.process.set_credentials(changed.clone());
-        }
-        let before = core::mem::replace(&mut *self.credentials.lock(), changed);
-        drop(before);
+        self.set_credentials(fallible::shared(changed)?);
         Ok(result)
+    }
+
+    /// The same, with what they are from now on.
+    pub(super) fn set_credentials(&self, to: Arc<Credentials>) {
+        if sched::current().number() == self.process.id {
+            self.process.set_credentials(to.clone());
+        }
+        let before = core::mem::replace(&mut *self.credentials.lock(), to);
+        drop(before);
     }
 
     /// Its descriptors.

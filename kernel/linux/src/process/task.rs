@@ -15,6 +15,8 @@ use super::spent::Shown;
 use crate::abi::signals::{Signal, SignalSet, Trap};
 use crate::error::Errno;
 use crate::files::open::Files;
+use crate::spaces::pid::{Hold, Own};
+use crate::spaces::time::Times;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -99,6 +101,14 @@ pub(crate) mod policy {
 #[derive(Debug)]
 pub struct Task {
     pub process: Arc<Process>,
+    /// Its number in its PID namespace.
+    pub(crate) local: AtomicU64,
+    /// That its numbers are in use, if they are not its process's and not of the first namespace.
+    pub(super) hold: SpinLock<Option<Hold>>,
+    /// The PID namespace of the processes that it makes.
+    pub(super) children: SpinLock<Own>,
+    /// Their time namespace.
+    pub(super) child_times: SpinLock<Times>,
     pub(crate) signals: SpinLock<TaskSignals>,
     /// A word of the program that is cleared when the thread ends; 0: none.
     pub(crate) clear_on_exit: AtomicU64,
@@ -148,7 +158,12 @@ impl Task {
         parts: Parts,
     ) -> Result<Arc<Self>, Errno> {
         let signals = TaskSignals { blocked, ..TaskSignals::default() };
+        let times = process.times();
         Ok(fallible::shared(Self {
+            local: AtomicU64::new(process.local),
+            hold: SpinLock::new(None),
+            children: SpinLock::new(process.space.clone()),
+            child_times: SpinLock::new(times),
             process,
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),
@@ -216,6 +231,11 @@ pub(crate) fn of(thread: &Thread) -> Option<&Task> {
 #[inline]
 pub fn current_task() -> &'static Task {
     sched::current().owner_of_kind(&KIND).expect("system calls and faults come from programs")
+}
+
+/// The same; `None`: the thread is none of a program.
+pub(crate) fn of_current() -> Option<&'static Task> {
+    sched::current().owner_of_kind(&KIND)
 }
 
 /// The process of the thread that runs. A reference, not a count: what a system call keeps only in

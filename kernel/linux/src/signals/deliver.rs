@@ -7,7 +7,8 @@ use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet};
 use crate::process::exit::{exit_thread, kill_current};
 use crate::process::shared_signals::{ProcessSignals, Stop};
 use crate::process::task::{AlternateStack, TaskSignals};
-use crate::process::{current, current_task, sequences, table, timers};
+use crate::process::{Process, current, current_task, sequences, table, timers};
+use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -112,7 +113,7 @@ fn take() -> Next {
             }
             of_task = task.signals.lock_uninterrupted();
         }
-        let Some(action) = action_for(&mut of_process, info.signal) else { continue };
+        let Some(action) = action_for(process, &mut of_process, info.signal) else { continue };
         let mask = if action.is_caught() {
             of_task.saved_mask.take().unwrap_or(of_task.blocked)
         } else {
@@ -141,9 +142,19 @@ pub(crate) fn take_of(set: SignalSet) -> Option<Info> {
 }
 
 /// What a signal that was taken does, unless it is ignored; a handler that runs once is gone.
-fn action_for(of_process: &mut ProcessSignals, signal: Signal) -> Option<Action> {
+fn action_for(
+    process: &Process,
+    of_process: &mut ProcessSignals,
+    signal: Signal,
+) -> Option<Action> {
     let action = of_process.actions.get(signal);
     if action.ignores(signal) {
+        return None;
+    }
+    // The first process of a namespace: only from outside it does a signal stop it, and that was
+    // looked at when it was sent.
+    if action.is_default() && signal != Signal::STOP && process.is_protected.load(Ordering::Relaxed)
+    {
         return None;
     }
     if action.is_caught() && action.flags & flag::RESET_HANDLER != 0 {
@@ -205,6 +216,9 @@ pub(crate) fn force(info: Info) {
             action.handler = action::DEFAULT;
             of_process.actions.set(info.signal, action);
             of_task.blocked = of_task.blocked.without(SignalSet::of(&[info.signal]));
+        }
+        if action.is_default() {
+            process.is_protected.store(false, Ordering::Relaxed);
         }
         // Without memory to keep what is told, the signal is there all the same.
         let _told = of_task.pending.add(info, allowed);

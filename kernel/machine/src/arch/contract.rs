@@ -14,6 +14,7 @@ use core::sync::atomic::AtomicU64;
 
 use kstack::addr::{Addr, AddrRange};
 use kstack::arch::current::tables::CpuTables;
+use kstack::interrupts::InterruptsOff;
 use kstack::ports::Ports;
 use kstack::shadow::Form;
 
@@ -59,7 +60,7 @@ const _: fn() -> u64 = cpu::cycles;
 const _: fn(Empty<u64>) = cpu::flush_pages;
 const _: fn(u64) = cpu::flush_page;
 const _: fn() = cpu::flush_all;
-const _: unsafe fn(u64) = cpu::load_tables;
+const _: unsafe fn(u64, &InterruptsOff) = cpu::load_tables;
 const _: unsafe fn(*mut u8) = cpu::zero_page;
 const _: fn() -> usize = cpu::stack_pointer;
 const _: fn() -> usize = cpu::frame_pointer;

@@ -18,7 +18,8 @@ use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
-use crate::process::{current_task, permissions};
+use crate::process::{current_task, permissions, users};
+use crate::spaces::user::Kind;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -90,6 +91,8 @@ pub(crate) const fn narrow(id: u64) -> u64 {
 }
 
 fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
+    let user: u64 = users::meant_or_keep(Kind::Users, user as u32)?.into();
+    let group: u64 = users::meant_or_keep(Kind::Groups, group as u32)?.into();
     permissions::may_give(&node.stat(), user as u32, group as u32)?;
     // A new owner does not get what the old one's program may do.
     if !node.is_directory() {

@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
+use kstack::interrupts::InterruptsOff;
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
@@ -157,8 +158,9 @@ pub fn set_up_kernel(
             );
         }
     }
-    // SAFETY: (1) the tables map the image where it runs, and the direct map.
-    unsafe { cpu::load_tables(root) };
+    // SAFETY: (1) the tables map the image where it runs, and the direct map; (2) this CPU has not
+    // turned interrupts on yet.
+    unsafe { cpu::load_tables(root, &InterruptsOff::assume()) };
     cpu::flush_all();
     if !this_cpu_keeps_dirty() {
         CLEARED_WHEN_TAKEN.store(0, Ordering::Relaxed);
