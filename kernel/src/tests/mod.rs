@@ -7,6 +7,8 @@
 mod arch;
 mod backtraces;
 mod depth;
+mod dma;
+mod dma_devices;
 mod every_moment;
 mod hostile;
 mod interrupts;
@@ -237,6 +239,15 @@ table! {
         mappings::p2_a_word_in_shared_memory_is_one_for_all_who_share_it,
         mappings::p4_what_proc_tells_of_memory_is_what_is_there,
         mappings::p5_stack_mappings_and_heap_lie_where_nobody_knows,
+        dma::d1_the_pages_of_a_stack_are_as_many_pieces_as_lie_apart,
+        dma::d1_a_list_of_blocks_is_what_a_device_finds_and_what_it_leaves,
+        dma::d2_a_buffer_on_any_stack_is_refused_by_its_name_and_by_any_address,
+        dma::d2_a_local_buffer_is_refused_where_it_is_and_other_memory_is_not,
+        dma_devices::d3_a_cipher_over_one_piece_of_a_stacks_buffer_gives_wrong_bytes,
+        dma_devices::d3_a_disk_that_is_told_where_a_stacks_buffer_begins_writes_to_anothers_page,
+        dma_devices::d4_memory_of_a_stack_is_lent_to_no_device_and_owned_memory_is,
+        dma_devices::d4_a_device_gets_a_copy_of_what_it_cannot_reach_or_would_spoil,
+        dma_devices::d4_drivers_of_the_crate_use_the_interface_and_their_stack_buffers_become_copies,
         memory::u1_p2_every_thread_has_its_own_thread_pointer,
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
         memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,

@@ -343,8 +343,17 @@ fn entry(frame: Frame) -> &'static Entry {
     entry_at(index_of(frame))
 }
 
+/// In a frame's count of users: a stack is mapped to it. Nothing shares such a frame.
+const OF_A_STACK: u32 = 1 << 31;
+
 /// A frame with one user, contents unspecified.
 pub fn alloc() -> Option<Frame> {
+    take(1)
+}
+
+/// A frame whose count of users is this.
+#[inline(always)]
+fn take(users: u32) -> Option<Frame> {
     if injected_failure() {
         return None;
     }
@@ -357,7 +366,7 @@ pub fn alloc() -> Option<Frame> {
         index
     };
     free.free -= 1;
-    entry_at(index as usize).users.store(1, Ordering::Relaxed);
+    entry_at(index as usize).users.store(users, Ordering::Relaxed);
     let number = u64::from(index) + LOWEST.load(Ordering::Relaxed) as u64;
     Some(Frame(number * FRAME_BYTES))
 }
@@ -373,6 +382,38 @@ pub fn alloc_zeroed() -> Option<Frame> {
     })
 }
 
+/// A frame, all zero, for a page of a stack: see [`is_of_a_stack`].
+pub fn alloc_zeroed_for_stack() -> Option<Frame> {
+    cpu::without_interrupts(|| {
+        let frame = take(OF_A_STACK | 1)?;
+        // SAFETY: (1) interrupts are off.
+        unsafe { frame.zero_uninterrupted() };
+        Some(frame)
+    })
+}
+
+/// Frees frames that were for stacks, a handful of them under one lock.
+pub fn release_of_stacks(frames: impl Iterator<Item = Frame>) {
+    let mut free = FREE.lock();
+    for frame in frames {
+        let index = index_of(frame);
+        let entry = entry_at(index);
+        entry.users.store(0, Ordering::Relaxed);
+        free.put((index, entry));
+    }
+}
+
+/// Whether a stack is mapped to the memory at a physical address. So that it is known by its direct
+/// mapping as well, which is another address.
+pub fn is_of_a_stack(physical: u64) -> bool {
+    is_memory(physical) && refs(Frame::at(physical)) & OF_A_STACK != 0
+}
+
+/// Whether there is an entry for the frame at a physical address.
+pub fn is_memory(physical: u64) -> bool {
+    index_of(Frame::at(physical)) < ENTRIES.load(Ordering::Relaxed)
+}
+
 /// One more user.
 pub fn share(frame: Frame) {
     entry(frame).users.fetch_add(1, Ordering::Relaxed);
@@ -383,12 +424,6 @@ pub fn release(frame: Frame) {
     if let Some(unused) = give_up(frame) {
         FREE.lock().put(unused);
     }
-}
-
-/// The same for a handful of frames, under one lock.
-pub fn release_all(frames: impl Iterator<Item = Frame>) {
-    let mut free = FREE.lock();
-    frames.filter_map(give_up).for_each(|unused| free.put(unused));
 }
 
 /// One user less. Its place in the table and its entry if that was the last one.
