@@ -201,6 +201,18 @@ impl Stretch {
         bytes
     }
 
+    /// Copies a few bytes in, from an offset on.
+    #[inline(always)]
+    pub fn put<const N: usize>(self, at: usize, bytes: [u8; N]) {
+        let to = self.offset + at;
+        if to + N <= FRAME_BYTES as usize {
+            // SAFETY: (1) inside a frame, which the direct map shows.
+            unsafe { self.first.part(to, N).cast::<[u8; N]>().write(bytes) };
+        } else {
+            self.write(at, &bytes);
+        }
+    }
+
     /// Copies bytes out, from an offset on.
     #[inline]
     pub fn read(self, at: usize, to: &mut [u8]) {
