@@ -83,7 +83,7 @@ calls! {
 /// A number of 16 bits as one of 32.
 #[cfg(target_pointer_width = "32")]
 const fn wide(id: u64) -> u32 {
-    if id as u16 == u16::MAX { crate::process::credentials::KEEP } else { id as u16 as u32 }
+    if id as u16 == u16::MAX { KEEP } else { id as u16 as u32 }
 }
 
 fn shown(kind: Kind, which: impl FnOnce(&Credentials) -> u32) -> SysResult {
