@@ -338,3 +338,11 @@ impl Drop for Hold {
         }
     }
 }
+
+/// What keeps numbers from being given out again: its own, its group's, its session's.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    pub(crate) own: Option<Hold>,
+    pub(crate) group: Option<Hold>,
+    pub(crate) session: Option<Hold>,
+}
