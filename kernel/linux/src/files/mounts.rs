@@ -129,7 +129,7 @@ pub(crate) fn copy(
     current: Current,
 ) -> Result<Arc<Namespace>, Errno> {
     // What was hidden from who has less to say stays so.
-    let is_locked = !user::is_same(owner, &of.map_or(None, |of| of.owner.clone()));
+    let is_locked = !user::is_same(owner, &of.and_then(|of| of.owner.clone()));
     let mut list = Vec::new();
     loop {
         let wanted = with_list(of, |mounts| mounts.len());
