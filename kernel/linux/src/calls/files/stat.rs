@@ -4,6 +4,7 @@ use super::at::{HERE, directory, file, place_at};
 use crate::abi::{self, Stat};
 use crate::error::Errno;
 use crate::error::SysResult;
+use crate::files::file_bytes;
 use crate::files::mount_flags::Rules;
 use crate::files::mounts;
 use crate::files::open::Target;
@@ -106,8 +107,8 @@ fn put_statfs(made: Option<&str>, rules: Rules, to: u64) -> SysResult {
     let encoded = if let Some(path) = made {
         abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, [0; 2], flags)
     } else {
-        let (whole, free) = (frames::total_count() as u64, frames::free_count() as u64);
-        abi::encode_statfs(TMPFS, [whole / 2, free.min(whole / 2)], flags)
+        let (whole, free) = file_bytes::room();
+        abi::encode_statfs(TMPFS, [whole, free.min(frames::free_count() as u64)], flags)
     };
     put(to, &encoded)?;
     Ok(0)
