@@ -139,9 +139,9 @@ pub(crate) fn copy(
                 return Ok(false);
             }
             for mount in mounts.iter() {
-                // CANNOT FAIL: there is room for all of them.
                 let rules = if is_locked { mount.rules.locked() } else { mount.rules };
                 let is_locked = mount.is_locked || is_locked;
+                // CANNOT FAIL: there is room for all of them.
                 list.push(Mount { is_locked, rules, ..mount.copy()? });
             }
             Ok::<_, Errno>(true)
