@@ -1,5 +1,5 @@
-//! What becomes of a buffer on a stack that a device is given all the same, and what devices are given
-//! instead: with a cipher, and with the emulator's disk and random bytes.
+//! What becomes of a buffer on a stack that a device is given all the same, and what devices are
+//! given instead: with a cipher, and with the emulator's disk and random bytes.
 
 use super::dma::{crossing, note, on_stack};
 use super::support::stack_at;
@@ -163,9 +163,9 @@ unsafe impl Hal for Naive {
     unsafe fn unshare(_at: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
 }
 
-/// The same with a device: the emulator's disk reads a sector to a buffer on a stack. Its first half
-/// arrives, its second half lands in a page of another owner; through the kernel's interface all of
-/// it arrives where it should.
+/// The same with a device: the emulator's disk reads a sector to a buffer on a stack. Its first
+/// half arrives, its second half lands in a page of another owner; through the kernel's interface
+/// all of it arrives where it should.
 pub fn d3_a_disk_that_is_told_where_a_stacks_buffer_begins_writes_to_anothers_page() -> Outcome {
     crossing(|found| note(sector(found)))
 }
@@ -265,9 +265,9 @@ pub fn d4_memory_of_a_stack_is_lent_to_no_device_and_owned_memory_is() -> Outcom
     Ok(())
 }
 
-/// A device that cannot reach a buffer works on a copy that it can; one that does not see caches has
-/// them kept up, and works on a copy of what shares a line. Red where the copy is not filled, where
-/// what the device wrote is not copied back, and where a copy is not given back.
+/// A device that cannot reach a buffer works on a copy that it can; one that does not see caches
+/// has them kept up, and works on a copy of what shares a line. Red where the copy is not filled,
+/// where what the device wrote is not copied back, and where a copy is not given back.
 pub fn d4_a_device_gets_a_copy_of_what_it_cannot_reach_or_would_spoil() -> Outcome {
     static NARROW: Device = Device { name: "narrow", limits: Limits::NONE, sees_caches: || true };
     let device = |top: u64| {

@@ -7,9 +7,9 @@
 //!           [entry, entry]          2 entries, 4096 bytes
 //! ```
 //!
-//! A table is what its maker has: an array, a vector. A chain is made from its end: a list is linked
-//! before one that is there already, by a reference. So no chain leads back into itself, and none
-//! ends in a table that is gone. Counts and sizes are kept, not counted again.
+//! A table is what its maker has: an array, a vector. A chain is made from its end: a list is
+//! linked before one that is there already, by a reference. So no chain leads back into itself, and
+//! none ends in a table that is gone. Counts and sizes are kept, not counted again.
 
 use super::entry::{AsEntry, Entry};
 use core::fmt;
