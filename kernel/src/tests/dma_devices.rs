@@ -19,7 +19,7 @@ use kstack::dma::{Memory, Proven};
 use machine::arch::caches;
 use machine::dma::{
     Coherent, Device, DmaError, HeapBytes, Loan, MappedList, Mapping, Physical, Reaches, Through,
-    refusals,
+    refusals, set_on_refusal,
 };
 use machine::drivers::virtio::virtio_drivers::device::blk::{SECTOR_SIZE, VirtIOBlk};
 use machine::drivers::virtio::virtio_drivers::{BufferDirection, Hal, PhysAddr};
@@ -376,4 +376,17 @@ pub fn d4_drivers_of_the_crate_use_the_interface_and_their_stack_buffers_become_
         check!(one[..] == *sector, "sector {number} is another one");
     }
     Ok(())
+}
+
+/// Where that is asked for, as by `dma=stop`, the machine stops with a report: also for a driver of
+/// the crate, whose request is on its stack. Red where a refusal is told and nothing more.
+pub fn d4_a_stack_that_is_lent_to_a_device_stops_a_machine_that_is_told_so() -> Outcome {
+    let mut disk = disk().ok_or("this machine has no virtio disk")?;
+    let mut sector = HeapBytes::zeroed(SECTOR_SIZE).map_err(|why| format!("{why}"))?;
+    control!(
+        "expect d4_a_stack_that_is_lent_to_a_device_stops_a_machine_that_is_told_so stack=thread cause=device-buffer consequence=stop-system running=0 victim=main bytes=16"
+    );
+    set_on_refusal(Some(threads::report::device_buffer::stop));
+    disk.read_blocks(0, &mut sector).map_err(|why| format!("{why}"))?;
+    Err("the machine went on".into())
 }

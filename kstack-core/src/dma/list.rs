@@ -47,8 +47,8 @@ impl core::error::Error for TooLong {}
 impl<'l, E: AsEntry> List<'l, E> {
     /// A list of the entries of one table, none of them too.
     pub fn of(entries: &'l [E]) -> Result<Self, TooLong> {
-        let lengths = entries.iter().map(|one| u64::from(one.entry().length()));
-        let bytes = lengths.fold(Some(0_u64), |sum, length| sum?.checked_add(length));
+        let mut lengths = entries.iter().map(|one| u64::from(one.entry().length()));
+        let bytes = lengths.try_fold(0_u64, u64::checked_add);
         Ok(Self { entries, next: None, count: entries.len(), bytes: bytes.ok_or(TooLong)? })
     }
 

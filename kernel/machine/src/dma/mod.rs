@@ -32,7 +32,7 @@ mod through;
 pub use coherent::Coherent;
 pub use device::Device;
 pub use list::MappedList;
-pub use loan::{DmaError, Loan, Refusals, refusals, stop_at_refusals};
+pub use loan::{DmaError, Loan, Refusals, Tried, refusals, set_on_refusal};
 pub use mapping::{HeapBytes, Mapping};
 pub use memory::Physical;
 pub use through::{Reaches, Through};

@@ -73,11 +73,8 @@ unsafe impl<D: Reaches> Hal for Through<D> {
             }
         };
         match loan {
-            Ok(loan) => {
-                let address = loan.address();
-                forget(loan);
-                address
-            }
+            // It is found again by its address.
+            Ok(loan) => loan.address(),
             Err(why) => panic!("{}: {why}", D::DEVICE.name),
         }
     }
