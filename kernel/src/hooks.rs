@@ -36,6 +36,20 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
 /// die? Asked again after each answer: the thread may have lost the CPU, or been told something
 /// new, while interrupts were on.
 pub fn before_user(regs: &mut SavedRegs) {
+    // Most often there is nothing: no frame is made for that.
+    if has_work() {
+        work_before_user(regs);
+    }
+}
+
+#[inline(always)]
+fn has_work() -> bool {
+    cpus::this().local.preemption_is_asked() || sched::current().has_work_before_user()
+}
+
+#[cold]
+#[inline(never)]
+fn work_before_user(regs: &mut SavedRegs) {
     loop {
         if cpus::this().local.preemption_is_asked() {
             sched::preempt();

@@ -8,9 +8,10 @@ use core::fmt;
 use machine::memory::fallible::NoMemory;
 use threads::sched::Interrupted;
 
-/// A Linux error number; a system call returns its negation.
+/// A Linux error number; a system call returns its negation. As wide as what a call returns: so a
+/// result goes back in registers, and not through memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Errno(u16);
+pub struct Errno(u64);
 
 macro_rules! errnos {
     ($($name:ident = $value:literal),* $(,)?) => {
@@ -54,6 +55,16 @@ impl From<Interrupted> for Errno {
 }
 
 impl Errno {
+    /// The number.
+    pub(crate) const fn number(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The error with a number that [`Errno::number`] gave; 0 is none.
+    pub(crate) const fn of_number(number: u16) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number as u64)) }
+    }
+
     /// The value a system call leaves in its result register.
     pub const fn as_result(self) -> u64 {
         (self.0 as i64).wrapping_neg() as u64

@@ -299,6 +299,31 @@ pub fn p4_links_of_proc_lead_on_and_its_files_are_made_anew() -> Outcome {
     run("other-files", "texts")
 }
 
+/// Red when `..` is that of the text and not of where a link leads, or a name that is no UTF-8 is
+/// refused or told as another one.
+pub fn u1_paths_lead_where_links_lead_and_names_are_bytes() -> Outcome {
+    run("file-facts", "paths")
+}
+
+/// Red when a file's times are of another clock than the program's, a change does not show in them,
+/// or a hole takes memory.
+pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {
+    run("file-facts", "times")
+}
+
+/// Red when what came with the archive cannot be written, or is something else where it was not.
+pub fn u1_what_came_with_the_archive_can_be_written() -> Outcome {
+    // From the first time on, the file has a page of its own.
+    let argv: [&[u8]; 2] = [b"file-facts", b"archive"];
+    run_captured("/kstack/bin/file-facts", &argv).map_err(|error| format!("{error}"))?;
+    run("file-facts", "archive")
+}
+
+/// Red when a local socket is not found by its name, or an end that goes is not noticed.
+pub fn p2_local_sockets_are_found_by_their_names() -> Outcome {
+    run("file-facts", "sockets")
+}
+
 /// Bytes above RESERVE at which the first sleep on a word begins, and how far below it the next one
 /// does.
 const FIRST_SLEEP: usize = 2048;

@@ -82,7 +82,7 @@ fn send_signal(number: u64, signal: u64, at: u64, flags: u64) -> SysResult {
         let (mut met, mut done) = (false, Ok(()));
         let info = |member: &Process| {
             met = true;
-            told.filter(|_| caller.check(member, signal).is_ok())
+            told.as_ref().filter(|_| caller.check(member, signal).is_ok()).cloned()
         };
         send::to_each(Which::Group(process.id), info, |sent| {
             done = done.and(sent.map(drop));
@@ -129,7 +129,7 @@ fn told(
         return Err(Errno::EINVAL);
     }
     let Some(signal) = signal else { return Ok(None) };
-    let told = Info::decode(signal, &bytes);
+    let told = Info::decode(signal, &bytes)?;
     // Only to itself may a program say that the kernel or kill(2) sent it.
     let is_claimed = told.code >= 0 || told.code == code::TKILL;
     if is_claimed && (process.id != current().id || scope == Scope::Group) {

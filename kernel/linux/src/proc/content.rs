@@ -5,6 +5,7 @@ use super::text::{Content, made, names, text};
 use super::{folder, kstack, maps, of_machine, subject, sys, sysctl};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
+use crate::files::text;
 use crate::process::Process;
 use crate::process::walk::Parts;
 use alloc::vec::Vec;
@@ -107,7 +108,8 @@ pub(super) fn piece(path: Inside<'_>, from: u64) -> Result<(Content, Option<u64>
         next = maps::piece(process, *name == "smaps", from, text)?;
         Ok(())
     })?;
-    Ok((Content::Text(text.into_bytes()), next))
+    // The names in it as programs gave them.
+    Ok((Content::Text(text::into_bytes(text.into_string())?), next))
 }
 
 /// What is at an absolute path of /proc or /sys with no link in it.

@@ -7,6 +7,7 @@ use super::text::{Content, made};
 use super::{folder, pagemap, subject, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
+use crate::files::attributes::Moment;
 use crate::files::made::{Inside, Made, Maker, Seen};
 use crate::files::mounts;
 use crate::files::open::{OpenFile, Target};
@@ -14,6 +15,7 @@ use crate::files::pty::Slave;
 use crate::process::Process;
 use crate::process::walk::{self, Leads, Parts};
 use crate::spaces::pid;
+use crate::time::wall;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -135,7 +137,7 @@ fn stat_of(parts: &Parts<'_>) -> Result<Stat, Errno> {
         (all.user.effective, all.group.effective)
     });
     let born = process.map_or(0, |process| process.born);
-    let time = (born / 1_000_000_000, (born % 1_000_000_000) as u32);
+    let time = Moment::of(wall::at_boot().saturating_add(born)).told();
     Ok(Stat {
         inode: number(parts.as_slice()),
         mode,

@@ -101,8 +101,8 @@ fn end(process: &Process, mut status: i32) {
     });
     let tell = |other: &Process, what| match what {
         OfEnd::ToParent => {
-            if let Some(told) = told {
-                send::in_table(other, send::told_to(other, process, told));
+            if let Some(told) = &told {
+                send::in_table(other, send::told_to(other, process, told.clone()));
             }
         }
         OfEnd::HangUp(signal) => send::in_table(other, Info::kernel(signal)),

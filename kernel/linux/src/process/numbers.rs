@@ -61,11 +61,6 @@ pub(crate) fn find_thread(
     table::find_thread(process.map(meant), meant(thread))
 }
 
-/// A number of a thread in a namespace; 0: it is not seen there.
-pub(crate) fn of_thread(thread: &Thread, space: &Own) -> u64 {
-    pid::local(space, thread.number())
-}
-
 impl Process {
     /// Its number in a namespace; 0: it is not seen there.
     pub(crate) fn number_in(&self, space: &Own) -> u64 {

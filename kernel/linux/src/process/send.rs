@@ -39,9 +39,7 @@ pub(crate) enum Sent {
 
 /// Sends a signal to a process: any of its threads that does not block it takes it.
 pub(crate) fn to_process(process: &Process, info: Info) -> Result<Sent, Errno> {
-    let sent = send(process, To::Process, info);
-    tell_parent_if_untold(process);
-    sent
+    send_and_tell(process, To::Process, info)
 }
 
 /// Sends a signal to one thread of a process.
@@ -50,8 +48,16 @@ pub(crate) fn to_thread(
     thread: &Arc<Thread>,
     info: Info,
 ) -> Result<Sent, Errno> {
-    let sent = send(process, To::Thread(thread), info);
-    tell_parent_if_untold(process);
+    send_and_tell(process, To::Thread(thread), info)
+}
+
+fn send_and_tell(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
+    let signal = info.signal;
+    let sent = send(process, to, info);
+    // Nothing else leaves something to be told.
+    if signal == Signal::CONT {
+        tell_parent_if_untold(process);
+    }
     sent
 }
 
@@ -184,7 +190,7 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
         match to {
             To::Process => signals.pending.add(info, allowed)?,
             To::Thread(thread) => match task::of(thread) {
-                Some(task) => task.add(info)?,
+                Some(task) => task.signals.lock_uninterrupted().pending.add(info, allowed)?,
                 None => return Err(Errno::ESRCH),
             },
         }
@@ -242,8 +248,10 @@ fn one_that_runs<'t>(
     Some(&threads[at])
 }
 
+/// Under the lock of the process's signals.
 fn is_awaited(thread: &Thread, signal: Signal) -> bool {
-    task::of(thread).is_some_and(|task| task.signals.lock().awaited.contains(signal))
+    let awaits = |task: &task::Task| task.signals.lock_uninterrupted().awaited.contains(signal);
+    task::of(thread).is_some_and(awaits)
 }
 
 /// Has another thread take what is pending for the process and what the caller will not take any

@@ -104,7 +104,7 @@ impl Process {
 
     /// What may still be queued of signals for it.
     pub(crate) fn allowance(&self) -> Allowance {
-        let user = self.credentials().user.real;
+        let user = self.credentials.lock().user.real;
         Allowance::new(user, self.limits.soft(Resource::PendingSignals))
     }
 

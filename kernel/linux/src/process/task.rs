@@ -12,14 +12,14 @@ use super::port_map::TaskPorts;
 use super::registered::Registered;
 use super::shadow_state::Shadow;
 use super::spent::Shown;
-use crate::abi::signals::{Info, Signal, SignalSet, Trap};
+use crate::abi::signals::{Signal, SignalSet, Trap};
 use crate::error::Errno;
 use crate::files::open::Files;
 use crate::spaces::pid::{Hold, Own};
 use crate::spaces::time::Times;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
@@ -55,9 +55,25 @@ pub(crate) struct TaskSignals {
     pub(crate) stack: AlternateStack,
 }
 
-/// A call that a signal cut short: what it asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interruption(pub(crate) Errno);
+/// What a call asked for that a signal cut short. Only the thread itself has to do with it.
+#[derive(Debug, Default)]
+pub(crate) struct Interruption(AtomicU16);
+
+impl Interruption {
+    pub(crate) fn set(&self, asked: Errno) {
+        self.0.store(asked.number(), Ordering::Relaxed);
+    }
+
+    /// What was asked for, once.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Errno> {
+        let asked = Errno::of_number(self.0.load(Ordering::Relaxed));
+        if asked.is_some() {
+            self.0.store(0, Ordering::Relaxed);
+        }
+        asked
+    }
+}
 
 /// How a call with a relative timeout continues when no handler ran: as the same call, with the
 /// time it was to end.
@@ -108,7 +124,7 @@ pub struct Task {
     pub(crate) shown: SpinLock<Shown>,
     /// Whether its CPU time is its process's already.
     is_counted: AtomicBool,
-    pub(crate) interruption: SpinLock<Option<Interruption>>,
+    pub(crate) interruption: Interruption,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
     /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be
     /// given up.
@@ -157,7 +173,7 @@ impl Task {
             name: SpinLock::new(None),
             shown: SpinLock::new(Shown::default()),
             is_counted: AtomicBool::new(false),
-            interruption: SpinLock::new(None),
+            interruption: Interruption::default(),
             continuation: SpinLock::new(None),
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
@@ -189,15 +205,10 @@ impl Task {
         !self.is_counted.swap(true, Ordering::Relaxed)
     }
 
-    /// Puts a signal among its own.
-    pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        let allowed = self.process.allowance();
-        self.signals.lock().pending.add(info, allowed)
-    }
-
-    /// Whether it takes a signal now: not blocked, or waited for.
+    /// Whether it takes a signal now: not blocked, or waited for. Under the lock of its process's
+    /// signals.
     pub(super) fn takes(&self, signal: Signal) -> bool {
-        let signals = self.signals.lock();
+        let signals = self.signals.lock_uninterrupted();
         !signals.blocked.contains(signal) || signals.awaited.contains(signal)
     }
 }

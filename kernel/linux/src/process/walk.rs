@@ -100,6 +100,10 @@ pub(crate) fn find(mut path: String, follow: bool) -> Result<Place, Errno> {
                 true => None,
                 false => Some(fallible::text(&path)?),
             };
+            if let Some(asked) = asked.as_deref().filter(|asked| asked.contains("/..")) {
+                // What `..` comes back from.
+                permissions::search(asked)?;
+            }
             let (node, at) = tree::find_with_path(path, follow).map_err(|error| {
                 let refused = asked.and_then(|path| permissions::search(&path).err());
                 refused.filter(|&refused| refused == Errno::EACCES).unwrap_or(error)
@@ -132,6 +136,10 @@ fn step(path: &str, follow: bool) -> Result<Step, Errno> {
         let start = end;
         end = path[start + 1..].find('/').map_or(path.len(), |length| start + 1 + length);
         let is_last = end == path.len();
+        if &path[start..end] == "/.." {
+            // No link stands before it.
+            return Ok(Step::Further(tree::above(&path[..start], &path[end..])?));
+        }
         if is_last && !follow {
             break;
         }

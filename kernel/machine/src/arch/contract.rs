@@ -158,6 +158,7 @@ const _: fn(&mut UserTables, u64, Frame) -> Result<(), NoMemory> = UserTables::m
 const _: fn(&mut UserTables, u64, Frame, Access) -> Result<(), NoMemory> = UserTables::map;
 const _: fn(&mut UserTables, u64) -> Option<Frame> = UserTables::unmap;
 const _: fn(&UserTables, u64) -> Option<(Frame, Access)> = UserTables::lookup;
+const _: fn(&UserTables, u64, bool) -> Option<Frame> = UserTables::usable;
 const _: fn(&mut UserTables, u64, Access) = UserTables::protect;
 const _: fn(&mut UserTables, u64) -> Result<(), NoMemory> = UserTables::prepare;
 const _: fn(&UserTables, u64, u64) -> Option<u64> = UserTables::next_mapped;

@@ -20,6 +20,7 @@
 use crate::arch::cpu;
 use crate::memory::direct;
 use crate::spin::SpinLock;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes in a frame.
@@ -68,7 +69,7 @@ impl Frame {
 
     /// Where `bytes` bytes from `offset` on lie in the direct map.
     #[inline(always)]
-    fn part(self, offset: usize, bytes: usize) -> *mut u8 {
+    pub(crate) fn part(self, offset: usize, bytes: usize) -> *mut u8 {
         let fits = offset.checked_add(bytes).is_some_and(|top| top <= FRAME_BYTES as usize);
         assert!(fits, "bytes beyond a frame");
         self.bytes_ptr().wrapping_add(offset)
@@ -135,6 +136,80 @@ impl Frame {
         // SAFETY: (1) a frame in the direct map, for as long as the caller has it, which is longer
         // than `fill` runs.
         fill(unsafe { core::slice::from_raw_parts_mut(self.bytes_ptr(), FRAME_BYTES as usize) })
+    }
+}
+
+/// A stretch of bytes that the caller has a part in, up to a page of them: in one frame, or from
+/// the end of one to the beginning of another.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    first: Frame,
+    offset: usize,
+    second: Option<Frame>,
+}
+
+impl Stretch {
+    /// Bytes from an offset in a frame on; where that ends, from the beginning of the second on.
+    pub const fn new(first: Frame, offset: usize, second: Option<Frame>) -> Self {
+        Self { first, offset, second }
+    }
+
+    /// Where so many bytes begin, if they lie in one frame.
+    #[inline(always)]
+    pub(crate) fn whole(self, bytes: usize) -> Option<*mut u8> {
+        let fits = self.offset + bytes <= FRAME_BYTES as usize;
+        fits.then(|| self.first.part(self.offset, bytes))
+    }
+
+    /// Calls `each` with a frame, where in it, and which of `bytes` bytes from `at` on.
+    #[inline(always)]
+    fn parts(self, at: usize, bytes: usize, mut each: impl FnMut(Frame, usize, Range<usize>)) {
+        const FRAME: usize = FRAME_BYTES as usize;
+        let from = self.offset + at;
+        let in_first = FRAME.saturating_sub(from).min(bytes);
+        if in_first > 0 {
+            each(self.first, from, 0..in_first);
+        }
+        if in_first < bytes {
+            let second = self.second.expect("bytes beyond a stretch");
+            each(second, from + in_first - FRAME, in_first..bytes);
+        }
+    }
+
+    /// The stretch from an offset on.
+    #[inline(always)]
+    pub fn from(self, at: usize) -> Self {
+        const FRAME: usize = FRAME_BYTES as usize;
+        let offset = self.offset + at;
+        match self.second {
+            Some(second) if offset >= FRAME => Self::new(second, offset - FRAME, None),
+            second => Self::new(self.first, offset, second),
+        }
+    }
+
+    /// Copies bytes out, from an offset on.
+    #[inline]
+    pub fn array<const N: usize>(self, at: usize) -> [u8; N] {
+        let from = self.offset + at;
+        if from + N <= FRAME_BYTES as usize {
+            // SAFETY: (1) inside a frame, which the direct map shows; (2) any bytes are bytes.
+            return unsafe { self.first.part(from, N).cast::<[u8; N]>().read() };
+        }
+        let mut bytes = [0; N];
+        self.read(at, &mut bytes);
+        bytes
+    }
+
+    /// Copies bytes out, from an offset on.
+    #[inline]
+    pub fn read(self, at: usize, to: &mut [u8]) {
+        self.parts(at, to.len(), |frame, offset, part| frame.read(offset, &mut to[part]));
+    }
+
+    /// Copies bytes in, from an offset on.
+    #[inline]
+    pub fn write(self, at: usize, from: &[u8]) {
+        self.parts(at, from.len(), |frame, offset, part| frame.write(offset, &from[part]));
     }
 }
 

@@ -4,6 +4,7 @@ use super::at::{HERE, directory, file, place_at};
 use crate::abi::{self, Stat};
 use crate::error::Errno;
 use crate::error::SysResult;
+use crate::files::file_bytes;
 use crate::files::open::Target;
 use crate::proc;
 use crate::process::user_memory::{get, put};
@@ -103,8 +104,8 @@ fn put_statfs(made: Option<&str>, to: u64) -> SysResult {
     let encoded = if let Some(path) = made {
         abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, 0, 0)
     } else {
-        let (whole, free) = (frames::total_count() as u64, frames::free_count() as u64);
-        abi::encode_statfs(TMPFS, whole / 2, free.min(whole / 2))
+        let (whole, free) = file_bytes::room();
+        abi::encode_statfs(TMPFS, whole, free.min(frames::free_count() as u64))
     };
     put(to, &encoded)?;
     Ok(0)

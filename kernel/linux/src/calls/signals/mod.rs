@@ -338,6 +338,21 @@ fn with_thread(
 /// was not waited for: what is sent to that is lost.
 fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
     let caller = Caller::new();
+    let send_to = |process: &Process, thread: &_| {
+        let signal = signal_or_none(number)?;
+        caller.check(process, signal)?;
+        if let Some(signal) = signal {
+            send::to_thread(process, thread, caller.info(signal, code::TKILL))?;
+        }
+        Ok(0)
+    };
+    // To itself, most often.
+    let is_own = |number: i32, own: u64| number > 0 && number as u64 == own;
+    if is_own(thread, current_task_number())
+        && process.is_none_or(|process| is_own(process, caller.process.local))
+    {
+        return send_to(caller.process, &threads::sched::current_arc());
+    }
     if thread > 0
         && process.is_none_or(|process| process == thread)
         && let Some(ended) = numbers::find(thread as u64).filter(|ended| ended.crew.count() == 0)
@@ -346,21 +361,14 @@ fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
         caller.check(&ended, signal)?;
         return Ok(0);
     }
-    with_thread(process, thread, |process, thread| {
-        let signal = signal_or_none(number)?;
-        caller.check(process, signal)?;
-        if let Some(signal) = signal {
-            send::to_thread(process, thread, caller.info(signal, code::TKILL))?;
-        }
-        Ok(0)
-    })
+    with_thread(process, thread, send_to)
 }
 
 /// sigqueue(3) and pthread_sigqueue(3): what is told comes from the program.
 fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> SysResult {
     let bytes: [u8; INFO_BYTES] = get(info)?;
     let caller = Caller::new();
-    let code = Info::decode(Signal::HUP, &bytes).code;
+    let code = Info::code_in(&bytes);
     // Only to itself may a program say that the kernel or kill(2) sent it.
     let own = thread.unwrap_or(process) as u64;
     let is_own = own == caller.process.local || current_task_number() == own;
@@ -373,7 +381,7 @@ fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> Sy
         if code <= 0 {
             caller.check(to, signal)?;
         }
-        Ok(signal.map(|signal| Info::decode(signal, &bytes)))
+        Ok(signal.map(|signal| Info::decode(signal, &bytes)).transpose()?)
     };
     match thread {
         Some(thread) => with_thread(Some(process), thread, |process, thread| {
