@@ -304,7 +304,10 @@ pub(crate) fn made_below(path: &str) -> Result<Vec<(String, Made, Seen)>, Errno>
 
 /// Whether something is mounted below a path, not counting what is at it and what is along.
 pub(crate) fn has_below(path: &str) -> bool {
-    with(|mounts| mounts.iter().any(|mount| mount.path != path && is_below(&mount.path, path)))
+    with(|mounts| {
+        let is_own = |mount: &&Mount| !mount.is_along && mount.path != path;
+        mounts.iter().filter(is_own).any(|mount| is_below(&mount.path, path))
+    })
 }
 
 /// Takes what is mounted at a path and below it away, and gives it out.
