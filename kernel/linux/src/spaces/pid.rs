@@ -232,8 +232,20 @@ pub(crate) fn global(of: &Own, local: u64) -> Option<u64> {
 }
 
 /// What a number of the first namespace is in another one; 0: it is not seen there.
+#[inline(always)]
 pub(crate) fn local(of: &Own, global: u64) -> u64 {
-    of.as_ref().map_or(global, |space| space.local(global))
+    match of {
+        None => global,
+        Some(space) => local_below(space, global),
+    }
+}
+
+/// The same in a namespace below the first. Not inlined: a call that has no namespace saves no
+/// registers for it.
+#[cold]
+#[inline(never)]
+fn local_below(space: &Space, global: u64) -> u64 {
+    space.local(global)
 }
 
 /// Calls `body` with each namespace from `outer` inwards to `inner`, which lies in it.

@@ -35,7 +35,7 @@ struct Floor {
 }
 
 /// The rooms of `kstack-core/src`, and its tests beside them.
-const CORE: [&str; 7] = ["sentences", "place", "life", "entry", "fault", "models", "misuse"];
+const CORE: [&str; 8] = ["sentences", "place", "dma", "life", "entry", "fault", "models", "misuse"];
 
 /// The rooms of `kernel/linux/src`.
 const LINUX: [&str; 15] = [

@@ -1,5 +1,5 @@
-//! Calls about sockets: local ones, with what they send and receive. There is no network: what needs
-//! it is refused as a Linux without it does. Names are in `local`.
+//! Calls about sockets: local ones, with what they send and receive. There is no network: what
+//! needs it is refused as a Linux without it does. Names are in `local`.
 
 use super::at::{file, file_arc};
 use super::descriptors::{give, put_pair};
