@@ -51,12 +51,12 @@ pub fn dispatch(regs: &mut SavedRegs) {
         Some(handler) => handler(regs),
         None => unknown(regs),
     };
-    sched::current().unpin_all();
     match result {
         Ok(value) => abi::set_result(regs, value),
         Err(error) if error.is_restart() => restart::note(regs, error),
         Err(error) => abi::set_result(regs, error.as_result()),
     }
+    sched::current().unpin_all();
 }
 
 /// Whether the program carries this call out itself: it is sent SIGSYS then, and its registers are

@@ -127,7 +127,8 @@ pub(crate) fn execve(
     let old = process.set_memory(Some(memory));
     let thread = sched::current();
     thread.set_tables_root(root);
-    thread.set_number(process.id);
+    task.begin_as_first();
+    task.begin_times();
     sched::start_afresh(&fresh);
     shadow::start_afresh();
     task.clear_on_exit.store(0, Ordering::Relaxed);

@@ -483,13 +483,14 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
             let mut state = STATE.lock();
             (state.session, state.foreground) = (session, group);
         }
-        TIOCGPGRP if is_its_own => put_number(holder.foreground)?,
-        TIOCGSID if is_its_own => put_number(holder.session)?,
+        TIOCGPGRP if is_its_own => put_number(caller.number_told(holder.foreground))?,
+        TIOCGSID if is_its_own => put_number(caller.number_told(holder.session))?,
         TIOCSPGRP if is_its_own => {
             let mut bytes = [0; 4];
             caller.get(argument, &mut bytes)?;
             let wanted = i32::from_le_bytes(bytes);
             let wanted = u64::try_from(wanted).map_err(|_| Errno::EINVAL)?;
+            let wanted = caller.number_meant(wanted);
             if !caller.has_group(wanted) {
                 return Err(Errno::EPERM);
             }

@@ -18,7 +18,8 @@ use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
-use crate::process::{current_task, permissions};
+use crate::process::{current_task, permissions, users};
+use crate::spaces::user::Kind;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -90,6 +91,8 @@ pub(crate) const fn narrow(id: u64) -> u64 {
 }
 
 fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
+    let user: u64 = users::meant_or_keep(Kind::Users, user as u32)?.into();
+    let group: u64 = users::meant_or_keep(Kind::Groups, group as u32)?.into();
     permissions::may_give(&node.stat(), user as u32, group as u32)?;
     // A new owner does not get what the old one's program may do.
     if !node.is_directory() {
@@ -380,18 +383,6 @@ pub(crate) fn sync_range(number: u64, offset: u64, length: u64, flags: u64) -> S
         Target::Node(node, _) if matches!(node.mode() & FORMAT, 0o100000 | 0o040000) => Ok(0),
         _ => Err(Errno::ESPIPE),
     }
-}
-
-/// A call of extended attributes: the path is looked at, and no file has any.
-pub(crate) fn no_attribute_at(at: u64, follow: bool) -> SysResult {
-    node_at(HERE, at, if follow { 0 } else { AT_SYMLINK_NOFOLLOW })?;
-    Err(Errno::EOPNOTSUPP)
-}
-
-/// The same of a descriptor.
-pub(crate) fn no_attribute_of(number: u64) -> SysResult {
-    usable(number)?;
-    Err(Errno::EOPNOTSUPP)
 }
 
 /// pivot_root: the tree's root is what the archive brought, which Linux's does not change either

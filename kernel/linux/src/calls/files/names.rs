@@ -89,7 +89,7 @@ pub(crate) fn change_root(at: u64) -> SysResult {
         }
         _ => return Err(Errno::ENOTDIR),
     };
-    if !current_task().credentials().can(capability::SYS_CHROOT) {
+    if !current_task().credentials().can_here(capability::SYS_CHROOT) {
         return Err(Errno::EPERM);
     }
     namespaces::set_root(path)?;

@@ -119,17 +119,18 @@ impl Pty {
                     signal(holder.1, Signal::CONT);
                 }
             }
-            TIOCGPGRP if is_its_own => put_number(holder.1)?,
+            TIOCGPGRP if is_its_own => put_number(caller.number_told(holder.1))?,
             TIOCGSID if is_its_own => {
                 if holder.0 == 0 {
                     return Err(Errno::ENOTTY);
                 }
-                put_number(holder.0)?;
+                put_number(caller.number_told(holder.0))?;
             }
             TIOCSPGRP if is_its_own && !is_master => {
                 let mut bytes = [0; 4];
                 caller.get(argument, &mut bytes)?;
                 let wanted = u64::try_from(i32::from_le_bytes(bytes)).map_err(|_| Errno::EINVAL)?;
+                let wanted = caller.number_meant(wanted);
                 if !caller.has_group(wanted) {
                     return Err(Errno::EPERM);
                 }

@@ -5,6 +5,7 @@
 
 pub mod acpi;
 pub mod boot_stacks;
+pub mod caches;
 pub mod control;
 pub mod cpu;
 pub mod exceptions;
@@ -23,4 +24,5 @@ pub mod shadow;
 pub mod smp;
 pub mod start_page;
 pub mod user_tables;
+pub mod virtio;
 pub mod xstate;
