@@ -8,8 +8,8 @@
 //!                                            page 0    another's             page 1
 //! ```
 //!
-//! Which page of memory comes next is left to chance, usually: a file's, a program's, a page table's.
-//! Here it is a frame that the experiment holds, so that nothing is lost.
+//! Which page of memory comes next is left to chance, usually: a file's, a program's, a page
+//! table's. Here it is a frame that the experiment holds, so that nothing is lost.
 
 use alloc::vec::Vec;
 use core::hint::black_box;

@@ -217,8 +217,8 @@ pub fn d2_a_buffer_on_any_stack_is_refused_by_its_name_and_by_any_address() -> O
 /// on each CPU. What is no stack's passes. Red where the running stack is not looked at.
 pub fn d2_a_local_buffer_is_refused_where_it_is_and_other_memory_is_not() -> Outcome {
     fn local_is_refused_as(kind: StackKind) -> Outcome {
-        let mut local = [0_u8; 64];
-        let local: &[u8] = black_box(&mut local);
+        let local = [0_u8; 64];
+        let local: &[u8] = black_box(&local);
         let refused = Proven::checked::<Physical>(local).map(Iterator::count);
         let met = refused.as_ref().err().and_then(on_stack).and_then(|met| met.stack);
         let found = stack_at(local.as_ptr() as usize).map(|stack| (Part::Inside, stack));

@@ -5,6 +5,7 @@
 
 pub mod acpi;
 pub mod boot_stacks;
+mod bytes;
 pub mod caches;
 pub mod control;
 pub mod cpu;
