@@ -6,7 +6,8 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::process::futex::{self, ANY_BIT, Awaited, Deadline};
 use crate::process::user_memory::{get_numbers, put_word, timespec};
-use crate::process::{current, current_task, table};
+use crate::process::permissions::{self, Looks};
+use crate::process::{current_task, table};
 use crate::time::wall;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -135,9 +136,7 @@ fn get_robust_list(thread: u64, head: u64, bytes: u64) -> SysResult {
         number @ 1.. => {
             let number = number as u64;
             let (process, thread) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
-            let mine = current_task().credentials();
-            let theirs = process.credentials();
-            if process.id != current().id && !mine.may_look_into(&theirs) {
+            if !permissions::may_look_into(&process, Looks::AsReal) {
                 return Err(Errno::EPERM);
             }
             futex::robust_list_of(&thread).ok_or(Errno::ESRCH)?

@@ -8,6 +8,7 @@
 use crate::abi::Stat;
 use crate::error::Errno;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use machine::memory::fallible;
@@ -23,6 +24,13 @@ pub(crate) trait Maker: Send + Sync + fmt::Debug {
     /// Takes what a program writes.
     fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno>;
     fn stat(&self, path: &str) -> Result<Stat, Errno>;
+}
+
+/// What one open file has of its own, with bytes at places that can be written, too.
+pub(crate) trait Bytes: Send + Sync + fmt::Debug {
+    /// Reads up to all of `to`; 0: nothing is left.
+    fn read_at(&self, position: u64, to: &mut [u8]) -> Result<usize, Errno>;
+    fn write_at(&self, position: u64, from: &[u8]) -> Result<usize, Errno>;
 }
 
 /// A piece of the content that is kept.
@@ -49,11 +57,23 @@ pub struct Made {
     maker: &'static dyn Maker,
     is_directory: bool,
     content: Mutex<Option<Piece>>,
+    /// Its bytes, if it is such a file.
+    bytes: Option<Arc<dyn Bytes>>,
 }
 
 impl Made {
     pub(crate) fn new(path: String, maker: &'static dyn Maker, is_directory: bool) -> Self {
-        Self { path, maker, is_directory, content: Mutex::new(None) }
+        Self { path, maker, is_directory, content: Mutex::new(None), bytes: None }
+    }
+
+    /// One whose bytes are these.
+    pub(crate) fn with_bytes(self, bytes: Arc<dyn Bytes>) -> Self {
+        Self { bytes: Some(bytes), ..self }
+    }
+
+    /// Whether bytes have places in it, whatever the place.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.bytes.is_some()
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -101,6 +121,9 @@ impl Made {
         if self.is_directory {
             return Err(Errno::EISDIR);
         }
+        if let Some(bytes) = &self.bytes {
+            return bytes.read_at(position, to);
+        }
         if let Some(read) = self.maker.read_at(&self.path, position, to) {
             return read;
         }
@@ -113,7 +136,10 @@ impl Made {
         })
     }
 
-    pub(crate) fn write(&self, from: &[u8]) -> Result<usize, Errno> {
+    pub(crate) fn write_at(&self, position: u64, from: &[u8]) -> Result<usize, Errno> {
+        if let Some(bytes) = &self.bytes {
+            return bytes.write_at(position, from);
+        }
         self.maker.write(&self.path, from)
     }
 

@@ -4,18 +4,19 @@ use super::content::{FILES, piece};
 use super::maps::{self, Asked};
 use super::subject::Subject;
 use super::text::{Content, made};
-use super::{folder, pagemap, sys, sysctl, written};
+use super::{folder, mem, pagemap, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::made::{Made, Maker};
 use crate::files::open::{OpenFile, Target};
 use crate::files::pty::Slave;
-use crate::process::Process;
+use crate::process::{Process, current};
 use crate::process::walk::{self, Leads, Parts};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible::Text;
 
 const DIRECTORY: u32 = 0o040000;
@@ -110,7 +111,15 @@ pub(crate) fn stat(path: &str) -> Result<Stat, Errno> {
         _ => return Err(Errno::ENOENT),
     };
     let process = subject.as_ref().and_then(Subject::process);
-    let (user, group) = process.map_or((0, 0), |process| {
+    // What may not be looked into is root's, but for what anyone may read
+    // (`task_dump_owner`); a process finds its own descriptors all the same.
+    let is_own = |process: &Process| process.id == current().id && path.contains("/fd");
+    let is_given = |process: &Process| {
+        mode == DIRECTORY | 0o555
+            || process.attributes.is_dumpable.load(Ordering::Relaxed)
+            || is_own(process)
+    };
+    let (user, group) = process.filter(|process| is_given(process)).map_or((0, 0), |process| {
         let all = process.credentials();
         (all.user.effective, all.group.effective)
     });
@@ -133,6 +142,19 @@ pub(crate) fn stat(path: &str) -> Result<Stat, Errno> {
 pub(crate) fn open(path: String) -> Result<(Made, u32), Errno> {
     let mode = stat(&path)?.mode;
     Ok((Made::new(path, &Path, mode & DIRECTORY != 0), mode))
+}
+
+/// Begins with a file that is opened, and not only found: what it has of its own is made now.
+pub(crate) fn begin(made: Made) -> Result<Made, Errno> {
+    let subject = {
+        let Some(parts) = Parts::of(made.path()) else { return Ok(made) };
+        match parts.as_slice() {
+            ["proc", whom, "mem"] => Subject::of(whom)?,
+            ["proc", whom, "task", thread, "mem"] => Subject::of(whom)?.thread(thread)?,
+            _ => return Ok(made),
+        }
+    };
+    Ok(made.with_bytes(mem::of(&subject)?))
 }
 
 /// What a link of /proc reads as; `None`: the path is of no link.

@@ -8,7 +8,7 @@ use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
 use crate::memory::totals::Totals;
 use crate::process::shared_signals::Stop;
-use crate::process::{Process, cpu_time};
+use crate::process::{Process, cpu_time, moved};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use kstack::shadow::{Form, mode};
@@ -289,6 +289,20 @@ pub(super) fn limits(process: &Process, text: &mut Text) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// What was read and written. No block device is there to read from or to write to.
+pub(super) fn io(subject: &Subject, text: &mut Text) -> fmt::Result {
+    let moved = match subject {
+        Subject::Process(process) => moved::of_process(process),
+        Subject::Thread(_, thread) => moved::of_thread(thread),
+        Subject::Kernel(_) => [0; 4],
+    };
+    let names = ["rchar", "wchar", "syscr", "syscw"];
+    for (name, number) in names.into_iter().zip(moved) {
+        writeln!(text, "{name}: {number}")?;
+    }
+    writeln!(text, "read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0")
 }
 
 /// Where the threads are in the kernel.

@@ -9,7 +9,7 @@
 //! | `actions`, `pending`, `queued`, `shared_signals`, `send` | what a program said of signals; those on their way, and how many of each user's; sending |
 //! | `readers`, `notices` | files that signals are read from; signals of files that tell of input |
 //! | `orphans` | process groups that nothing would continue any more |
-//! | `spent`, `cpu_time` | how long threads and processes have run |
+//! | `spent`, `cpu_time`, `moved` | how long threads and processes have run; what they read and wrote |
 //! | `clocks`, `timer_list`, `timers`, `cpu_limit` | clocks by Linux's numbers; timers that send signals; RLIMIT_CPU |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
@@ -49,6 +49,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod host_names;
+pub(crate) mod moved;
 pub(crate) mod namespaces;
 pub(crate) mod notices;
 pub(crate) mod orphans;

@@ -11,7 +11,7 @@ use super::place::Place;
 use super::port_map::TaskPorts;
 use super::registered::Registered;
 use super::shadow_state::Shadow;
-use super::spent::Shown;
+use super::spent::{Moved, Shown};
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
 use crate::error::Errno;
 use crate::files::open::Files;
@@ -96,6 +96,8 @@ pub struct Task {
     pub(crate) name: SpinLock<Option<Name>>,
     /// Its CPU time by mode, as it was shown last.
     pub(crate) shown: SpinLock<Shown>,
+    /// What it has read and written.
+    pub(super) moved: Moved,
     /// Whether its CPU time is its process's already.
     is_counted: AtomicBool,
     pub(crate) interruption: SpinLock<Option<Interruption>>,
@@ -141,6 +143,7 @@ impl Task {
             waiter: SpinLock::new(None),
             name: SpinLock::new(None),
             shown: SpinLock::new(Shown::default()),
+            moved: Moved::new(),
             is_counted: AtomicBool::new(false),
             interruption: SpinLock::new(None),
             continuation: SpinLock::new(None),

@@ -9,7 +9,8 @@
 //! here, with no link in it.
 
 use super::running::Running;
-use super::{Process, current, current_task, namespaces, permissions, table};
+use super::permissions::{self, Looks};
+use super::{Process, current, namespaces, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree::{self, Content, MAX_LINKS, Node, Special};
@@ -201,8 +202,7 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
         return Some(Err(Errno::ENOENT));
     };
     // They lead past all permissions: only for one who might trace the process.
-    let mine = current_task().credentials();
-    if process.id != leader && !mine.may_look_into(&process.credentials()) {
+    if !permissions::may_look_into(&process, Looks::AsFile) {
         return Some(Err(Errno::EACCES));
     }
     let copy = |path: &str| fallible::text(path).map(Leads::Path).map_err(Errno::from);
