@@ -5,7 +5,7 @@ use crate::abi::signals::{Fields, Info, Signal};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
     credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd, prctl,
-    process, scheduling, signals, system, time, timerfd, timers, tls, wait,
+    process, scheduling, segments, signals, system, time, timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
@@ -36,6 +36,7 @@ const TABLES: &[&[Row]] = &[
     timerfd::CALLS,
     system::CALLS,
     tls::CALLS,
+    segments::CALLS,
     wait::CALLS,
 ];
 

@@ -126,6 +126,7 @@ pub(crate) fn execve(
     let old = process.set_memory(Some(memory));
     let thread = sched::current();
     thread.set_tables_root(root);
+    thread.forget_segments();
     thread.set_number(process.id);
     sched::start_afresh(&fresh);
     shadow::start_afresh();

@@ -35,7 +35,8 @@ pub(super) fn check(subject: &Subject) -> Result<(), Errno> {
 pub(super) fn syscall(subject: &Subject, text: &mut dyn Write) -> fmt::Result {
     let Some(thread) = thread_of(subject) else { return writeln!(text, "0 0x0 0x0") };
     if core::ptr::eq(&*thread, sched::current()) {
-        return asleep::own_user_regs().map_or(Ok(()), |regs| of_call(&regs, user_memory::get, text));
+        return asleep::own_user_regs()
+            .map_or(Ok(()), |regs| of_call(&regs, user_memory::get, text));
     }
     if !matches!(thread.state(), State::Blocked) {
         return writeln!(text, "running");
@@ -71,9 +72,8 @@ fn of_call(
 
 /// The function that a thread sleeps in, or 0.
 pub(super) fn wchan(subject: &Subject, text: &mut dyn Write) -> fmt::Result {
-    let thread = thread_of(subject).filter(|thread| {
-        matches!(thread.state(), State::Blocked) && may_look_into(subject)
-    });
+    let thread = thread_of(subject)
+        .filter(|thread| matches!(thread.state(), State::Blocked) && may_look_into(subject));
     let mut found = None;
     let sleeps = thread.is_some_and(|thread| {
         asleep::functions(&thread, |name| {

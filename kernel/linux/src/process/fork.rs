@@ -22,6 +22,7 @@ use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
+use threads::sched::Thread;
 
 /// The highest number that is given out (`kernel.pid_max`): behind it the lowest that are free.
 pub(crate) static MAX_NUMBER: AtomicU64 = AtomicU64::new(HIGHEST);
@@ -155,6 +156,20 @@ fn inherit_policy(task: &Task) -> bool {
     true
 }
 
+/// A thread has the segments of its address space. Whoever gives some to all threads of it finds
+/// the new one: it is among all threads before this looks.
+fn inherit_segments(process: &Process, thread: &Thread) {
+    if let Some(memory) = process.memory() {
+        let segments = memory.lock().segments.clone();
+        if let Some(segments) = segments {
+            thread.give_segments(segments);
+        }
+    }
+    if sched::current().has_odd_segments() {
+        thread.look_at_segments();
+    }
+}
+
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
@@ -223,6 +238,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         if !is_in_our_memory {
             sequences::inherit(&task, &thread);
         }
+        inherit_segments(&process, &thread);
         thread
     };
     let not_born = |_: &Errno| {

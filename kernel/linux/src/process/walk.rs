@@ -8,8 +8,8 @@
 //! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain
 //! here, with no link in it.
 
-use super::running::Running;
 use super::permissions::{self, Looks};
+use super::running::Running;
 use super::{Process, current, namespaces, table};
 use crate::error::Errno;
 use crate::files::open::{OpenFile, Target};

@@ -18,6 +18,7 @@ use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use alloc::vec::Vec;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::extras::is_stack;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
 
@@ -40,8 +41,9 @@ const TRAP: usize = 20 * 8;
 const OLD_MASK: usize = 21 * 8;
 const CR2: usize = 22 * 8;
 const FPU_AT: usize = 23 * 8;
-/// `uc_flags`: the frame has SS, and SS is to be taken from it.
-const SS_FLAGS: u64 = 2 | 4;
+/// `uc_flags`: the frame has SS; and SS is to be taken from it, whatever it is (in 64-bit code).
+const HAS_SS: u64 = 2;
+const STRICT_RESTORE_SS: u64 = 4;
 
 const fn fields(regs: &SavedRegs) -> [u64; 18] {
     let r = regs;
@@ -54,7 +56,8 @@ const fn fields(regs: &SavedRegs) -> [u64; 18] {
 /// Flags that a program may change (`FIX_EFLAGS`).
 const FLAGS: u64 = 0x5_0dd5;
 /// Direction, trap, resume: clear when a handler begins.
-const CLEARED: u64 = 1 << 10 | 1 << 8 | 1 << 16;
+const CLEARED: u64 = 1 << 10 | 1 << 8 | RESUME;
+const RESUME: u64 = 1 << 16;
 
 /// Lays out a frame below `top` and makes the registers the handler's.
 pub fn build(
@@ -73,7 +76,9 @@ pub fn build(
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     };
     put(0, restorer);
-    put(CONTEXT, SS_FLAGS | pc::state_flags());
+    let is_64_bit = regs.cs == USER_CODE.into();
+    let strict = if is_64_bit { STRICT_RESTORE_SS } else { 0 };
+    put(CONTEXT, HAS_SS | strict | pc::state_flags());
     for (value, i) in fields(regs).into_iter().zip(0..) {
         put(REGISTERS + 8 * i, value);
     }
@@ -95,8 +100,13 @@ pub fn build(
     regs.rip = request.handler;
     regs.rsp = at;
     regs.cs = USER_CODE.into();
-    regs.ss = USER_DATA.into();
+    if !is_stack(regs.ss as u16) {
+        regs.ss = USER_DATA.into();
+    }
     regs.rflags &= !CLEARED;
+    if regs.ss != USER_DATA.into() {
+        regs.rflags |= RESUME;
+    }
     Ok((at, bytes))
 }
 
@@ -122,6 +132,20 @@ pub fn parse(
     new.rflags = regs.rflags & !FLAGS | field(17) & FLAGS;
     if new.rip >= USER_TOP {
         return Err(Errno::EFAULT);
+    }
+    // Whatever they are, they are the program's: whether they lead anywhere is looked at on the way
+    // there.
+    let segments = u64_at(&bytes, REGISTERS + SEGMENTS);
+    new.cs = segments & 0xffff | 3;
+    new.ss = segments >> 48 | 3;
+    let flags = u64_at(&bytes, CONTEXT);
+    if flags & STRICT_RESTORE_SS == 0 && new.cs == USER_CODE.into() && !is_stack(new.ss as u16) {
+        // Of a program that does not know that SS is in the frame.
+        new.ss = USER_DATA.into();
+    }
+    if new.ss != USER_DATA.into() {
+        // The short way back would load the usual one; with this flag, it is not taken.
+        new.rflags |= RESUME;
     }
     let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);
     // All else is taken by then, as on Linux.

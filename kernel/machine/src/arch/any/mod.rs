@@ -7,4 +7,5 @@ pub mod extras;
 pub mod flush;
 pub mod flushes;
 pub mod paging;
+pub mod segments;
 pub mod start;
