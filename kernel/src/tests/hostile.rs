@@ -196,6 +196,16 @@ pub fn p4_a_debugger_is_told_where_a_thread_sleeps() -> Outcome {
     run("looking-in", "asleep")
 }
 
+/// Red when a filter's answer does something else than on Linux, or is not asked for.
+pub fn p2_filters_of_calls_answer_as_on_linux() -> Outcome {
+    run("filters", "answers")
+}
+
+/// Red when a program is taken for a filter that Linux refuses, or a thread does not get its own.
+pub fn p2_filters_of_calls_are_taken_by_linuxs_rules() -> Outcome {
+    run("filters", "rules")
+}
+
 /// Red when a process uses more CPU time than RLIMIT_CPU says, or is not told first.
 pub fn p2_a_process_ends_with_its_limit_of_cpu_time() -> Outcome {
     run("call-rules", "cpu-time")

@@ -247,6 +247,8 @@ table! {
         hostile::p3_mappings_are_what_was_asked_for_to_the_letter,
         hostile::p4_a_debugger_reads_and_writes_the_memory_of_others,
         hostile::p4_a_debugger_is_told_where_a_thread_sleeps,
+        hostile::p2_filters_of_calls_answer_as_on_linux,
+        hostile::p2_filters_of_calls_are_taken_by_linuxs_rules,
         hostile::p2_a_process_ends_with_its_limit_of_cpu_time,
         hostile::p2_a_thread_of_real_time_runs_before_others,
         hostile::p2_children_are_told_apart_as_linux_does,

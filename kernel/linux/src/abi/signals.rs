@@ -202,7 +202,7 @@ pub enum Fields {
     /// A file became ready.
     Poll { band: i64, descriptor: i32 },
     /// A system call that is not allowed: where, which, of which machine.
-    Call { address: u64, number: i32, machine: u32 },
+    Call { address: u64, number: i32, machine: u32, reason: u32 },
     /// As a program gave it to rt_sigqueueinfo: the second number, and the bytes behind the third.
     Raw { errno: u32, rest: [u8; INFO_BYTES - 12] },
 }

@@ -13,6 +13,7 @@
 //! | `time`, `timers`, `timerfd` | clocks, sleeping; timers that send signals, and that are files |
 //! | `tls`, `segments` | thread-local storage; segments that a program describes |
 //! | `limits`, `credentials`, `prctl` | getrlimit, setuid, prctl, and their kin |
+//! | `seccomp` | filters of calls |
 //! | `scheduling` | policies, priorities, CPUs |
 //! | `system` | uname, sysinfo, random bytes |
 //!
@@ -32,6 +33,7 @@ pub(crate) mod pidfd;
 pub(crate) mod prctl;
 pub(crate) mod process;
 pub(crate) mod scheduling;
+pub(crate) mod seccomp;
 pub(crate) mod segments;
 pub(crate) mod signals;
 pub(crate) mod system;

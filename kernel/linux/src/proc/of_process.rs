@@ -114,7 +114,9 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
         writeln!(text, "{name}:\t{set:016x}")?;
     }
     let no_new = process.attributes.no_new_privileges.load(Ordering::Relaxed);
-    writeln!(text, "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0", u8::from(no_new))?;
+    let (mode, filters) = subject.seccomp();
+    let no_new = u8::from(no_new);
+    writeln!(text, "NoNewPrivs:\t{no_new}\nSeccomp:\t{mode}\nSeccomp_filters:\t{filters}")?;
     let last = machine::cpus::online_count() - 1;
     writeln!(text, "Cpus_allowed:\t{:x}", all_cpus())?;
     match last {

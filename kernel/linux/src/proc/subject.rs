@@ -167,6 +167,22 @@ impl Subject {
         }
     }
 
+    /// Mode and number of the filters of calls of its thread, or the first one.
+    pub(super) fn seccomp(&self) -> (u64, usize) {
+        let of = |thread: &Thread| {
+            task::of(thread).map_or((0, 0), |task| {
+                let mode = task.seccomp.lock();
+                (mode.number(), mode.filters())
+            })
+        };
+        match self {
+            Self::Process(process) => {
+                process.crew.with(|threads| threads.first().map_or((0, 0), |thread| of(thread)))
+            }
+            Self::Thread(_, thread) | Self::Kernel(thread) => of(thread),
+        }
+    }
+
     /// The numbers of its threads.
     pub(super) fn write_threads(&self, to: &mut dyn core::fmt::Write) -> core::fmt::Result {
         match self {

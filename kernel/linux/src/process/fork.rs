@@ -10,7 +10,7 @@ use super::shadow::{self, Heir};
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
-    Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, table,
+    Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, seccomp, table,
 };
 use crate::abi;
 use crate::error::{Errno, SysResult};
@@ -273,6 +273,8 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         not_born(error);
         close_pidfd(error);
     })?;
+    // Whoever changes the filters of all threads finds it among them, or has changed the caller's.
+    parent.crew.with(|_no_change| seccomp::inherit(&thread));
     if is_thread && process.signals.lock().stop != Stop::Running {
         // It was not there when the others were told.
         thread.notify();

@@ -17,6 +17,7 @@
 //! | `pidfd` | processes and threads as files |
 //! | `sequences`, `registered` | restartable sequences: which CPU a thread is on, and what to do if it left it |
 //! | `user_dispatch`, `asked_dispatch` | system calls that a program carries out itself; who asked for it |
+//! | `seccomp`, `seccomp_state`, `filter` | system calls that a program keeps itself from; what a thread may call; the filters' programs |
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
 //! | `namespaces` | namespaces as files |
@@ -45,6 +46,7 @@ pub(crate) mod cpu_time;
 pub(crate) mod credentials;
 pub(crate) mod crew;
 pub(crate) mod exit;
+pub(crate) mod filter;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
@@ -63,6 +65,8 @@ pub(crate) mod queued;
 pub(crate) mod readers;
 pub(crate) mod registered;
 pub(crate) mod running;
+pub(crate) mod seccomp;
+pub(crate) mod seccomp_state;
 pub(crate) mod send;
 pub(crate) mod sequences;
 pub(crate) mod shadow;

@@ -10,6 +10,7 @@ use super::pending::Pending;
 use super::place::Place;
 use super::port_map::TaskPorts;
 use super::registered::Registered;
+use super::seccomp_state::Mode;
 use super::shadow_state::Shadow;
 use super::spent::{Moved, Shown};
 use crate::abi::signals::{Info, Signal, SignalSet, Trap};
@@ -109,6 +110,8 @@ pub struct Task {
     pub(crate) is_stopped: AtomicBool,
     /// Which of its calls it carries out itself.
     pub(super) user_dispatch: Asked,
+    /// What of its calls it makes.
+    pub(crate) seccomp: SpinLock<Mode>,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
     /// The I/O ports it may use.
@@ -150,6 +153,7 @@ impl Task {
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
             user_dispatch: Asked::new(),
+            seccomp: SpinLock::new(Mode::default()),
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
             shadow: SpinLock::new(Shadow::default()),

@@ -1,12 +1,10 @@
 //! What else a program's thread may have in the CPU, on machines where that is nothing: neither
 //! ports nor a shadow stack.
 
+pub use super::no_segments::{Description, LocalSegments, MOST, Segment, fault_of_return, refresh};
 use super::paging::NoMemory;
-pub use super::segments::{Description, MOST};
 use crate::arch::regs::SavedRegs;
-use crate::memory::fallible::NoMemory as NoMemoryLeft;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use kstack::ports::Ports;
 use kstack::shadow::Form;
 
@@ -43,59 +41,6 @@ impl Extras {
     /// Takes them from it.
     pub fn drop_segments(&self) {}
 }
-
-/// A segment of a program, where there are none.
-#[derive(Debug, Clone, Copy)]
-pub struct Segment;
-
-impl Segment {
-    /// None.
-    pub const NONE: Self = Self;
-
-    /// One that is described.
-    pub const fn new(_of: Description) -> Self {
-        Self
-    }
-
-    /// As the program reads it.
-    pub const fn bits(self) -> u64 {
-        0
-    }
-}
-
-/// Segments of programs: this machine has none.
-#[derive(Debug)]
-pub enum LocalSegments {}
-
-impl LocalSegments {
-    /// There is no memory for what there is not.
-    pub fn new(_segments: Vec<Segment>) -> Result<Arc<Self>, NoMemoryLeft> {
-        Err(NoMemoryLeft)
-    }
-
-    /// A copy of the segments.
-    pub fn copy(&self, _least: usize) -> Result<Vec<Segment>, NoMemoryLeft> {
-        match *self {}
-    }
-
-    /// Replaces all of them.
-    pub fn replace(&self, _segments: Vec<Segment>) -> Result<(), NoMemoryLeft> {
-        match *self {}
-    }
-
-    /// The table of a child.
-    pub fn fork(&self) -> Result<Arc<Self>, NoMemoryLeft> {
-        match *self {}
-    }
-}
-
-/// The exception that a return to user mode would raise: none.
-pub fn fault_of_return(_regs: &mut SavedRegs) -> Option<u8> {
-    None
-}
-
-/// Loads again what other CPUs may have changed: nothing.
-pub fn refresh() {}
 
 /// What shadow stacks look like; `None`: this CPU has none.
 pub const fn shadow_form() -> Option<Form> {
