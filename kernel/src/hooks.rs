@@ -7,7 +7,7 @@ use machine::arch::exceptions::{self, UserFault};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, entries, extras, irqchip, power};
 use machine::{cpus, halt, memory};
-use threads::entry::{interrupts, probes, softirq};
+use threads::entry::{interrupts, ksoftirqd, probes, softirq_table};
 use threads::report::{overflow, symbols};
 use threads::sched;
 
@@ -15,7 +15,9 @@ use threads::sched;
 pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .interrupt(interrupts::on_interrupt)
     .in_service(irqchip::in_service)
-    .softirqs(softirq::run)
+    .softirqs(softirq_table::run)
+    .softirqs_again(ksoftirqd::again)
+    .softirq_thread(ksoftirqd::wake)
     .preempt(sched::preempt)
     .syscall(linux::dispatch::dispatch)
     .before_user(before_user)
@@ -34,6 +36,20 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
 /// die? Asked again after each answer: the thread may have lost the CPU, or been told something
 /// new, while interrupts were on.
 pub fn before_user(regs: &mut SavedRegs) {
+    // Most often there is nothing: no frame is made for that.
+    if has_work() {
+        work_before_user(regs);
+    }
+}
+
+#[inline(always)]
+fn has_work() -> bool {
+    cpus::this().local.preemption_is_asked() || sched::current().has_work_before_user()
+}
+
+#[cold]
+#[inline(never)]
+fn work_before_user(regs: &mut SavedRegs) {
     loop {
         if cpus::this().local.preemption_is_asked() {
             sched::preempt();

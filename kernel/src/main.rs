@@ -15,7 +15,7 @@
 //! | `start` | the order in which everything comes up |
 //! | `hooks` | the kernel's answers to the library |
 //! | `console`, `mode` | what the kernel does once it is up |
-//! | `provoke` | overflows on purpose |
+//! | `provoke`, `across_pages` | overflows on purpose; a buffer on a stack that a device is given |
 //! | `tests`, `bench` | what it proves, and what it costs |
 #![no_std]
 #![no_main]
@@ -24,6 +24,7 @@ extern crate alloc;
 #[macro_use]
 extern crate machine;
 
+mod across_pages;
 mod bench;
 mod console;
 mod hooks;

@@ -4,22 +4,25 @@
 //! stacks before interrupts, descriptor tables of a CPU (with its exception stacks) before anything
 //! that may fault there.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::sync::atomic::Ordering;
 use kstack::addr::CpuId;
-use machine::arch::irqchip::vector;
+use kstack::kind::StackKind;
+use kstack::stacks::{StackId, ThreadId};
 use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
 use machine::arch::paging::{self, Access};
 use machine::arch::serial;
 use machine::arch::{boot, cpu, irqchip, power, smp};
 use machine::boot_info::{BootInfo, MemoryRegion};
 use machine::cpus::{self, MAX_CPUS};
+use machine::dma;
 use machine::halt;
 use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap};
 use machine::spin::{self, SpinLock};
-use threads::entry::interrupts;
+use threads::entry::{interrupts, ksoftirqd};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
@@ -65,8 +68,9 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     machine::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
     stacks::set_up(sched::wake_stackd);
+    declare_boot_stack();
+    dma::stop_at_refusals(machine::options::get("dma").as_deref() == Some("stop"));
     interrupts::set_up();
-    interrupts::set_handler(vector::CONSOLE, terminal::input_arrived);
     irqchip::set_up_once();
     irqchip::set_up_local();
     clock::set_up();
@@ -75,6 +79,17 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     let idle = cpu_stacks::prepare(me);
     cpu_stacks::load(me);
     cpu::continue_on(idle, || first_on_idle_stack());
+}
+
+/// The boot stack is in the image, where the registry does not look.
+fn declare_boot_stack() {
+    let stack = Box::new(StackId {
+        kind: StackKind::Boot,
+        cpu: Some(CpuId::new(0)),
+        owner: ThreadId::NONE,
+        range: boot::boot_stack(),
+    });
+    kstack::elsewhere::declare(Box::leak(stack)).expect("the first of many places").keep();
 }
 
 /// What a CPU does while it spins on a lock.
@@ -92,6 +107,8 @@ fn first_on_idle_stack() -> ! {
     let me = cpus::this();
     cpus::set_online(me.id());
     start_other_cpus();
+    ksoftirqd::start();
+    terminal::set_up();
     irqchip::route_console(me.hardware_id.load(Ordering::Relaxed));
     irqchip::start_timer();
     let archive = BOOT_INFO.lock().initrd;
@@ -124,6 +141,7 @@ extern "C" fn kernel_secondary(number: usize) -> ! {
     // now.
     smp::answer_flush();
     irqchip::start_timer();
+    ksoftirqd::start();
     sched::idle_loop()
 }
 

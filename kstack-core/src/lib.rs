@@ -17,6 +17,7 @@ pub mod misuse;
 
 mod sentences;
 
+pub mod dma;
 mod entry;
 mod fault;
 mod life;

@@ -4,7 +4,6 @@ use kstack_core::addr::CpuId;
 use kstack_core::cache::CpuCache;
 use kstack_core::pool::{Lock, PoolShared};
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Pools that a process may make. They last as long as the process.
@@ -68,27 +67,25 @@ pub(crate) fn with<R>(
     let mut f = Some(f);
     let done = CACHES.try_with(|caches| {
         let Ok(mut caches) = caches.try_borrow_mut() else { return None };
-        let fresh = || Cache { stacks: CpuCache::new(next_thread_number()), pool };
+        let fresh = || Cache { stacks: CpuCache::new(EVERY_THREAD), pool };
         let cache = caches.0[number].get_or_insert_with(fresh);
         f.take().map(|f| f(&mut cache.stacks))
     });
     if let Ok(Some(result)) = done {
         return result;
     }
-    let mut cache = CpuCache::new(next_thread_number());
+    let mut cache = CpuCache::new(EVERY_THREAD);
     let Some(f) = f else { unreachable!("it is taken only where its result is returned") };
     let result = f(&mut cache);
     pool.drain(&mut cache);
     result
 }
 
-/// The number by which a pool's records and caches know a thread.
-fn next_thread_number() -> CpuId {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    CpuId::new(NEXT.fetch_add(1, Ordering::Relaxed))
-}
+/// The CPU that the core's caches and records take every thread for: they tell CPUs apart for the
+/// sake of translations that must be dropped, which is the system's affair here.
+const EVERY_THREAD: CpuId = CpuId::new(0);
 
 /// A lock whose holder cannot panic half-way: what it guards is whole.
-fn whole<T>(guard: Result<T, PoisonError<T>>) -> T {
+pub(crate) fn whole<T>(guard: Result<T, PoisonError<T>>) -> T {
     guard.unwrap_or_else(PoisonError::into_inner)
 }

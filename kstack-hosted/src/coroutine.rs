@@ -15,8 +15,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a stack must have left below the closure: enough for a body that does next to nothing.
-const LEAST_LEFT: usize = 1024;
+/// What a stack must have left below the closure: enough for a body that does next to nothing. The
+/// frames around it take 1600 bytes where the compiler does not optimise, and 170 where it does.
+const LEAST_LEFT: usize = 2048;
 
 /// What a coroutine handed to its resumer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -459,3 +460,6 @@ where
     // SAFETY: (1) this is the coroutine's outermost function, and what it resumed has returned.
     unsafe { arch::finish((&raw mut ended).cast(), control) }
 }
+
+#[cfg(test)]
+mod tests;

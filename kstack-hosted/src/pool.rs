@@ -1,7 +1,7 @@
 //! Pools of guarded stacks.
 
 use crate::backing::{Erase, Process};
-use crate::caches::{self, Drains, MAX_POOLS, Shared};
+use crate::caches::{self, Drains, MAX_POOLS, Shared, whole};
 use crate::error::{PoolError, StackError};
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -13,7 +13,7 @@ use kstack_core::pool::{Census, LiveStack, Pool, ReleaseOutcome, Request};
 use kstack_core::record::SlotRecord;
 use kstack_core::stacks::StackId;
 use kstack_core::stacks::ThreadId;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ impl Drains for Inner {
 /// The pools, for the handler of overflows; a pool is in here before its first stack is handed out.
 static POOLS: [AtomicPtr<Inner>; MAX_POOLS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_POOLS];
-static NUMBERS: AtomicUsize = AtomicUsize::new(0);
+/// How many there are. Held while one is made, so that no addresses are taken for one too many.
+static MADE: Mutex<usize> = Mutex::new(0);
 
 /// All pools there are. Takes no lock.
 pub(crate) fn all() -> impl Iterator<Item = StackPool> {
@@ -137,24 +138,19 @@ impl Builder {
         if shadow_stack_is_on() {
             return Err(PoolError::ShadowStack);
         }
-        if NUMBERS.load(Ordering::Relaxed) >= MAX_POOLS {
-            return Err(PoolError::TooManyPools);
-        }
+        let mut made = whole(MADE.lock());
+        let number = *made;
+        let place = POOLS.get(number).ok_or(PoolError::TooManyPools)?;
         let geometry = geometry(self.stack_size, self.guard_size)?;
         let kept = whole_pages(self.kept).ok_or(PoolError::BadSize)?;
         let kept = kept.min(geometry.body());
         let arena = reserve(geometry, self.max_stacks)?;
         let records = (0..self.max_stacks).map(|_| SlotRecord::new()).collect::<Vec<_>>();
         let counted = counted(&arena).ok_or(PoolError::BadSize)?;
-        let made = Pool::new(counted, Vec::leak(records), ErasePolicy::Full);
-        let (pool, shared) = made.map_err(|_| PoolError::BadSize)?;
+        let parts = Pool::new(counted, Vec::leak(records), ErasePolicy::Full);
+        let (pool, shared) = parts.map_err(|_| PoolError::BadSize)?;
         // SAFETY: (1) `reserve` made the mapping for this pool; (2) it was limited above.
         let process = unsafe { Process::new(arena, self.erase, kept) };
-        let number = NUMBERS
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| {
-                (number < MAX_POOLS).then_some(number + 1)
-            })
-            .map_err(|_| PoolError::TooManyPools)?;
         let inner: &'static Inner = Box::leak(Box::new(Inner {
             number,
             pool,
@@ -164,7 +160,8 @@ impl Builder {
             survives: self.survives,
             period_began: Mutex::new(Instant::now()),
         }));
-        POOLS[number].store(core::ptr::from_ref(inner).cast_mut(), Ordering::Release);
+        place.store(core::ptr::from_ref(inner).cast_mut(), Ordering::Release);
+        *made += 1;
         Ok(StackPool(inner))
     }
 }
@@ -220,9 +217,7 @@ impl StackPool {
     pub(crate) fn stack_for(self, owner: ThreadId) -> Result<Stack, StackError> {
         let Inner { pool, shared, process, number, .. } = self.0;
         let live = caches::with(self.0, *number, |cache| {
-            let mut request = Request::thread(owner);
-            request.cpu = cache.cpu();
-            pool.acquire(&request, cache, shared, &mut { *process })
+            pool.acquire(&Request::thread(owner), cache, shared, &mut { *process })
         })?;
         let top = self.arena().body(live.slot()).top;
         Ok(Stack { live: ManuallyDrop::new(live), top, pool: self })
@@ -235,16 +230,15 @@ impl StackPool {
         let outcome = caches::with(self.0, *number, |cache| {
             pool.release(live, cache, shared, &mut { *process })
         });
-        if let ReleaseOutcome::Flushed { excess } = outcome
-            && excess > 0
-        {
-            self.adapt(excess);
+        if matches!(outcome, ReleaseOutcome::Flushed { .. }) {
+            self.adapt();
         }
     }
 
-    /// Ends the period if it is time, and unmaps some of what is too much then.
+    /// Ends the period if it is time, and unmaps some of what is too much then. What was enough in
+    /// one period may be too much in the next, so that this does not wait for an excess.
     #[cold]
-    fn adapt(self, excess: u32) {
+    fn adapt(self) {
         let Ok(mut began) = self.0.period_began.try_lock() else { return };
         if began.elapsed() < PERIOD {
             return;
@@ -252,7 +246,7 @@ impl StackPool {
         *began = Instant::now();
         drop(began);
         self.0.shared.end_period();
-        self.0.pool.shrink(excess.min(MAX_SHRINK), &self.0.shared, &mut { self.0.process });
+        self.0.pool.shrink(MAX_SHRINK, &self.0.shared, &mut { self.0.process });
     }
 
     /// Unmaps up to `max` parked stacks of the depot, whether they are likely to be needed or not.
@@ -395,7 +389,7 @@ fn reserve(geometry: Geometry, stacks: u32) -> Result<Arena, PoolError> {
     // SAFETY: (1) a new mapping, where the system likes.
     let at = unsafe { libc::mmap(core::ptr::null_mut(), size, libc::PROT_NONE, flags, -1, 0) };
     if at == libc::MAP_FAILED {
-        return Err(if stacks == 0 { PoolError::BadSize } else { PoolError::NoAddressSpace });
+        return Err(PoolError::NoAddressSpace);
     }
     // A huge page would give a stack of 64 KiB two megabytes of memory. Without that choice in the
     // system there are none. SAFETY: (1) the mapping made above.
@@ -427,3 +421,6 @@ fn shadow_stack_is_on() -> bool {
     }
     status & 1 != 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,24 @@ fn n5_values_go_in_and_out_until_the_coroutine_returns() {
 }
 
 #[test]
+fn n5_a_coroutine_prints_as_its_number_and_its_stack_and_a_yielder_as_what_it_is() {
+    let make = || Coroutine::new(|yielder, ()| format!("{yielder:?}")).expect("a stack");
+    let (mut one, other): (Coroutine<(), (), _>, Coroutine<(), (), _>) = (make(), make());
+    assert_ne!(one.id(), other.id());
+    let stack = one.stack().expect("it waits");
+    assert_eq!(format!("{one:?}"), format!("Coroutine({} on {stack:?})", one.id()));
+    assert_eq!(one.resume(()).expect("sound").returned().as_deref(), Some("Yielder"));
+    assert_eq!(format!("{one:?}"), format!("Coroutine({}, ended)", one.id()));
+}
+
+#[test]
+fn n5_what_comes_out_is_a_yielded_value_or_the_returned_one() {
+    let (yielded, returned) = (Resumed::<_, u8>::Yielded('y'), Resumed::<char, _>::Returned(1));
+    assert_eq!((yielded.yielded(), yielded.returned()), (Some('y'), None));
+    assert_eq!((returned.yielded(), returned.returned()), (None, Some(1)));
+}
+
+#[test]
 fn n5_values_of_no_size_and_of_a_page_pass_alike() {
     let mut nothing = Coroutine::new(|yielder, ()| yielder.suspend(())).expect("a stack");
     assert_eq!(nothing.resume(()).expect("sound"), Resumed::Yielded(()));

@@ -4,7 +4,7 @@
 mod child;
 
 use child::in_child;
-use kstack_hosted::{ByteSize, Coroutine, ResumeError, Resumed, StackError, StackPool};
+use kstack_hosted::{ByteSize, Coroutine, Erase, ResumeError, Resumed, StackError, StackPool};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,6 +53,46 @@ fn n5_a_scoped_coroutine_borrows_what_its_caller_has() {
     );
     assert_eq!(lengths.expect("a stack"), (vec![11, 15, 14], 10));
     assert_eq!(seen, ["a", "stack", "lent"]);
+    assert_eq!(pool.census().live, 0);
+}
+
+#[test]
+fn n5_a_scoped_coroutine_says_of_itself_what_others_do() {
+    let pool = pool();
+    // Two, so that neither is known by a number that any has.
+    let inner = |_: &_, ()| ();
+    let [first, second] = [(); 2].map(|()| {
+        let lent = |mut lent: kstack_hosted::Scoped<'_, (), (), ()>| {
+            let (id, stack) = (lent.id(), lent.stack().expect("it waits"));
+            assert!(pool.range().contains(stack.lowest) && stack.size() == ByteSize::kib(32));
+            assert!(lent.depth() > ByteSize::ZERO && lent.depth() < ByteSize::new(1024));
+            assert_eq!(format!("{lent:?}"), format!("Coroutine({id} on {stack:?})"));
+            lent.resume(()).expect("sound");
+            assert!(lent.stack().is_none() && lent.id() == id);
+            assert_eq!(format!("{lent:?}"), format!("Coroutine({id}, ended)"));
+            id
+        };
+        Coroutine::<(), (), ()>::scope(pool, inner, lent).expect("a stack")
+    });
+    assert!(first < second);
+}
+
+/// What it had at its stack's top is there still, and is no coroutine any more.
+#[test]
+fn n5_a_scope_whose_coroutine_has_returned_is_over_also_where_stacks_are_not_erased() {
+    let builder = StackPool::builder().max_stacks(2).erase(Erase::Never);
+    let pool = builder.build().expect("a pool");
+    for _ in 0..3 {
+        let end = Coroutine::<u32, u32, u32>::scope(
+            pool,
+            |yielder, add| yielder.suspend(add + 1) + add,
+            |mut lent| {
+                assert_eq!(lent.resume(1).expect("sound"), Resumed::Yielded(2));
+                lent.resume(3).expect("sound").returned()
+            },
+        );
+        assert_eq!(end, Ok(Some(4)));
+    }
     assert_eq!(pool.census().live, 0);
 }
 

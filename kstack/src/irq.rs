@@ -7,6 +7,7 @@
 //! | a thread in the kernel | the IRQ stack | the IRQ stack |
 //! | the IRQ stack (it came during a softirq) | the IRQ stack, further down | later: softirqs never nest |
 //! | a thread that enables bottom halves again | - | the IRQ stack |
+//! | the thread that too much is left to | - | its own stack, all but empty |
 //!
 //! Where softirqs have a stack of their own
 //! ([`ArchLocal::softirq_top`](crate::arch::current::local::ArchLocal::softirq_top); i386), they
@@ -20,7 +21,7 @@ use crate::hooks::hooks;
 pub use crate::irq_cell::IrqCell;
 use crate::local::CpuLocal;
 use crate::room;
-pub use kstack_core::irq::{IrqState, RunOn};
+pub use kstack_core::irq::{Again, IrqState, MAX_ROUNDS, RunOn};
 
 /// An interrupt arrived. Interrupts off; `regs` on the stack it arrived on.
 #[inline(always)]
@@ -103,6 +104,19 @@ extern "C" fn handle(vector: usize, regs: usize) {
 fn run_softirqs_on_way_out(local: &CpuLocal) {
     if local.irq.with(IrqState::start_softirqs) {
         run_rounds(local);
+    } else {
+        wake_thread(local);
+    }
+}
+
+/// Tells the kernel that softirqs wait for the thread, if they do, and nothing that is under way
+/// here does it later. Interrupts off.
+#[cold]
+#[inline(never)]
+fn wake_thread(local: &CpuLocal) {
+    let state = local.irq.snapshot();
+    if state.wait_for_thread() != 0 && !state.in_softirq() && !state.bottom_halves_are_disabled() {
+        (hooks().softirq_thread)();
     }
 }
 
@@ -112,11 +126,14 @@ fn run_softirqs_on_way_out(local: &CpuLocal) {
 fn run_softirqs_on_their_stack(local: &CpuLocal) {
     if let Some(top) = local.arch.softirq_top()
         && local.irq.with(IrqState::on_handler_done)
-        && local.irq.with(IrqState::start_softirqs)
     {
-        // SAFETY: (1) softirqs never nest, and `start_softirqs` has just said that none are
-        // running: their stack is empty and ours; (2) `run_softirqs` returns.
-        unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+        if local.irq.with(IrqState::start_softirqs) {
+            // SAFETY: (1) softirqs never nest, and `start_softirqs` has just said that none are
+            // running: their stack is empty and ours; (2) `run_softirqs` returns.
+            unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+        } else {
+            wake_thread(local);
+        }
     }
 }
 
@@ -126,21 +143,85 @@ extern "C" fn run_softirqs(_: usize, _: usize) {
     run_rounds(unsafe { CpuLocal::this() });
 }
 
-/// Runs what is pending, round after round, as the state allows. Interrupts off on entry and on
+/// Runs what is due, round after round, as the kernel allows. Interrupts off on entry and on
 /// return.
 #[inline(always)]
 fn run_rounds(local: &CpuLocal) {
     let mut round = 0;
-    while let Some(pending) = local.irq.with(|irq| irq.next_softirqs(round)) {
+    while let Some(due) = local.irq.with(IrqState::next_softirqs) {
+        run_with_interrupts(due);
         round += 1;
-        // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and
-        // nothing else is under way here.
-        unsafe { interrupts::on() };
-        (hooks().softirqs)(pending);
-        // SAFETY: (1) as above; (2) the interrupt's end, or `without_interrupts`, turns them on
-        // again.
-        unsafe { interrupts::mask() };
+        if local.irq.with(|irq| irq.due()) != 0 && !runs_again(local, round) {
+            break;
+        }
     }
+    if local.irq.with(|irq| irq.pending()) != 0 {
+        wake_thread(local);
+    }
+}
+
+/// Softirqs became due while others ran. False: enough of them, and the state says so.
+#[cold]
+#[inline(never)]
+fn runs_again(local: &CpuLocal, round: u32) -> bool {
+    let due = local.irq.with(|irq| irq.due());
+    match (hooks().softirqs_again)(round, due) {
+        Again::Now => return true,
+        Again::InThread(softirqs) => local.irq.with(|irq| irq.leave_to_thread(softirqs)),
+        _ => {}
+    }
+    local.irq.with(IrqState::stop_softirqs);
+    false
+}
+
+/// Runs these. Interrupts off on entry and on return.
+#[inline(always)]
+fn run_with_interrupts(softirqs: u32) {
+    // SAFETY: (1) in the kernel, with tables loaded; (2) the state says that softirqs run, and
+    // nothing else is under way here.
+    unsafe { interrupts::on() };
+    (hooks().softirqs)(softirqs);
+    // SAFETY: (1) as above; (2) the interrupt's end, or `without_interrupts`, turns them on again.
+    unsafe { interrupts::mask() };
+}
+
+/// Leaves these softirqs, a bit mask, to the thread from now on, and no others: they never run on
+/// the way out of an interrupt. On this CPU.
+///
+/// # Safety
+///
+/// 1. The CPU has loaded its block.
+pub unsafe fn always_leave_to_thread(softirqs: u32) {
+    without_interrupts(|_| (), |local| local.irq.with(|irq| irq.always_leave_to_thread(softirqs)));
+}
+
+/// Whether softirqs of this CPU wait for the thread: what it sleeps for.
+///
+/// # Safety
+///
+/// 1. The CPU has loaded its block, and the thread stays on it.
+pub unsafe fn softirqs_wait_for_thread() -> bool {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { CpuLocal::this() }.irq.snapshot().wait_for_thread() != 0
+}
+
+/// Has the thread that softirqs are left to run what is pending on this CPU, once, on the stack it
+/// is on, which an interrupt meanwhile leaves for the IRQ stack. True: more became pending, and
+/// others may have the CPU first. False: nothing is left, and interrupts see to softirqs again.
+///
+/// # Safety
+///
+/// 1. A thread calls this that stays on its CPU, with interrupts on and bottom halves enabled.
+/// 2. The CPU has loaded its block.
+pub unsafe fn run_softirqs_in_thread() -> bool {
+    let mut more = false;
+    without_interrupts(room::make_sure_of::<ROOM_FOR_MORE>, |local| {
+        if let Some(softirqs) = local.irq.with(IrqState::start_softirqs_in_thread) {
+            run_with_interrupts(softirqs);
+        }
+        more = local.irq.with(IrqState::end_softirqs_in_thread);
+    });
+    more
 }
 
 /// Marks a softirq, 0 to 31, as pending on this CPU. It runs on the way out of the interrupt, or
@@ -238,6 +319,7 @@ pub unsafe fn enable_bottom_halves() {
                     unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
                     local.irq.with(IrqState::leave_irq_stack);
                 }
+                _ if local.irq.with(|irq| irq.pending()) != 0 => wake_thread(local),
                 _ => {}
             }
         },

@@ -179,6 +179,10 @@ pub mod arch;
 #[cfg(feature = "stacks")]
 mod backing;
 #[cfg(feature = "stacks")]
+pub mod dma;
+#[cfg(feature = "stacks")]
+pub mod elsewhere;
+#[cfg(feature = "stacks")]
 mod lock;
 #[cfg(feature = "stacks")]
 mod owned;

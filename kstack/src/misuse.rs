@@ -143,3 +143,50 @@ stacks_of_nothing! {
     l2_the_proof_of_interrupts_off_stays_on_its_cpu, "E0277": "fn sent<T: Send>() {}\nfn proof() { sent::<InterruptsOff>(); }";
     l2_a_cpus_cache_is_unsafe_to_use, "E0133": "fn cache(local: &kstack::local::CpuLocal) { local.with_cache(|_| ()); }";
 }
+
+macro_rules! not_for_devices {
+    ($($name:ident, $code:literal: $body:literal;)*) => {$(
+        #[doc = concat!(
+            "```compile_fail,", $code, "\n\
+            use kstack::dma::{Memory, OffStack, OffStackMut, Proven, entry::Entry, list::List};\n",
+            $body, "\n```"
+        )]
+        pub fn $name() {}
+    )*};
+}
+
+// The same of a static or an owned block compiles: the tests of `dma` use all of it.
+not_for_devices! {
+    d2_a_buffer_on_a_stack_makes_no_entry, "E0597": "fn entry<M: Memory>() {\n\
+        let buffer = [0_u8; 512];\n\
+        let _entries = Proven::of::<M>(&&buffer[..]).count();\n\
+        }";
+    d2_a_buffer_on_a_stack_that_a_device_would_write_makes_no_entry, "E0597": "fn entry<M: Memory>() {\n\
+        let mut buffer = [0_u8; 512];\n\
+        let _entries = Proven::of::<M>(&&mut buffer[..]).count();\n\
+        }";
+    d2_an_array_makes_no_entry, "E0277": "fn entry<M: Memory>() {\n\
+        let _entries = Proven::of::<M>(&[0_u8; 512]).count();\n\
+        }";
+    d2_a_slice_of_anybodys_makes_no_entry, "E0521": "fn entry<M: Memory>(buffer: &[u8]) {\n\
+        let _entries = Proven::of::<M>(&buffer).count();\n\
+        }";
+    d2_an_entry_of_any_address_is_no_proof, "E0451": "fn forged(entry: Entry) -> Proven<'static> {\n\
+        Proven { entry, memory: core::marker::PhantomData }\n\
+        }";
+    d2_an_entry_is_not_kept_longer_than_its_buffer, "E0597": "fn kept<M: Memory>() {\n\
+        let mut entries = None;\n\
+        {\n\
+        let buffer = std::vec![0_u8; 512];\n\
+        entries = Proven::checked::<M>(&buffer).ok();\n\
+        }\n\
+        drop(entries);\n\
+        }";
+    d2_that_memory_is_no_stacks_is_unsafe_to_claim, "E0200": "struct Mine([u8; 8]);\n\
+        impl OffStack for Mine { fn bytes(&self) -> core::ptr::NonNull<[u8]> { core::ptr::NonNull::from(&self.0[..]) } }";
+    d2_what_memory_is_where_is_unsafe_to_claim, "E0200": "struct Mine;\n\
+        impl Memory for Mine { fn physical(_: kstack::addr::Addr) -> Option<u64> { None } fn is_of_a_stack(_: u64) -> bool { false } }";
+    d2_unchecked_memory_is_unsafe_to_take, "E0133": "fn raw<M: Memory>(buffer: core::ptr::NonNull<[u8]>) {\n\
+        let _entries = Proven::checked_raw::<M>(buffer).is_ok();\n\
+        }";
+}

@@ -109,11 +109,27 @@ pub(crate) struct Description {
 /// What comes before it is the firmware's; what was typed before it is lost.
 pub(crate) const START_OF_TEXT: u8 = 0x02;
 
+/// The same arguments of a `virt` machine, and its virtio devices: a disk with the archive on it, and
+/// random bytes.
+macro_rules! virt {
+    ($($argument:literal),*) => {
+        &[
+            $($argument,)*
+            "-global",
+            "virtio-mmio.force-legacy=false",
+            "-device",
+            "virtio-blk-device,drive=disk",
+            "-device",
+            "virtio-rng-device",
+        ]
+    };
+}
+
 /// A Cortex-A15 with four or fewer others on the `virt` machine.
-const CORTEX_A15: &[&str] = &["-M", "virt,highmem=off", "-cpu", "cortex-a15"];
+const CORTEX_A15: &[&str] = virt!["-M", "virt,highmem=off", "-cpu", "cortex-a15"];
 
 /// The `virt` machine with OpenSBI.
-const RV64: &[&str] = &["-M", "virt", "-cpu", "rv64", "-bios", "default"];
+const RV64: &[&str] = virt!["-M", "virt", "-cpu", "rv64", "-bios", "default"];
 
 const STATIC: &str = "-Crelocation-model=static";
 const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
@@ -131,6 +147,10 @@ const PC: Board = Board {
         "max,-erms",
         "-device",
         "isa-debug-exit,iobase=0xf4,iosize=4",
+        "-device",
+        "virtio-blk-pci,drive=disk,disable-legacy=on",
+        "-device",
+        "virtio-rng-pci,disable-legacy=on",
     ],
     first_cpu: None,
 };
@@ -197,13 +217,13 @@ const TABLE: [(Arch, Description); 5] = [
                 Board {
                     name: "max",
                     features: &[],
-                    arguments: &["-M", "virt,gic-version=3", "-cpu", "max"],
+                    arguments: virt!["-M", "virt,gic-version=3", "-cpu", "max"],
                     first_cpu: None,
                 },
                 Board {
                     name: "cortex-a72",
                     features: &[],
-                    arguments: &["-M", "virt,gic-version=2", "-cpu", "cortex-a72"],
+                    arguments: virt!["-M", "virt,gic-version=2", "-cpu", "cortex-a72"],
                     first_cpu: None,
                 },
             ],

@@ -55,12 +55,12 @@ pub fn dispatch(regs: &mut SavedRegs) {
         Some(handler) => handler(regs),
         None => unknown(regs),
     };
-    sched::current().unpin_all();
     match result {
         Ok(value) => abi::set_result(regs, value),
         Err(error) if error.is_restart() => restart::note(regs, error),
         Err(error) => abi::set_result(regs, error.as_result()),
     }
+    sched::current().unpin_all();
 }
 
 /// Whether this call is not for the kernel: the program carries it out itself, or its filters have

@@ -8,9 +8,10 @@ use core::fmt;
 use machine::memory::fallible::NoMemory;
 use threads::sched::Interrupted;
 
-/// A Linux error number; a system call returns its negation.
+/// A Linux error number; a system call returns its negation. As wide as what a call returns: so a
+/// result goes back in registers, and not through memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Errno(u16);
+pub struct Errno(u64);
 
 macro_rules! errnos {
     ($($name:ident = $value:literal),* $(,)?) => {
@@ -30,7 +31,7 @@ errnos! {
     ENOMEM = 12, EACCES = 13, EFAULT = 14, EBUSY = 16, EEXIST = 17, EXDEV = 18, ENODEV = 19, ENOTDIR = 20, EISDIR = 21, EINVAL = 22,
     ENFILE = 23, EMFILE = 24, ENOTTY = 25, ETXTBSY = 26, EFBIG = 27, ENOSPC = 28, ESPIPE = 29, EROFS = 30, EMLINK = 31, EPIPE = 32,
     EDOM = 33, ERANGE = 34, EDEADLK = 35, ENAMETOOLONG = 36, ENOLCK = 37, ENOSYS = 38, ENOTEMPTY = 39, ELOOP = 40, ENODATA = 61,
-    EOVERFLOW = 75, ELIBBAD = 80, ENOTSOCK = 88, EDESTADDRREQ = 89, EMSGSIZE = 90, EPROTOTYPE = 91, ENOPROTOOPT = 92, EPROTONOSUPPORT = 93,
+    EOVERFLOW = 75, ELIBBAD = 80, EUSERS = 87, ENOTSOCK = 88, EDESTADDRREQ = 89, EMSGSIZE = 90, EPROTOTYPE = 91, ENOPROTOOPT = 92, EPROTONOSUPPORT = 93,
     ESOCKTNOSUPPORT = 94, EOPNOTSUPP = 95, EAFNOSUPPORT = 97, EADDRINUSE = 98, EADDRNOTAVAIL = 99, ECONNRESET = 104, ENOBUFS = 105,
     EISCONN = 106, ENOTCONN = 107, ETIMEDOUT = 110, ECONNREFUSED = 111, EALREADY = 114, EINPROGRESS = 115, ECANCELED = 125,
     EOWNERDEAD = 130, ENOTRECOVERABLE = 131,
@@ -54,6 +55,16 @@ impl From<Interrupted> for Errno {
 }
 
 impl Errno {
+    /// The number.
+    pub(crate) const fn number(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The error with a number that [`Errno::number`] gave; 0 is none.
+    pub(crate) const fn of_number(number: u16) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number as u64)) }
+    }
+
     /// The value a system call leaves in its result register.
     pub const fn as_result(self) -> u64 {
         (self.0 as i64).wrapping_neg() as u64

@@ -8,6 +8,7 @@
 //! | `error`, `sorted`, `limits` | error numbers; a sorted list that can fail whole; what a process may use |
 //! | `abi` | numbers, registers and layouts of each architecture; signal numbers; the first stack of a program |
 //! | `time` | the wall clock, alarms |
+//! | `spaces` | what namespaces hold: numbers, users, clocks |
 //! | `files` | the file tree, open files and pipes |
 //! | `memory` | address spaces |
 //! | `process` | a process, its threads, its birth and death |
@@ -40,6 +41,7 @@ mod proc;
 pub mod process;
 mod signals;
 pub mod sorted;
+mod spaces;
 mod time;
 
 pub use exec::launch::{run, run_captured, run_on_terminal, run_with_stream};

@@ -1,7 +1,8 @@
 //! The initial RAM archive: a cpio archive in the "newc" format, read where it lies.
 //!
 //! ```text
-//!   110 bytes: "070701", then 13 numbers of 8 hexadecimal digits; number 6 is the file's size, number 11 the name's
+//!   110 bytes: "070701", then 13 numbers of 8 hexadecimal digits: 1 to 3 are mode, user and group,
+//!   5 is the time, 6 the file's size, 11 the name's
 //!   name, NUL, padded to 4; contents, padded to 4; ... until a file named TRAILER!!!, behind which another may begin
 //! ```
 //!
@@ -15,6 +16,11 @@ pub struct Entry<'a> {
     pub name: &'a str,
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
+    /// Whose it is.
+    pub user: u32,
+    pub group: u32,
+    /// When it was last written: seconds after 1970.
+    pub time: i64,
     /// Its contents; of a symbolic link, the target.
     pub contents: &'a [u8],
 }
@@ -49,6 +55,7 @@ impl<'a> Entries<'a> {
             let digits = header.get(6 + 8 * index..14 + 8 * index)?;
             u32::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
         };
+        let (user, group, time) = (number(2)?, number(3)?, number(5)?.into());
         let (mode, size, name_size) = (number(1)?, number(6)? as usize, number(11)? as usize);
         let name_top = HEADER.checked_add(name_size)?;
         let contents_lowest = name_top.checked_next_multiple_of(4)?;
@@ -57,7 +64,7 @@ impl<'a> Entries<'a> {
         let name = core::str::from_utf8(name).ok()?;
         let contents = self.rest.get(contents_lowest..contents_top)?;
         self.rest = self.rest.get(contents_top.checked_next_multiple_of(4)?..).unwrap_or(&[]);
-        Some(Entry { name, mode, contents })
+        Some(Entry { name, mode, user, group, time, contents })
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `arch` | one tree per architecture: boot, page tables, interrupt controllers, other CPUs |
 //! | `boot_info`, `options`, `initramfs` | what the boot loader tells; the command line; the archive |
 //! | `drivers` | one driver for each device, whatever architecture has it |
+//! | `dma` | memory for devices; no stack's |
 //! | `cpus` | the block of each CPU, sets of CPUs |
 //! | `memory` | frames, the heap, allocation that can fail |
 //! | `spin`, `fn_cell` | spinning locks; functions that are set at run time |
@@ -24,6 +25,7 @@ pub mod log;
 pub mod arch;
 pub mod boot_info;
 pub mod cpus;
+pub mod dma;
 pub mod drivers;
 pub mod fn_cell;
 pub mod halt;

@@ -1,4 +1,4 @@
-//! The kernel's command line: words of the form `key=value`.
+//! The kernel's command line: words of the form `key=value`, and single ones.
 
 use crate::spin::SpinLock;
 use alloc::string::{String, ToString};
@@ -16,4 +16,9 @@ pub fn get(key: &str) -> Option<String> {
     line.split_ascii_whitespace()
         .rev()
         .find_map(|word| word.strip_prefix(key)?.strip_prefix('=').map(ToString::to_string))
+}
+
+/// Whether the command line has a word.
+pub fn has(wanted: &str) -> bool {
+    LINE.lock().split_ascii_whitespace().any(|word| word == wanted)
 }

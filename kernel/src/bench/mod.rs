@@ -4,6 +4,7 @@
 //! instruction: two readings apart give a count, the same in every run. The cost of reading
 //! (calibrated first) is subtracted. Each bench checks that what it measures really happened.
 
+mod dma;
 mod entries;
 mod memory;
 mod stacks;
@@ -23,6 +24,7 @@ pub fn run() {
     entries::run(overhead);
     threads::run(overhead);
     memory::run();
+    dma::run(overhead);
 
     machine::arch::irqchip::start_timer();
     programs();

@@ -60,6 +60,12 @@ const COMMANDS: &[Command] = &[
         run: depth,
     },
     Command {
+        name: "dma",
+        arguments: "",
+        what: "what a device makes of a buffer on a stack, and why it gets none",
+        run: dma,
+    },
+    Command {
         name: "run",
         arguments: "PROGRAM ARGS...",
         what: "a program of the initramfs, such as /bin/busybox ls /",
@@ -219,6 +225,10 @@ fn depth(arguments: &[&str]) -> Result<(), String> {
     let bytes = arguments.first().and_then(|bytes| bytes.parse().ok()).ok_or("how many bytes?")?;
     println!("{}", provoke::go_deep(bytes));
     Ok(())
+}
+
+fn dma(_: &[&str]) -> Result<(), String> {
+    super::dma::show()
 }
 
 fn run_program(arguments: &[&str]) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! The console: a prompt with commands to look and to try.
 
 mod commands;
+mod dma;
 mod draw;
 mod editor;
 

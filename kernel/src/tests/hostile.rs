@@ -258,6 +258,36 @@ pub fn p2_mounts_are_seen_in_their_own_namespace() -> Outcome {
     run("namespaces", "mounts")
 }
 
+/// Red when a process has not a number for each namespace that it is seen in.
+pub fn p2_processes_have_a_number_for_each_namespace() -> Outcome {
+    run("pid-namespaces", "numbers")
+}
+
+/// Red when the first process of a namespace is ended from inside, or one outlives it.
+pub fn p2_the_first_process_of_a_namespace_is_its_init() -> Outcome {
+    run("pid-namespaces", "first")
+}
+
+/// Red when a way into a PID namespace is wrong, or a mount of /proc shows another one.
+pub fn p4_a_mount_of_proc_shows_one_namespace() -> Outcome {
+    run("pid-namespaces", "ways")
+}
+
+/// Red when a user or group inside a namespace stands for another one than its maps say.
+pub fn p2_users_are_those_that_the_maps_say() -> Outcome {
+    run("user-namespaces", "maps")
+}
+
+/// Red when a capability holds outside of the namespace that it is of, or not in it.
+pub fn p2_capabilities_hold_in_their_own_namespace() -> Outcome {
+    run("user-namespaces", "rights")
+}
+
+/// Red when a clock is not ahead as it was said to be, or a time by it is another one.
+pub fn p2_clocks_are_ahead_in_their_own_namespace() -> Outcome {
+    run("user-namespaces", "clocks")
+}
+
 /// Red when a path leads out of a root that a process was given, or the wrong way below it.
 pub fn p2_no_path_leads_out_of_a_root() -> Outcome {
     run("namespaces", "roots")
@@ -288,6 +318,31 @@ pub fn p4_programs_are_told_of_their_areas_and_pages() -> Outcome {
 /// Red when a path through /proc does not lead on, or a file of it keeps what it was.
 pub fn p4_links_of_proc_lead_on_and_its_files_are_made_anew() -> Outcome {
     run("other-files", "texts")
+}
+
+/// Red when `..` is that of the text and not of where a link leads, or a name that is no UTF-8 is
+/// refused or told as another one.
+pub fn u1_paths_lead_where_links_lead_and_names_are_bytes() -> Outcome {
+    run("file-facts", "paths")
+}
+
+/// Red when a file's times are of another clock than the program's, a change does not show in them,
+/// or a hole takes memory.
+pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {
+    run("file-facts", "times")
+}
+
+/// Red when what came with the archive cannot be written, or is something else where it was not.
+pub fn u1_what_came_with_the_archive_can_be_written() -> Outcome {
+    // From the first time on, the file has a page of its own.
+    let argv: [&[u8]; 2] = [b"file-facts", b"archive"];
+    run_captured("/kstack/bin/file-facts", &argv).map_err(|error| format!("{error}"))?;
+    run("file-facts", "archive")
+}
+
+/// Red when a local socket is not found by its name, or an end that goes is not noticed.
+pub fn p2_local_sockets_are_found_by_their_names() -> Outcome {
+    run("file-facts", "sockets")
 }
 
 /// Bytes above RESERVE at which the first sleep on a word begins, and how far below it the next one

@@ -7,6 +7,8 @@
 mod arch;
 mod backtraces;
 mod depth;
+mod dma;
+mod dma_devices;
 mod every_moment;
 mod hostile;
 mod interrupts;
@@ -20,6 +22,7 @@ mod programs;
 mod sequences;
 mod shadow_stacks;
 mod signals;
+mod softirqs;
 mod stacks;
 mod storms;
 mod support;
@@ -112,7 +115,13 @@ table! {
         overflows::o5_what_a_thread_held_comes_back_when_it_overflows,
         overflows::o5_after_overflows_the_machine_goes_on_and_nothing_is_lost,
         storms::o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported,
-        storms::i3_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        storms::i3_i5_a_softirq_that_raises_itself_each_time_starves_no_thread,
+        softirqs::i5_what_is_too_much_for_the_way_out_of_interrupts_runs_in_a_thread,
+        softirqs::i5_a_storm_of_softirqs_on_all_cpus_leaves_threads_and_timers_their_time,
+        softirqs::i5_a_tasklet_runs_on_one_cpu_at_a_time_and_after_each_time_it_was_scheduled,
+        softirqs::i5_tasklets_run_in_the_order_in_which_they_were_scheduled,
+        softirqs::i6_a_device_with_a_thread_is_quiet_until_the_thread_has_served_it,
+        softirqs::i6_with_interrupt_threads_every_softirq_runs_in_a_thread,
         storms::b2_t8_backtraces_in_a_storm_of_threads_harm_nothing,
         depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
@@ -230,6 +239,15 @@ table! {
         mappings::p2_a_word_in_shared_memory_is_one_for_all_who_share_it,
         mappings::p4_what_proc_tells_of_memory_is_what_is_there,
         mappings::p5_stack_mappings_and_heap_lie_where_nobody_knows,
+        dma::d1_the_pages_of_a_stack_are_as_many_pieces_as_lie_apart,
+        dma::d1_a_list_of_blocks_is_what_a_device_finds_and_what_it_leaves,
+        dma::d2_a_buffer_on_any_stack_is_refused_by_its_name_and_by_any_address,
+        dma::d2_a_local_buffer_is_refused_where_it_is_and_other_memory_is_not,
+        dma_devices::d3_a_cipher_over_one_piece_of_a_stacks_buffer_gives_wrong_bytes,
+        dma_devices::d3_a_disk_that_is_told_where_a_stacks_buffer_begins_writes_to_anothers_page,
+        dma_devices::d4_memory_of_a_stack_is_lent_to_no_device_and_owned_memory_is,
+        dma_devices::d4_a_device_gets_a_copy_of_what_it_cannot_reach_or_would_spoil,
+        dma_devices::d4_drivers_of_the_crate_use_the_interface_and_their_stack_buffers_become_copies,
         memory::u1_p2_every_thread_has_its_own_thread_pointer,
         memory::u1_p2_page_tables_are_freed_when_no_cpu_has_them_loaded,
         memory::u1_t10_page_tables_made_by_several_cpus_at_once_are_one,
@@ -257,9 +275,19 @@ table! {
         hostile::p2_a_thread_runs_on_the_cpus_it_is_kept_to,
         hostile::p2_a_process_can_be_held_as_a_file,
         hostile::p2_mounts_are_seen_in_their_own_namespace,
+        hostile::p2_processes_have_a_number_for_each_namespace,
+        hostile::p2_the_first_process_of_a_namespace_is_its_init,
+        hostile::p4_a_mount_of_proc_shows_one_namespace,
+        hostile::p2_users_are_those_that_the_maps_say,
+        hostile::p2_capabilities_hold_in_their_own_namespace,
+        hostile::p2_clocks_are_ahead_in_their_own_namespace,
         hostile::p2_no_path_leads_out_of_a_root,
         hostile::p2_locks_keep_others_out_and_go_with_their_owners,
         hostile::p2_bytes_move_between_pipes_and_files,
+        hostile::u1_paths_lead_where_links_lead_and_names_are_bytes,
+        hostile::u1_files_have_the_time_of_day_and_what_they_take,
+        hostile::u1_what_came_with_the_archive_can_be_written,
+        hostile::p2_local_sockets_are_found_by_their_names,
         hostile::p2_programs_can_be_terminals_of_others,
         hostile::p4_links_of_proc_lead_on_and_its_files_are_made_anew,
         hostile::p4_programs_are_told_of_their_areas_and_pages,

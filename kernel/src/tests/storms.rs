@@ -62,7 +62,7 @@ pub fn o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reporte
 
 /// A softirq that raises itself again each time it runs, on every CPU: threads, timers and sleepers
 /// go on.
-pub fn i3_a_softirq_that_raises_itself_each_time_starves_no_thread() -> Outcome {
+pub fn i3_i5_a_softirq_that_raises_itself_each_time_starves_no_thread() -> Outcome {
     const SLEEPS: u64 = 20;
     /// Of ten milliseconds, which are three ticks each and a start.
     const MAX_TICKS: u64 = 500;

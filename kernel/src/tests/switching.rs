@@ -15,6 +15,7 @@ use kstack::arch::current::switch::SwitchFrame;
 use kstack::arena::SlotIndex;
 use kstack::first_frame::{self, Start};
 use kstack::hooks::Hooks;
+use kstack::interrupts::InterruptsOff;
 use kstack::kind::StackKind;
 use kstack::stacks::ThreadId;
 use machine::arch::regs::SavedRegs;
@@ -484,9 +485,10 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
                 // SAFETY: (1) the tables are complete and stay until the old ones, which this CPU
                 // used, are back; (2) interrupts are off, and no other code uses the new stack.
                 unsafe {
-                    cpu::load_tables(ROOT.load(Ordering::Relaxed));
+                    let off = InterruptsOff::assume();
+                    cpu::load_tables(ROOT.load(Ordering::Relaxed), &off);
                     call_on_stack(top - body, 0, visit, top);
-                    cpu::load_tables(old as u64);
+                    cpu::load_tables(old as u64, &off);
                 }
                 Ok(())
             }));

@@ -1,9 +1,10 @@
 //! The terminal: what is typed on the serial line, for programs and for the console; and what
 //! programs write there.
 
+use crate::entry::device::Device;
 use crate::sched::{Interrupted, WaitQueue};
 use core::sync::atomic::{AtomicBool, Ordering};
-use machine::arch::regs::SavedRegs;
+use machine::arch::irqchip::vector;
 use machine::arch::serial;
 use machine::fn_cell::FnCell;
 use machine::spin::SpinLock;
@@ -92,9 +93,18 @@ impl Input {
     }
 }
 
-/// The console's interrupt: takes what has come.
-pub fn input_arrived(_: &mut SavedRegs) {
-    take_what_has_come();
+static CONSOLE: Device =
+    Device::new("console", |on| serial::CONSOLE.let_interrupt(on), take_what_has_come);
+
+/// Has the console's interrupt take what has come. Once threads can be made, before the interrupt
+/// is let through.
+pub fn set_up() {
+    CONSOLE.set_up(vector::CONSOLE, |_| CONSOLE.on_interrupt(), |_| CONSOLE.wake_thread());
+}
+
+/// How often the thread of the console's interrupt has had work; 0 without `threadirqs`.
+pub fn thread_turns() -> u64 {
+    CONSOLE.turns()
 }
 
 /// From here on the input is bytes and no keys: none of them means anything. Takes also what came

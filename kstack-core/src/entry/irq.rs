@@ -6,10 +6,18 @@
 //! | interrupt, IRQ stack free | in use = no | depth + 1, in use = yes | on the IRQ stack |
 //! | interrupt, IRQ stack in use | in use = yes | depth + 1 | on the current stack |
 //! | handler done | | depth - 1 | whether softirqs are pending |
-//! | start softirqs | depth = 0, softirqs allowed | in softirq | run softirqs |
-//! | next softirqs | pending, rounds left | pending = 0 | these |
-//! | next softirqs | none, or no rounds left | in softirq = no | stop |
-//! | enable bottom halves | outermost, pending, thread context | in softirq, in use = yes | run them on the IRQ stack |
+//! | start softirqs | depth = 0, softirqs allowed, some due | in softirq | run softirqs |
+//! | next softirqs | some due | not pending | these |
+//! | next softirqs | none due | in softirq = no | stop |
+//! | leave to the thread | some due, too much of them | left | these are due no more |
+//! | enable bottom halves | outermost, some due, thread context | in softirq, in use = yes | run them on the IRQ stack |
+//! | start in the thread | some pending, thread context | in softirq, none pending | run these, on the thread's stack |
+//! | end in the thread | some pending | in softirq = no | again, after others had the CPU |
+//! | end in the thread | none pending | in softirq = no, left = those that always are | sleep |
+//!
+//! A softirq is *due* if it is pending and not *left* to the thread. Too much of them is for the
+//! kernel to say, by rounds and by time. What is left to the thread does not run on the way out of
+//! interrupts meanwhile: otherwise a storm of interrupts would still take all of the CPU.
 //!
 //! Where softirqs have a stack of their own (i386), the IRQ stack is left before `handler done`,
 //! and enabling bottom halves does not mark it; `in_softirq` is then the mark of the softirq stack.
@@ -28,8 +36,21 @@ pub enum RunOn {
     IrqStack,
 }
 
-/// Rounds of softirqs in a row; what is pending after them waits for the next interrupt (or a
-/// thread).
+/// What becomes of softirqs that became due while others ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Again {
+    /// They run in another round, right now.
+    Now,
+    /// They wait for the next interrupt, or for a thread that enables bottom halves.
+    Later,
+    /// These, a bit mask, are left to the thread that runs softirqs, until it has seen to all that
+    /// is pending; the others wait for the next interrupt.
+    InThread(u32),
+}
+
+/// Rounds of softirqs in a row that a kernel does well to allow, like Linux: what is pending after
+/// them is left to a thread, or waits for the next interrupt.
 pub const MAX_ROUNDS: u32 = 10;
 
 /// One CPU's state. Changed by that CPU only: with interrupts off, or by one instruction that no
@@ -42,11 +63,15 @@ pub const MAX_ROUNDS: u32 = 10;
 ///   31                 17  16         15            14..0
 ///   | bottom halves off | softirqs | IRQ stack used | interrupts, nested |
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(C)]
 pub struct IrqState {
     context: u32,
     pending: u32,
+    /// Those that are not left to the thread: what was too much is, and what always is.
+    not_left: u32,
+    /// Those that always are left to the thread.
+    always_left: u32,
 }
 
 /// In the context word: the nesting of interrupts.
@@ -58,6 +83,12 @@ const IN_SOFTIRQ: u32 = 1 << 16;
 /// In the context word: bottom halves disabled once. What lies above counts.
 const BOTTOM_HALVES_OFF: u32 = 1 << 17;
 
+impl Default for IrqState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl IrqState {
     /// Offset of the context word, for an instruction that changes it in one step.
     pub const CONTEXT: usize = core::mem::offset_of!(Self, context);
@@ -68,7 +99,7 @@ impl IrqState {
 
     /// No interrupt, no softirq.
     pub const fn new() -> Self {
-        Self { context: 0, pending: 0 }
+        Self { context: 0, pending: 0, not_left: u32::MAX, always_left: 0 }
     }
 
     /// An interrupt arrived.
@@ -95,21 +126,70 @@ impl IrqState {
     #[inline(always)]
     pub fn start_softirqs(&mut self) -> bool {
         // The IRQ stack may still be marked; nothing else may be under way.
-        let run = self.context & !IRQ_STACK_IN_USE == 0;
+        let run = self.context & !IRQ_STACK_IN_USE == 0 && self.due() != 0;
         if run {
             self.context |= IN_SOFTIRQ;
         }
         run
     }
 
-    /// The softirqs to run in this round, counted from 0, as a bit mask; `None`: done for now.
+    /// The softirqs to run in this round, as a bit mask; `None`: done for now.
     #[inline(always)]
-    pub fn next_softirqs(&mut self, round: u32) -> Option<u32> {
-        if self.pending == 0 || round == MAX_ROUNDS {
-            self.context &= !IN_SOFTIRQ;
+    pub fn next_softirqs(&mut self) -> Option<u32> {
+        let due = self.due();
+        if due == 0 {
+            self.stop_softirqs();
             return None;
         }
+        self.pending &= !self.not_left;
+        Some(due)
+    }
+
+    /// No more rounds, whatever is pending: it waits for the next interrupt.
+    #[inline(always)]
+    pub fn stop_softirqs(&mut self) {
+        self.context &= !IN_SOFTIRQ;
+    }
+
+    /// Softirqs that are pending, and not left to the thread.
+    #[inline(always)]
+    pub const fn due(&self) -> u32 {
+        self.pending & self.not_left
+    }
+
+    /// Leaves these softirqs to the thread, until it has seen to all that is pending.
+    #[inline(always)]
+    pub fn leave_to_thread(&mut self, softirqs: u32) {
+        self.not_left &= !softirqs;
+    }
+
+    /// Leaves these softirqs to the thread from now on, and no others.
+    #[inline]
+    pub fn always_leave_to_thread(&mut self, softirqs: u32) {
+        self.not_left = (self.not_left | self.always_left) & !softirqs;
+        self.always_left = softirqs;
+    }
+
+    /// The thread has its turn. What it is to run now, on its own stack: everything that is
+    /// pending. `None`: nothing, or it may not.
+    #[inline]
+    pub fn start_softirqs_in_thread(&mut self) -> Option<u32> {
+        if !self.may_switch() || self.pending == 0 {
+            return None;
+        }
+        self.context = IN_SOFTIRQ;
         Some(core::mem::take(&mut self.pending))
+    }
+
+    /// The thread has run them. True: more are pending, for its next turn. False: it may sleep, and
+    /// interrupts see to softirqs again.
+    #[inline]
+    pub fn end_softirqs_in_thread(&mut self) -> bool {
+        self.stop_softirqs();
+        if self.pending == 0 {
+            self.not_left = !self.always_left;
+        }
+        self.pending != 0
     }
 
     /// The IRQ stack is empty again.
@@ -169,7 +249,7 @@ impl IrqState {
 
     #[inline(always)]
     fn start(&mut self, context: u32) -> bool {
-        let run = self.may_switch() && self.pending != 0;
+        let run = self.may_switch() && self.due() != 0;
         if run {
             self.context = context;
         }
@@ -213,6 +293,16 @@ impl IrqState {
     pub const fn pending(&self) -> u32 {
         self.pending
     }
+
+    /// Softirqs that only the thread runs for now.
+    pub const fn left_to_thread(&self) -> u32 {
+        !self.not_left
+    }
+
+    /// Softirqs that wait for the thread.
+    pub const fn wait_for_thread(&self) -> u32 {
+        self.pending & !self.not_left
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +321,8 @@ mod tests {
         /// Whether softirqs have a stack of their own, so that the entry code leaves the IRQ stack
         /// before it runs them.
         own_stack: bool,
+        /// Whether the thread that softirqs are left to is awake.
+        thread_has_turns: bool,
     }
 
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -241,11 +333,19 @@ mod tests {
         SoftirqsAfter { moved: bool, from_user: bool },
         /// Softirqs because a thread enabled bottom halves.
         SoftirqsOfThread,
+        /// What was left to the thread for that, on its own stack.
+        SoftirqsInThread,
     }
 
     impl Cpu {
         fn new(own_stack: bool) -> Self {
-            Self { state: IrqState::new(), activities: Vec::new(), round: 0, own_stack }
+            Self {
+                state: IrqState::new(),
+                activities: Vec::new(),
+                round: 0,
+                own_stack,
+                thread_has_turns: false,
+            }
         }
 
         fn check(&self) {
@@ -262,10 +362,16 @@ mod tests {
                     _ if self.own_stack => false,
                     Activity::SoftirqsAfter { moved, .. } => *moved,
                     Activity::SoftirqsOfThread => true,
+                    Activity::SoftirqsInThread => false,
                 })
                 .count();
             assert!(users <= 1, "two first users of the IRQ stack: {self:?}");
             assert_eq!(self.state.irq_stack_in_use(), users == 1);
+            // What is left is not forgotten: the thread has something to do.
+            assert!(
+                self.state.left_to_thread() == 0 || self.thread_has_turns,
+                "left alone: {self:?}"
+            );
         }
 
         /// Everything that can happen next.
@@ -288,6 +394,14 @@ mod tests {
             }
             match self.activities.last().copied() {
                 None => {
+                    if self.thread_has_turns && !self.state.bottom_halves_are_disabled() {
+                        let mut cpu = self.clone();
+                        match cpu.state.start_softirqs_in_thread() {
+                            Some(_) => cpu.activities.push(Activity::SoftirqsInThread),
+                            None => assert_eq!(cpu.state.pending, 0, "it may run: {self:?}"),
+                        }
+                        next.push(cpu);
+                    }
                     if self.state.context / BOTTOM_HALVES_OFF < 2 {
                         let mut cpu = self.clone();
                         cpu.state.disable_bottom_halves();
@@ -325,13 +439,32 @@ mod tests {
                     }
                     next.push(cpu);
                 }
-                Some(softirqs) => {
+                Some(Activity::SoftirqsInThread) => {
                     let mut raised = self.clone();
-                    raised.state.raise(4);
+                    raised.state.raise(3);
                     next.push(raised);
                     let mut cpu = self.clone();
+                    cpu.activities.pop();
+                    cpu.thread_has_turns = cpu.state.end_softirqs_in_thread();
+                    next.push(cpu);
+                }
+                Some(softirqs) => {
+                    for number in [3, 4] {
+                        let mut raised = self.clone();
+                        raised.state.raise(number);
+                        next.push(raised);
+                    }
+                    let mut cpu = self.clone();
                     cpu.round += 1;
-                    if cpu.state.next_softirqs(cpu.round).is_none() {
+                    if cpu.round == 2 && cpu.state.due() != 0 {
+                        // Too much. Number 4 is never left to the thread.
+                        cpu.state.leave_to_thread(cpu.state.due() & !(1 << 4));
+                        cpu.thread_has_turns |= cpu.state.left_to_thread() != 0;
+                    }
+                    if cpu.round == 2 {
+                        cpu.state.stop_softirqs();
+                    }
+                    if cpu.round == 2 || cpu.state.next_softirqs().is_none() {
                         cpu.round = 0;
                         cpu.activities.pop();
                         let on_irq_stack =
@@ -348,7 +481,7 @@ mod tests {
 
         fn start_softirqs(&mut self, activity: Activity) {
             assert_eq!(self.round, 0);
-            assert!(self.state.next_softirqs(0).is_some(), "softirqs were pending");
+            assert!(self.state.next_softirqs().is_some(), "softirqs were due");
             self.activities.push(activity);
         }
     }
@@ -370,12 +503,20 @@ mod tests {
     #[test]
     fn i2_i3_i4_no_reachable_state_nests_softirqs_or_shares_the_irq_stack() {
         let states = explore(5, false);
-        assert!(states.len() > 250, "only {} states explored", states.len());
+        assert!(states.len() > 110, "only {} states explored", states.len());
         // Interesting ones were among them.
         assert!(states.iter().any(|cpu| cpu.activities.contains(&Activity::SoftirqsOfThread)
             && matches!(cpu.activities.last(), Some(Activity::Handler { moved: false, .. }))));
         assert!(states.iter().any(|cpu| {
             cpu.activities.contains(&Activity::SoftirqsAfter { moved: false, from_user: true })
+        }));
+        assert!(states.iter().any(|cpu| cpu.activities.contains(&Activity::SoftirqsInThread)
+            && matches!(cpu.activities.last(), Some(Activity::Handler { moved: true, .. }))));
+        assert!(states.iter().any(|cpu| {
+            cpu.state.left_to_thread() == 1 << 3
+                && cpu
+                    .activities
+                    .contains(&Activity::SoftirqsAfter { moved: true, from_user: false })
         }));
     }
 
@@ -384,7 +525,7 @@ mod tests {
     #[test]
     fn i2_i3_i4_with_a_softirq_stack_no_reachable_state_shares_either() {
         let states = explore(5, true);
-        assert!(states.len() > 250, "only {} states explored", states.len());
+        assert!(states.len() > 110, "only {} states explored", states.len());
         let interrupted = |softirqs: fn(&Activity) -> bool| {
             states.iter().any(|cpu| {
                 cpu.activities.iter().any(softirqs)
@@ -427,23 +568,64 @@ mod tests {
         assert!(!state.enable_bottom_halves());
         assert!(state.enable_bottom_halves());
         assert!(state.irq_stack_in_use());
-        assert_eq!(state.next_softirqs(0), Some(1 << 1));
-        assert_eq!(state.next_softirqs(1), None);
+        assert_eq!(state.next_softirqs(), Some(1 << 1));
+        assert_eq!(state.next_softirqs(), None);
+    }
+
+    /// Red if what is left runs on the way out of interrupts all the same, or if what is not left
+    /// does not.
+    #[test]
+    fn i5_what_is_left_to_the_thread_is_run_by_nothing_else() {
+        let mut state = IrqState::new();
+        state.on_interrupt(true);
+        state.raise(1);
+        assert!(state.on_handler_done() && state.start_softirqs());
+        assert_eq!(state.next_softirqs(), Some(1 << 1));
+        state.raise(1);
+        state.leave_to_thread(1 << 1);
+        assert_eq!((state.due(), state.next_softirqs()), (0, None));
+        assert!(!state.in_softirq());
+        assert_eq!(state.pending(), 1 << 1, "what is left is not forgotten");
+
+        state.on_interrupt(false);
+        state.raise(0);
+        assert!(state.on_handler_done() && state.start_softirqs());
+        assert_eq!(state.next_softirqs(), Some(1 << 0), "what is not left runs");
+        assert_eq!(state.next_softirqs(), None);
+        state.on_interrupt(true);
+        assert!(state.on_handler_done() && !state.start_softirqs());
+        state.leave_irq_stack();
+        state.disable_bottom_halves();
+        state.raise(1);
+        assert_eq!(state.start_softirqs_in_thread(), None, "bottom halves are disabled");
+        assert!(!state.enable_bottom_halves());
+
+        assert_eq!(state.start_softirqs_in_thread(), Some(1 << 1));
+        assert!(state.in_softirq() && !state.irq_stack_in_use());
+        assert_eq!(state.on_interrupt(false), RunOn::IrqStack);
+        state.raise(1);
+        assert!(!(state.on_handler_done() && state.start_softirqs()), "softirqs nest");
+        state.leave_irq_stack();
+        assert!(state.end_softirqs_in_thread());
+        assert_eq!(state.left_to_thread(), 1 << 1);
+        assert_eq!(state.start_softirqs_in_thread(), Some(1 << 1));
+        assert!(!state.end_softirqs_in_thread());
+        assert_eq!(state.left_to_thread(), 0, "interrupts see to softirqs again");
     }
 
     #[test]
-    fn i5_softirqs_that_keep_coming_stop_after_the_last_round() {
+    fn i6_what_always_is_left_stays_so() {
         let mut state = IrqState::new();
+        state.always_leave_to_thread(1 << 3);
+        state.leave_to_thread(1 << 2);
         state.on_interrupt(true);
-        state.raise(0);
-        assert!(state.on_handler_done() && state.start_softirqs());
-        for round in 0..MAX_ROUNDS {
-            assert!(state.next_softirqs(round).is_some());
-            state.raise(0);
-        }
-        assert_eq!(state.next_softirqs(MAX_ROUNDS), None);
-        assert!(!state.in_softirq());
-        assert_eq!(state.pending(), 1, "what is left is not forgotten");
+        state.raise(3);
+        assert!(state.on_handler_done() && !state.start_softirqs());
+        assert_eq!(state.start_softirqs_in_thread(), Some(1 << 3));
+        assert!(!state.end_softirqs_in_thread());
+        assert_eq!(state.left_to_thread(), 1 << 3);
+        state.always_leave_to_thread(0);
+        assert_eq!(state.left_to_thread(), 0);
     }
 
     /// A thread that is switched away with bottom halves off, or from within a handler, takes this
@@ -470,7 +652,7 @@ mod tests {
         assert!(state.on_handler_done() && state.start_softirqs());
         state.leave_irq_stack();
         assert!(state.in_softirq() && !state.may_switch());
-        while state.next_softirqs(0).is_some() {}
+        while state.next_softirqs().is_some() {}
         assert!(state.may_switch());
     }
 }

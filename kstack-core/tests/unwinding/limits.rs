@@ -185,6 +185,24 @@ fn b2_a_full_backtrace_that_is_filled_again_counts_what_does_not_fit() {
     assert_eq!(fill(0x9_0000), (2, 1, Some(End::Reliable)));
 }
 
+/// Functions that call each other in turn. Red if a call is taken for a repetition of the last one
+/// that was kept, with others between them that were not.
+#[test]
+fn b2_a_call_that_comes_again_after_some_were_left_out_is_no_repetition() {
+    let mut machine = Machine::with(&[(StackKind::Thread, THREAD)]);
+    for i in 0..6 {
+        let next = if i == 5 { (THREAD + 60 * WORD) | 1 } else { THREAD + (i + 1) * 2 * WORD };
+        machine.frame(THREAD + i * 2 * WORD, next, [0xa4, 0xa8][i % 2]);
+    }
+    let mut kept = Backtrace::<4>::empty();
+    let mut unwinder = Unwinder::new(&machine, |at| machine.read(at), Addr::new(THREAD));
+    kept.collect::<Rules, _, _>(&mut unwinder);
+    let caller = |pc: usize| (Step::Caller(Addr::new(pc)), 1);
+    let end = (Step::End(End::Reliable), 1);
+    assert_eq!(kept.steps(), [caller(0xa4), caller(0xa8), caller(0xa4), end]);
+    assert_eq!((kept.dropped(), kept.frames()), (3, 6));
+}
+
 /// What a report's symbols are looked up for. Red if a frame is left out, or the boundary to user
 /// mode is taken for code of the kernel.
 #[test]

@@ -42,3 +42,23 @@ pub(crate) unsafe fn decode<T>(message: Message) -> T {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n5_a_word_goes_through_a_switch_itself_and_what_is_larger_by_its_address() {
+        let mut word = ManuallyDrop::new(0x1234_usize);
+        let message = encode(&mut word);
+        *word = 0;
+        // SAFETY: (1) made of a word, which is in it.
+        assert_eq!(unsafe { decode::<usize>(message) }, 0x1234);
+
+        let mut two = ManuallyDrop::new([1_usize, 2]);
+        let message = encode(&mut two);
+        two[1] = 3;
+        // SAFETY: (1) made of two words, which lie where they lay.
+        assert_eq!(unsafe { decode::<[usize; 2]>(message) }, [1, 3]);
+    }
+}

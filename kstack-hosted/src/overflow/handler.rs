@@ -96,25 +96,28 @@ unsafe fn overflow(address: usize, context: *mut libc::ucontext_t) -> bool {
     false
 }
 
-/// The pool that a fault is about: the running coroutine's, or the one that has the address or SP.
+/// The pool that a fault is about: the running coroutine's if it has left its stack, else the one
+/// that has the address.
 fn pool_of(chain: &Chain, address: Addr, sp: Addr) -> Option<StackPool> {
-    let has = |pool: &StackPool, at| pool.arena().place(at) != At::Outside;
-    let of_address = all().find(|pool| has(pool, address));
-    if let Some(pool) = chain.innermost().pool
-        && (has(&pool, sp) || has(&pool, address) || of_address.is_some())
-    {
-        return Some(pool);
+    let of_address = all().find(|pool| pool.arena().place(address) != At::Outside);
+    let Some(own) = chain.innermost().pool else { return of_address };
+    match own.arena().place(sp) {
+        // It is sound there: what it accessed may be another pool's.
+        At::Body { .. } => of_address,
+        At::Outside => of_address.and(Some(own)),
+        _ => Some(own),
     }
-    of_address
 }
 
 /// Whether the stack that SP is on could take no more, or something else touched a guard: the
 /// system delivers both alike.
 fn delivery(chain: &Chain, pool: StackPool, address: Addr, sp: Addr) -> Delivery {
     let grows = sp.bytes_above(address) <= GROWS_WITHIN;
-    let is_on_its_stack = match pool.arena().place(sp) {
+    let own = chain.innermost().pool;
+    let is_on_its_stack = match own.unwrap_or(pool).arena().place(sp) {
         At::Body { .. } => true,
-        At::Outside => !chain.innermost().range.contains(sp) && chain.innermost().pool.is_none(),
+        // The thread's own stack. A coroutine has none out there.
+        At::Outside => own.is_none(),
         _ => false,
     };
     if is_on_its_stack && !grows { Delivery::OwnStack } else { Delivery::AnotherStack }

@@ -63,43 +63,66 @@ fn reason(end: End) -> &'static str {
 
 /// Writes a report to standard error, with a buffer on the stack. Usable in a handler of signals.
 pub(crate) fn tell(report: &OverflowReport) {
-    let mut lines = Lines { buffer: [0; 512], length: 0 };
+    let mut lines = Lines::to(|portion| write_all(portion, to_standard_error));
     // It cannot fail: `Lines` does not.
     let _done = write(&mut lines, report);
     lines.flush();
 }
 
-/// Text for standard error, in portions.
-struct Lines {
-    buffer: [u8; 512],
-    length: usize,
+/// The system's call.
+fn to_standard_error(text: &[u8]) -> isize {
+    // SAFETY: (1) the bytes are the text's.
+    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) }
 }
 
-impl Lines {
-    fn flush(&mut self) {
-        let mut rest = &self.buffer[..self.length];
-        while !rest.is_empty() {
-            // SAFETY: (1) the bytes are the buffer's.
-            let written =
-                unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
-            match usize::try_from(written) {
-                Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
-                _ => break,
-            }
+/// Writes all of a text by a function that says how much it has taken; up to where it takes none.
+fn write_all(mut text: &[u8], write: impl Fn(&[u8]) -> isize) {
+    while !text.is_empty() {
+        match usize::try_from(write(text)) {
+            Ok(written @ 1..) => text = text.get(written..).unwrap_or_default(),
+            _ => break,
         }
+    }
+}
+
+/// Bytes that are written at once.
+const PORTION: usize = 512;
+
+/// Text in portions, each written when it is full.
+struct Lines<Out> {
+    buffer: [u8; PORTION],
+    length: usize,
+    out: Out,
+}
+
+impl<Out: FnMut(&[u8])> Lines<Out> {
+    const fn to(out: Out) -> Self {
+        Self { buffer: [0; PORTION], length: 0, out }
+    }
+
+    /// Writes what is left.
+    fn flush(&mut self) {
+        (self.out)(&self.buffer[..self.length]);
         self.length = 0;
     }
 }
 
-impl Write for Lines {
+impl<Out: FnMut(&[u8])> Write for Lines<Out> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.as_bytes().chunks(self.buffer.len()) {
-            if self.buffer.len() - self.length < part.len() {
+        let mut text = text.as_bytes();
+        while !text.is_empty() {
+            let free = &mut self.buffer[self.length..];
+            let (now, rest) = text.split_at(text.len().min(free.len()));
+            free[..now.len()].copy_from_slice(now);
+            self.length += now.len();
+            text = rest;
+            if self.length == PORTION {
                 self.flush();
             }
-            self.buffer[self.length..][..part.len()].copy_from_slice(part);
-            self.length += part.len();
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

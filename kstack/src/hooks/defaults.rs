@@ -6,6 +6,7 @@ use crate::arch::current::regs::SavedRegs;
 use crate::local::CpuLocal;
 use crate::registry;
 use kstack_core::addr::Addr;
+use kstack_core::irq::{Again, MAX_ROUNDS};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{Code, StackLookup, ThreadId};
 use kstack_core::verdict::{Context, OverflowReport};
@@ -22,6 +23,14 @@ pub(super) fn in_service() -> Option<u8> {
 pub(super) fn softirqs(pending: u32) {
     panic!("softirqs {pending:#x} were raised, and kstack's Hooks::softirqs is not set");
 }
+
+/// As many rounds as Linux has; what is due then waits for the next interrupt.
+pub(super) fn softirqs_again(round: u32, _due: u32) -> Again {
+    if round < MAX_ROUNDS { Again::Now } else { Again::Later }
+}
+
+/// Nothing was left to a thread.
+pub(super) fn softirq_thread() {}
 
 /// No thread takes another's place: the request is taken and forgotten.
 pub(super) fn preempt() {

@@ -27,6 +27,7 @@ pub(crate) use table::{code_at, hooks};
 
 use crate::arch::current::regs::SavedRegs;
 use kstack_core::addr::Addr;
+use kstack_core::irq::Again;
 use kstack_core::stacks::Code;
 use kstack_core::verdict::{Context, OverflowReport};
 
@@ -57,6 +58,8 @@ replacing! {
     interrupt: fn(vector: u8, regs: &mut SavedRegs),
     in_service: fn() -> Option<u8>,
     softirqs: fn(pending: u32),
+    softirqs_again: fn(round: u32, due: u32) -> Again,
+    softirq_thread: fn(),
     preempt: fn(),
     syscall: fn(regs: &mut SavedRegs),
     before_user: fn(regs: &mut SavedRegs),

@@ -3,6 +3,7 @@
 use crate::arch::current::regs::SavedRegs;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::Addr;
+use kstack_core::irq::Again;
 use kstack_core::stacks::Code;
 use kstack_core::verdict::{Context, OverflowReport};
 
@@ -22,6 +23,14 @@ pub struct Hooks {
     pub in_service: fn() -> Option<u8>,
     /// Runs the softirq vectors whose bits are set. Interrupts on; never nested.
     pub softirqs: fn(pending: u32),
+    /// Softirqs became due while others ran, `round` times in a row by now: whether they run right
+    /// now, wait for the next interrupt, or are left to a thread. Interrupts off. By default
+    /// [`MAX_ROUNDS`](crate::irq::MAX_ROUNDS) rounds, then the next interrupt.
+    pub softirqs_again: fn(round: u32, due: u32) -> Again,
+    /// Softirqs wait for the thread that they were left to
+    /// ([`run_softirqs_in_thread`](crate::irq::run_softirqs_in_thread)): wake it. Interrupts off;
+    /// may come again while it is awake.
+    pub softirq_thread: fn(),
     /// After an interrupt from the kernel in thread context, if [`CpuLocal::ask_for_preemption`]
     /// was called: the place to preempt. The hook takes the request. Interrupts off, on the thread
     /// stack.

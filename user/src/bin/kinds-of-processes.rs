@@ -12,6 +12,7 @@ user::entry!(main);
 
 const CHILD_SIGNAL: u64 = 17;
 const FILES: u64 = 0x400;
+const VM: u64 = 0x100;
 const THREAD: u64 = 0x1_0000;
 const SIGHAND: u64 = 0x800;
 const NEW_PROCESSES: u64 = 0x2000_0000;
@@ -53,7 +54,7 @@ fn clones(calls: &Calls) -> i32 {
         (Arguments::new(1 << 40, CHILD_SIGNAL), "a flag that is none"),
         (Arguments::new(THREAD, 0), "a thread without shared handlers"),
         (Arguments::new(SIGHAND, CHILD_SIGNAL), "shared handlers without shared memory"),
-        (Arguments::new(NEW_PROCESSES, CHILD_SIGNAL), "a namespace"),
+        (Arguments::new(NEW_PROCESSES | THREAD | SIGHAND | VM, 0), "a thread in a namespace"),
     ] {
         let made = clone3(calls, &words, 64);
         if made == 0 {

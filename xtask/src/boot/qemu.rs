@@ -30,6 +30,9 @@ use crate::{setup, workspace};
 /// How often the control log is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
+/// How a board says that it has a disk: the archive is on it.
+const DISK: &str = "drive=disk";
+
 /// Where the console goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Console {
@@ -239,6 +242,12 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", &command_line]);
+        if self.board.arguments.iter().any(|argument| argument.contains(DISK)) {
+            // Read only, so that boots at one time can have the same.
+            let file = escaped(self.initramfs);
+            command
+                .args(["-drive", &format!("if=none,id=disk,format=raw,readonly=on,file={file}")]);
+        }
         if mib > 0 {
             // What the machine does not touch is not taken from this one.
             let ram = format!("memory-backend-ram,id=ram,size={mib}M,reserve=off");

@@ -36,6 +36,10 @@ pub(crate) struct Options {
     /// The memory of the machine, such as 512M or 2G [default: 512M, and more for large packages].
     #[arg(long, value_name = "SIZE")]
     mem: Option<String>,
+    /// Words for the kernel's command line: `threadirqs` gives interrupts of devices, and softirqs,
+    /// threads of their own.
+    #[arg(long, value_name = "WORDS", value_parser = words, conflicts_with = "example")]
+    append: Option<String>,
     /// Packages of the distribution, with all that they need: fetched once, and put into the image.
     /// Then PROGRAM may be one of theirs: `run --with python3-minimal -- python3 -c 'print(1)'`.
     #[arg(long, value_name = "PACKAGE,...", value_delimiter = ',', conflicts_with = "example")]
@@ -49,6 +53,17 @@ pub(crate) struct Options {
     /// Ctrl-C too, goes to the program; Ctrl-] three times ends the machine.
     #[arg(last = true, value_name = "PROGRAM ARGS")]
     program: Vec<String>,
+}
+
+/// Words for the kernel: of those that it knows, without what the tools themselves say there.
+fn words(words: &str) -> Result<String, String> {
+    const KNOWN: [&str; 1] = ["threadirqs"];
+    match words.split_ascii_whitespace().find(|word| !KNOWN.contains(word)) {
+        None => Ok(words.to_owned()),
+        Some(word) => {
+            Err(format!("the kernel does not know `{word}`; it knows {}", KNOWN.join(", ")))
+        }
+    }
 }
 
 /// `cargo xtask run`
@@ -172,7 +187,7 @@ fn boot(
         board,
         kernel: &prepared.kernel,
         initramfs: &image.0,
-        command_line: mode.to_owned(),
+        command_line: format!("{} {mode}", options.append.as_deref().unwrap_or_default()),
         cpus: options.cpus,
         memory: &memory,
         counting: None,

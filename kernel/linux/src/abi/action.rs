@@ -44,6 +44,11 @@ pub mod flag {
 }
 
 impl Action {
+    /// Whether the program said nothing of it.
+    pub fn is_default(&self) -> bool {
+        self.handler == DEFAULT
+    }
+
     /// Whether the signal is dropped.
     pub fn ignores(&self, signal: Signal) -> bool {
         match self.handler {

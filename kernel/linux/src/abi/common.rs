@@ -11,6 +11,8 @@ pub struct Stat {
     pub mode: u32,
     pub links: u64,
     pub bytes: u64,
+    /// Units of 512 bytes that it takes.
+    pub blocks: u64,
     /// Which device it is, if it is one.
     pub device: u64,
     pub user: u32,
@@ -65,7 +67,7 @@ pub fn encode_statx(stat: &Stat) -> [u8; 256] {
     put(&mut bytes, 28, (stat.mode as u16).to_le_bytes());
     put(&mut bytes, 32, stat.inode.to_le_bytes());
     put(&mut bytes, 40, stat.bytes.to_le_bytes());
-    put(&mut bytes, 48, stat.bytes.div_ceil(512).to_le_bytes());
+    put(&mut bytes, 48, stat.blocks.to_le_bytes());
     put(&mut bytes, 20, stat.user.to_le_bytes());
     put(&mut bytes, 24, stat.group.to_le_bytes());
     for (offset, (seconds, nanoseconds)) in [64, 112, 96].into_iter().zip(stat.times) {

@@ -217,7 +217,7 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 32, stat.device.to_le_bytes());
     put(&mut bytes, 44, stat.bytes.to_le_bytes());
     put(&mut bytes, 52, 4096u32.to_le_bytes());
-    put(&mut bytes, 56, stat.bytes.div_ceil(512).to_le_bytes());
+    put(&mut bytes, 56, stat.blocks.to_le_bytes());
     for (offset, (seconds, nanoseconds)) in [64, 72, 80].into_iter().zip(stat.times) {
         put(&mut bytes, offset, (seconds as u32).to_le_bytes());
         put(&mut bytes, offset + 4, nanoseconds.to_le_bytes());

@@ -14,7 +14,7 @@ impl Info {
         if let Fields::Raw { errno, rest } = &self.fields {
             out.word32(*errno);
             out.word32(self.code as u32);
-            bytes[12..].copy_from_slice(rest);
+            bytes[12..].copy_from_slice(&rest[..]);
             return bytes;
         }
         out.word32(match self.fields {
@@ -148,7 +148,7 @@ impl Info {
                 put(CALL, &number.to_le_bytes());
                 put(MACHINE, &machine.to_le_bytes());
             }
-            Fields::Raw { errno, rest } => {
+            Fields::Raw { errno, ref rest } => {
                 // As a `siginfo_t` has them: two numbers and a value, which a plain kill(2) has
                 // not.
                 let fields = &rest[12_usize.next_multiple_of(WORD.bytes()) - 12..];

@@ -1,6 +1,9 @@
 //! Signals: their numbers, sets of them, and what is told with one (`siginfo_t`). Numbers and
 //! `siginfo_t` are the same on every machine here but for the width of a word.
 
+use alloc::sync::Arc;
+use machine::memory::fallible::{self, NoMemory};
+
 /// A signal's number, 1 to 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signal(u8);
@@ -177,8 +180,8 @@ pub const INFO_BYTES: usize = 128;
 /// Bytes of `struct signalfd_siginfo`.
 pub const READ_BYTES: usize = 128;
 
-/// What is told with a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is told with a signal. Moved often: what is long of it lies apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
     pub signal: Signal,
     pub code: i32,
@@ -186,7 +189,7 @@ pub struct Info {
 }
 
 /// The part of `siginfo_t` that depends on where the signal comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fields {
     /// A process sent it: number and user.
     Sender { process: u32, user: u32 },
@@ -204,7 +207,7 @@ pub enum Fields {
     /// A system call that is not allowed: where, which, of which machine.
     Call { address: u64, number: i32, machine: u32, reason: u32 },
     /// As a program gave it to rt_sigqueueinfo: the second number, and the bytes behind the third.
-    Raw { errno: u32, rest: [u8; INFO_BYTES - 12] },
+    Raw { errno: u32, rest: Arc<[u8; INFO_BYTES - 12]> },
 }
 
 impl Info {
@@ -218,15 +221,53 @@ impl Info {
         Self { signal, code, fields: Fields::Fault { address } }
     }
 
-    /// What a program gave to rt_sigqueueinfo: only the number of the signal is another one.
-    pub fn decode(signal: Signal, bytes: &[u8; INFO_BYTES]) -> Self {
-        let (mut errno, mut code) = ([0; 4], [0; 4]);
-        errno.copy_from_slice(&bytes[4..8]);
+    /// Who sent it, where that is told: changes process and user.
+    pub fn change_sender(&mut self, change: impl FnOnce([u32; 2]) -> [u32; 2]) {
+        /// `SI_SIGIO`.
+        const INPUT: i32 = -5;
+        match &mut self.fields {
+            Fields::Sender { process, user }
+            | Fields::Value { process, user, .. }
+            | Fields::Child { process, user, .. } => {
+                [*process, *user] = change([*process, *user]);
+            }
+            // Of the layouts that `siginfo_layout` knows, those of kill(2) and sigqueue(3).
+            Fields::Raw { rest, .. }
+                if self.code <= code::USER && ![code::TIMER, INPUT].contains(&self.code) =>
+            {
+                let at = 12_usize.next_multiple_of(super::WORD.bytes()) - 12;
+                let word = |place: usize| {
+                    let bytes = rest[place..].first_chunk().copied();
+                    bytes.map_or(0, u32::from_le_bytes)
+                };
+                let changed = change([word(at), word(at + 4)]);
+                // It is on its way to one receiver: nothing else has it.
+                if let Some(rest) = Arc::get_mut(rest) {
+                    for (place, number) in rest[at..].chunks_exact_mut(4).zip(changed) {
+                        place.copy_from_slice(&number.to_le_bytes());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The code that a program gave to rt_sigqueueinfo.
+    pub fn code_in(bytes: &[u8; INFO_BYTES]) -> i32 {
+        let mut code = [0; 4];
         code.copy_from_slice(&bytes[8..12]);
+        i32::from_le_bytes(code)
+    }
+
+    /// What a program gave to rt_sigqueueinfo: only the number of the signal is another one.
+    pub fn decode(signal: Signal, bytes: &[u8; INFO_BYTES]) -> Result<Self, NoMemory> {
+        let mut errno = [0; 4];
+        errno.copy_from_slice(&bytes[4..8]);
         let mut rest = [0; INFO_BYTES - 12];
         rest.copy_from_slice(&bytes[12..]);
+        let rest = fallible::shared(rest)?;
         let fields = Fields::Raw { errno: u32::from_le_bytes(errno), rest };
-        Self { signal, code: i32::from_le_bytes(code), fields }
+        Ok(Self { signal, code: Self::code_in(bytes), fields })
     }
 }
 

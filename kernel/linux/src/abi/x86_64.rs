@@ -200,7 +200,7 @@ pub fn encode_stat(stat: &Stat) -> [u8; STAT_BYTES] {
     put(&mut bytes, 40, stat.device.to_le_bytes());
     put(&mut bytes, 48, stat.bytes.to_le_bytes());
     put(&mut bytes, 56, 4096u64.to_le_bytes());
-    put(&mut bytes, 64, stat.bytes.div_ceil(512).to_le_bytes());
+    put(&mut bytes, 64, stat.blocks.to_le_bytes());
     for (offset, (seconds, nanoseconds)) in [72, 88, 104].into_iter().zip(stat.times) {
         put(&mut bytes, offset, seconds.to_le_bytes());
         put(&mut bytes, offset + 8, u64::from(nanoseconds).to_le_bytes());

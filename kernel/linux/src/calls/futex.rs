@@ -7,7 +7,8 @@ use crate::error::{Errno, SysResult};
 use crate::process::futex::{self, ANY_BIT, Awaited, Deadline};
 use crate::process::permissions::{self, Looks};
 use crate::process::user_memory::{get_numbers, put_word, timespec};
-use crate::process::{current_task, table};
+use crate::process::{current_task, numbers, times};
+use crate::spaces::time::Ahead;
 use crate::time::wall;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -60,7 +61,7 @@ fn futex(
             Some(match command {
                 WAIT => time::later(when),
                 _ if is_real_time => wall::since_boot(when),
-                _ => when,
+                _ => times::meant(Ahead::Monotonic, when),
             })
         }
         _ => None,
@@ -101,7 +102,7 @@ fn waitv(words: u64, count: u64, flags: u64, timeout: u64, clock: u64) -> SysRes
     let deadline = match (timeout, clock as u32) {
         (0, _) => None,
         (at, REAL_TIME) => Some(wall::since_boot(timespec(at, WordSize::Eight)?)),
-        (at, MONOTONIC) => Some(timespec(at, WordSize::Eight)?),
+        (at, MONOTONIC) => Some(times::meant(Ahead::Monotonic, timespec(at, WordSize::Eight)?)),
         _ => return Err(Errno::EINVAL),
     };
     let mut awaited = Vec::new();
@@ -135,7 +136,7 @@ fn get_robust_list(thread: u64, head: u64, bytes: u64) -> SysResult {
         0 => current_task().robust_list.load(Ordering::Relaxed),
         number @ 1.. => {
             let number = number as u64;
-            let (process, thread) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            let (process, thread) = numbers::find_thread(None, number).ok_or(Errno::ESRCH)?;
             if !permissions::may_look_into(&process, Looks::AsReal) {
                 return Err(Errno::EPERM);
             }

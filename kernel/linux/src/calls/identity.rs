@@ -2,7 +2,7 @@
 
 use super::table::calls;
 use crate::error::{Errno, SysResult};
-use crate::process::{Process, current, current_arc, table};
+use crate::process::{Process, current, current_arc, numbers, table};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -20,19 +20,18 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
         0 => Ok(current_arc()),
         1.. => {
             let number = number & 0x7fff_ffff;
-            let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
-            table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)
+            numbers::find_by_any(number).ok_or(Errno::ESRCH)
         }
         _ => Err(Errno::ESRCH),
     }
 }
 
 pub(crate) fn getpgid(number: u64) -> SysResult {
-    Ok(process(number)?.group.load(Ordering::Relaxed))
+    Ok(numbers::told(process(number)?.group.load(Ordering::Relaxed)))
 }
 
 pub(crate) fn getsid(number: u64) -> SysResult {
-    Ok(process(number)?.session.load(Ordering::Relaxed))
+    Ok(numbers::told(process(number)?.session.load(Ordering::Relaxed)))
 }
 
 /// Puts the caller, or a child of it, into a group of its session, or into one of its own.
@@ -43,7 +42,7 @@ pub(crate) fn setpgid(number: u64, group: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let process = process(number)?;
-    if number as i32 != 0 && process.id != number & 0x7fff_ffff {
+    if number as i32 != 0 && process.told() != number & 0x7fff_ffff {
         // A thread that is not the first of its process.
         return Err(Errno::EINVAL);
     }
@@ -62,16 +61,15 @@ pub(crate) fn setpgid(number: u64, group: u64) -> SysResult {
     }
     let group = match group & 0x7fff_ffff {
         0 => process.id,
-        group => group,
+        group => numbers::meant(group),
     };
-    let mut is_there = group == process.id;
+    let mut member = (group == process.id).then(|| process.clone());
     table::for_each(table::Which::Group(group), |other| {
-        is_there |= other.session.load(Ordering::Relaxed) == session;
+        if member.is_none() && other.session.load(Ordering::Relaxed) == session {
+            member = Some(other.clone());
+        }
     });
-    if !is_there {
-        return Err(Errno::EPERM);
-    }
-    process.group.store(group, Ordering::Relaxed);
+    process.set_group(group, &*member.ok_or(Errno::EPERM)?);
     Ok(0)
 }
 
@@ -81,7 +79,6 @@ pub(crate) fn setsid() -> SysResult {
     if table::for_each(table::Which::Group(me.id), |_| {}) > 0 {
         return Err(Errno::EPERM);
     }
-    me.session.store(me.id, Ordering::Relaxed);
-    me.group.store(me.id, Ordering::Relaxed);
-    Ok(me.id)
+    me.lead_session();
+    Ok(me.local)
 }

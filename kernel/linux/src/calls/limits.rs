@@ -10,7 +10,7 @@ use crate::error::{Errno, SysResult};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get_numbers, put};
-use crate::process::{Process, cpu_limit, current, current_arc, current_task, table};
+use crate::process::{Process, cpu_limit, current, current_arc, current_task, numbers};
 use alloc::sync::Arc;
 
 calls! {
@@ -46,8 +46,7 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
         0 => Ok(current_arc()),
         number @ 1.. => {
             let number = number as u64;
-            let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
-            table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)
+            numbers::find_by_any(number).ok_or(Errno::ESRCH)
         }
         _ => Err(Errno::ESRCH),
     }

@@ -169,8 +169,9 @@ fn send_message(
 fn tell(told: Notified) {
     let Some(signal) = Signal::new(told.signal.into()) else { return };
     let user = current_task().credentials().user.real;
-    let fields = Fields::Value { process: current().id as u32, user, value: told.value };
     if let Some(process) = table::find(told.process) {
+        let number = current().number_in(&process.space) as u32;
+        let fields = Fields::Value { process: number, user, value: told.value };
         // One that ends has no use for it.
         let _ended = send::to_process(&process, Info { signal, code: code::MESSAGE, fields });
     }

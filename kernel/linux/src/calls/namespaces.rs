@@ -7,7 +7,7 @@ use crate::process::credentials::capability;
 use crate::process::namespaces::{self, Held};
 use crate::process::permissions::{self, Looks};
 use crate::process::pidfd::Pidfd;
-use crate::process::{Process, current, current_task};
+use crate::process::{Process, current, current_task, times, users};
 use alloc::sync::Arc;
 
 calls! {
@@ -15,21 +15,19 @@ calls! {
 }
 
 /// What /proc/PID/ns has.
-const KINDS: u64 = flag::NEW_MOUNTS | flag::NEW_HOST;
+const KINDS: u64 =
+    flag::NEW_MOUNTS | flag::NEW_HOST | flag::NEW_PID | flag::NEW_USER | flag::NEW_TIME;
 
 fn setns(number: u64, kinds: u64) -> SysResult {
     let kinds = u64::from(kinds as u32);
     let file = current_task().files().lock().get(number)?.file;
     let object = file.object().ok_or(Errno::EINVAL)?;
     if let Some(held) = object.of_kind::<Held>() {
-        let kind = match held {
-            Held::Mounts(_) => flag::NEW_MOUNTS,
-            Held::Host(_) => flag::NEW_HOST,
-        };
+        let kind = held.kind();
         if kinds != 0 && kinds != kind {
             return Err(Errno::EINVAL);
         }
-        check_may(kind)?;
+        check_may(held)?;
         return enter(held);
     }
     let pidfd = object.of_kind::<Pidfd>().ok_or(Errno::EINVAL)?;
@@ -43,25 +41,36 @@ fn setns(number: u64, kinds: u64) -> SysResult {
     if !permissions::may_look_into(of, Looks::AsReal) {
         return Err(Errno::EPERM);
     }
-    // All of it, or nothing.
-    check_may(kinds)?;
-    if kinds & flag::NEW_HOST != 0 {
-        enter(&Held::Host(of.host.lock().clone()))?;
+    let all = [
+        Held::User(of.credentials().space.clone()),
+        Held::Host(of.host.lock().clone()),
+        Held::Pid(of.space.clone()),
+        Held::Time(of.times()),
+        Held::Mounts(of.place().mounts()),
+    ];
+    let asked = || all.iter().filter(|held| kinds & held.kind() != 0);
+    // All of it, or nothing: in another user namespace the caller has all capabilities.
+    if kinds & flag::NEW_USER == 0 {
+        asked().try_for_each(check_may)?;
     }
-    if kinds & flag::NEW_MOUNTS != 0 {
-        enter(&Held::Mounts(of.place().mounts()))?;
+    for held in asked() {
+        check_may(held)?;
+        enter(held)?;
     }
     Ok(0)
 }
 
 /// Whether the caller may go there: where it is in the tree must be its alone.
-fn check_may(kinds: u64) -> Result<(), Errno> {
+fn check_may(held: &Held) -> Result<(), Errno> {
     let task = current_task();
     let mine = task.credentials();
-    let may_administrate = mine.can(capability::SYS_ADMIN);
-    let may_change_root = mine.can(capability::SYS_CHROOT);
-    let of_mounts = kinds & flag::NEW_MOUNTS != 0;
-    if !may_administrate || of_mounts && !may_change_root {
+    let of_mounts = matches!(held, Held::Mounts(_));
+    let may_here = mine.can_here(capability::SYS_ADMIN)
+        && (!of_mounts || mine.can_here(capability::SYS_CHROOT));
+    if let Held::User(_) = held {
+        return Ok(());
+    }
+    if !may_here || !mine.can_in(&held.owner(), capability::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     // The thread's or the process's reference, and this one.
@@ -74,6 +83,9 @@ fn enter(held: &Held) -> SysResult {
     match held {
         Held::Mounts(namespace) => namespaces::enter_mounts(namespace.clone())?,
         Held::Host(names) => namespaces::enter_host(names.clone()),
+        Held::Pid(space) => namespaces::enter_pid(space.clone())?,
+        Held::Time(space) => times::enter(space.clone())?,
+        Held::User(space) => users::enter(space.clone())?,
     }
     Ok(0)
 }

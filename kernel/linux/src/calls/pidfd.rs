@@ -9,9 +9,9 @@ use crate::proc;
 use crate::process::permissions::{self, Looks};
 use crate::process::pidfd::{self, Pidfd, THREAD};
 use crate::process::send::{self, to_process, to_thread};
-use crate::process::table::{self, Which};
+use crate::process::table::Which;
 use crate::process::user_memory::get;
-use crate::process::{Process, current, current_task};
+use crate::process::{Process, current, current_task, numbers};
 use alloc::sync::Arc;
 
 calls! {
@@ -29,10 +29,10 @@ fn open(number: u64, flags: u64) -> SysResult {
     if flags & !(flag::NONBLOCK | THREAD) != 0 {
         return Err(Errno::EINVAL);
     }
-    let file = match table::find(number) {
+    let file = match numbers::find(number) {
         Some(process) if flags & THREAD == 0 => pidfd::file(process, None, flags)?,
         _ => {
-            let (process, thread) = table::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            let (process, thread) = numbers::find_thread(None, number).ok_or(Errno::ESRCH)?;
             // A thread that is not the first one is no process.
             if flags & THREAD == 0 {
                 return Err(Errno::EINVAL);
@@ -83,7 +83,7 @@ fn send_signal(number: u64, signal: u64, at: u64, flags: u64) -> SysResult {
         let (mut met, mut done) = (false, Ok(()));
         let info = |member: &Process| {
             met = true;
-            told.filter(|_| caller.check(member, signal).is_ok())
+            told.as_ref().filter(|_| caller.check(member, signal).is_ok()).cloned()
         };
         send::to_each(Which::Group(process.id), info, |sent| {
             done = done.and(sent.map(drop));
@@ -130,7 +130,7 @@ fn told(
         return Err(Errno::EINVAL);
     }
     let Some(signal) = signal else { return Ok(None) };
-    let told = Info::decode(signal, &bytes);
+    let told = Info::decode(signal, &bytes)?;
     // Only to itself may a program say that the kernel or kill(2) sent it.
     let is_claimed = told.code >= 0 || told.code == code::TKILL;
     if is_claimed && (process.id != current().id || scope == Scope::Group) {

@@ -199,7 +199,7 @@ fn get_name(to: u64) -> SysResult {
 
 fn drop_bounding(which: u64) -> SysResult {
     current_task().change(|all| {
-        if !all.can(capability::SETPCAP) {
+        if !all.can_here(capability::SETPCAP) {
             return Err(Errno::EPERM);
         }
         if which > capability::LAST.into() {

@@ -21,14 +21,13 @@ use alloc::borrow::Cow;
 use core::fmt::Write;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible::Text;
-use threads::sched;
 
 calls! {
     "exit" (code) => exit::exit_thread((code as i32 & 0xff) << 8);
     "exit_group" (code) => exit::exit_group(code as i32);
-    "getpid" () => Ok(current().id);
+    "getpid" () => Ok(current().local);
     "gettid" () => Ok(thread_number());
-    "getppid" () => Ok(current().parent_number());
+    "getppid" () => Ok(parent_number());
     "unshare" (flags) => fork::unshare(flags);
     "set_tid_address" (at) => set_tid_address(at);
     "rseq" (at, bytes, flags, signature) => sequences::register(at, bytes, flags, signature);
@@ -187,9 +186,14 @@ fn become_program(regs: &mut SavedRegs, named: Named<'_>, argv: u64, envp: u64) 
     exec::execve::execve(regs, named, argv, envp)
 }
 
-/// The number a thread has for programs: the first one's is the process's.
+/// The number a thread has in its namespace: the first one's is the process's.
 fn thread_number() -> u64 {
-    sched::current().number()
+    current_task().number()
+}
+
+fn parent_number() -> u64 {
+    let process = current();
+    process.parent_in(&process.space)
 }
 
 fn set_tid_address(at: u64) -> SysResult {

@@ -12,7 +12,8 @@ use crate::process::credentials::capability;
 use crate::process::table::{self, Which};
 use crate::process::task::{self, Task, policy};
 use crate::process::user_memory::{get, put};
-use crate::process::{Process, current, current_arc, current_task};
+use crate::process::{Process, current, current_arc, current_task, numbers, users};
+use crate::spaces::user::Kind;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::cpus;
@@ -49,8 +50,7 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
         0 => Ok(current_arc()),
         number @ 1.. => {
             let number = number as u64;
-            let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
-            table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)
+            numbers::find_by_any(number).ok_or(Errno::ESRCH)
         }
         _ => Err(Errno::EINVAL),
     }
@@ -206,10 +206,12 @@ fn thread(number: u64) -> Result<Arc<sched::Thread>, Errno> {
     match number as i32 {
         0 => Ok(sched::current_arc()),
         number @ 1.. => {
-            let of_program = table::find_thread(None, number as u64).map(|(_, thread)| thread);
+            let of_program = numbers::find_thread(None, number as u64).map(|(_, thread)| thread);
             match of_program {
                 Some(thread) => Ok(thread),
-                None => kernel_thread(number as u64),
+                // Those of the kernel are seen in the first namespace.
+                None if numbers::here().is_none() => kernel_thread(number as u64),
+                None => Err(Errno::ESRCH),
             }
         }
         _ => Err(Errno::ESRCH),
@@ -264,14 +266,15 @@ fn each(kind: u64, which: u64, mut body: impl FnMut(&Process)) -> Result<(), Err
         }
         GROUP => {
             let own = current().group.load(Ordering::Relaxed);
-            let group = if number == 0 { own } else { number };
+            let group = if number == 0 { own } else { numbers::meant(number) };
             found += table::for_each(Which::Group(group), |process| body(process));
         }
         USER => {
             let own = current_task().credentials().user.real;
-            let user = if number == 0 { own } else { number as u32 };
+            let named = users::meant(Kind::Users, number as u32);
+            let user = if number == 0 { own } else { named? };
             table::for_each(Which::Any, |process| {
-                if process.credentials().user.real == user {
+                if process.is_seen() && process.credentials().user.real == user {
                     found += 1;
                     body(process);
                 }

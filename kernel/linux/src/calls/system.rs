@@ -1,6 +1,7 @@
 //! Calls about the machine and the system: its name, memory, CPUs, limits, random bytes.
 
 use super::table::calls;
+use crate::abi::signals::Signal;
 use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
@@ -8,7 +9,10 @@ use crate::proc::{RELEASE, VERSION};
 use crate::process::credentials::capability;
 use crate::process::spent::Usage;
 use crate::process::user_memory::{get, put, write_zeros};
-use crate::process::{Process, cpu_time, current, current_task, host, host_names, table};
+use crate::process::{
+    Process, cpu_time, current, current_task, exit, host, host_names, numbers, table, times,
+};
+use crate::spaces::time::Ahead;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use machine::memory;
@@ -30,7 +34,7 @@ calls! {
 pub(crate) fn sysinfo(to: u64) -> SysResult {
     let frame = memory::frames::FRAME_BYTES;
     let info = SystemInfo {
-        uptime_seconds: time::nanoseconds() / 1_000_000_000,
+        uptime_seconds: times::told(Ahead::SinceBoot, time::nanoseconds()) / 1_000_000_000,
         total_bytes: memory::frames::total_count() as u64 * frame,
         free_bytes: memory::frames::free_count() as u64 * frame,
         processes: table::count().min(0xffff) as u16,
@@ -48,7 +52,7 @@ pub(crate) fn uname(to: u64) -> SysResult {
 }
 
 fn set_name(from: u64, length: u64, is_domain: bool) -> SysResult {
-    if !current_task().credentials().can(capability::SYS_ADMIN) {
+    if !current_task().credentials().can_in(&host::owner(), capability::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     let length = length as i32;
@@ -117,11 +121,25 @@ fn reboot(first: u32, second: u32, command: u32) -> SysResult {
     const HALT: u32 = 0xcdef_0123;
     const POWER_OFF: u32 = 0x4321_fedc;
     const RESTART_WITH: u32 = 0xa1b2_c3d4;
-    if !current_task().credentials().can(capability::SYS_BOOT) {
+    let owner = current().space.as_ref().and_then(|space| space.owner.clone());
+    if !current_task().credentials().can_in(&owner, capability::SYS_BOOT) {
         return Err(Errno::EPERM);
     }
     if first != FIRST || !SECOND.contains(&second) {
         return Err(Errno::EINVAL);
+    }
+    if let Some(space) = &current().space {
+        // The machine of a namespace is its first process (`reboot_pid_ns`).
+        let signal = match command {
+            RESTART | RESTART_WITH => Signal::HUP,
+            HALT | POWER_OFF => Signal::INT,
+            _ => return Err(Errno::EINVAL),
+        };
+        space.set_reboot(signal.status());
+        if let Some(init) = space.global(1).and_then(table::find) {
+            init.crew.end(Signal::KILL.status());
+        }
+        exit::exit_thread(0);
     }
     match command {
         KEYS_ON | KEYS_OFF => Ok(0),
@@ -216,10 +234,7 @@ fn kcmp(numbers: [u64; 2], kind: u64, indices: [u64; 2]) -> SysResult {
     const SIGNALS: u32 = 4;
     const IO: u32 = 5;
     const SEMAPHORES: u32 = 6;
-    let process = |number: u64| {
-        let by_thread = || table::find_thread(None, number).map(|(process, _)| process);
-        table::find(number).or_else(by_thread).ok_or(Errno::ESRCH)
-    };
+    let process = |number: u64| numbers::find_by_any(number).ok_or(Errno::ESRCH);
     let [one, other] = numbers;
     let (one, other) = (process(one & 0xffff_ffff)?, process(other & 0xffff_ffff)?);
     let file = |process: &Process, index: u64| {

@@ -84,7 +84,7 @@ fn clock_nanosleep(number: u64, flags: u64, at: u64, left: u64, size: WordSize) 
     match &clock {
         Clock::Real(RealClock::OfDay) if is_absolute => sleep_until_of_day(when),
         Clock::Real(_) if is_absolute => {
-            sched::sleep_until(when).map_err(|_| Errno::ERESTARTNOHAND)?;
+            sched::sleep_until(clock.meant(when)).map_err(|_| Errno::ERESTARTNOHAND)?;
             Ok(0)
         }
         Clock::Real(_) => sleep(time::later(when), left, size),
@@ -141,7 +141,7 @@ fn sleep_by_cpu_time_again(before: Continuation) -> SysResult {
 }
 
 fn clock_gettime(clock: u64, to: u64, size: WordSize) -> SysResult {
-    put_timespec(to, Clock::of(clock as i32)?.now()?, size)?;
+    put_timespec(to, Clock::of(clock as i32)?.told()?, size)?;
     Ok(0)
 }
 

@@ -9,8 +9,9 @@ use crate::files::object::Object;
 use crate::files::open::{OpenFile, flag as status};
 use crate::files::table::{self as files, Descriptor};
 use crate::files::timerfd::{FileSetting, TimerFile};
-use crate::process::current_task;
 use crate::process::user_memory::timespec;
+use crate::process::{current_task, times};
+use crate::spaces::time::Ahead;
 
 calls! {
     "timerfd_create" (clock, flags) => timerfd_create(clock, flags);
@@ -27,15 +28,14 @@ fn timerfd_create(clock: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     // Those of the time of day, and of the time since boot.
-    let of_day = match clock as u32 {
-        0 | 8 => true,
-        1 | 7 | 9 => false,
+    let ahead = match clock as u32 {
+        0 | 8 => None,
+        1 => Some(Ahead::Monotonic),
+        7 | 9 => Some(Ahead::SinceBoot),
         _ => return Err(Errno::EINVAL),
     };
-    let file = OpenFile::of_object(
-        TimerFile::new(of_day)?,
-        flags & status::NONBLOCK | status::READ_WRITE,
-    )?;
+    let file =
+        OpenFile::of_object(TimerFile::new(ahead)?, flags & status::NONBLOCK | status::READ_WRITE)?;
     let close_on_exec = flags & CLOSE_ON_EXEC != 0;
     files::add(&current_task().files(), Descriptor { file, close_on_exec }, 0)
 }
@@ -66,7 +66,16 @@ fn timerfd_settime(fd: u64, flags: u64, new: u64, old: u64, size: WordSize) -> S
         is_absolute: flags & ABSOLUTE != 0,
         cancel_on_set: flags & CANCEL_ON_SET != 0,
     };
-    let before = with_timer(fd, |timer| timer.set(setting))?;
+    let before = with_timer(fd, |timer| {
+        let value = match timer.ahead() {
+            Some(clock) if setting.is_absolute && setting.value != 0 => {
+                // In the past of the machine's clock is at once.
+                times::meant(clock, setting.value).max(1)
+            }
+            _ => setting.value,
+        };
+        timer.set(FileSetting { value, ..setting })
+    })?;
     if old != 0 {
         put_setting(old, before, size)?;
     }

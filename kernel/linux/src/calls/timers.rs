@@ -8,6 +8,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::process::clocks::Clock;
 use crate::process::current;
+use crate::process::numbers;
 use crate::process::timer_list::{INTERVAL_TIMERS, Setting};
 use crate::process::timers::{self, Notice};
 use crate::process::user_memory::{get_numbers, put, timespec};
@@ -45,7 +46,7 @@ fn notice(event: u64, number: i32) -> Result<Notice, Errno> {
         NOTHING => Ok(Notice::Nothing),
         SIGNAL | THREAD_BY_LIBRARY => Ok(Notice::Process(signal()?, value)),
         THREAD => {
-            let thread = current().crew.find(thread).ok_or(Errno::EINVAL)?;
+            let thread = current().crew.find(numbers::meant(thread)).ok_or(Errno::EINVAL)?;
             Ok(Notice::Thread(signal()?, value, Arc::downgrade(&thread)))
         }
         _ => Err(Errno::EINVAL),

@@ -86,10 +86,10 @@ fn waitid(kind: u64, number: u64, to: u64, options: u64, usage: u64) -> SysResul
     let mut is_nonblocking = false;
     let which = match (kind as u32, number) {
         (ANY, _) => Which::Any,
-        (PROCESS, 1..) => Which::Number(number as u64),
+        (PROCESS, 1..) => Which::of(number.into(), current()),
         // A caller's own group.
         (GROUP, 0) => Which::of(0, current()),
-        (GROUP, 1..) => Which::Group(number as u64),
+        (GROUP, 1..) => Which::of(-i64::from(number), current()),
         (PIDFD, 0..) => {
             let (process, flags) =
                 pidfd::of_descriptor(number as u64).map_err(|error| match error {

@@ -5,6 +5,7 @@ use super::program::{self, Executable, base_name, joined};
 use super::script;
 use crate::abi;
 use crate::error::{Errno, SysResult};
+use crate::files::text;
 use crate::process::exit::stop_borrowing;
 use crate::process::task::AlternateStack;
 use crate::process::user_memory::Strings;
@@ -51,7 +52,7 @@ pub(super) fn choose<'a>(
     let mut file = file;
     // Of the scripts, the last one's words last: arguments before those that the caller gave.
     let mut before: Vec<Vec<u8>> = Vec::new();
-    let mut called = fallible::bytes(path.as_bytes())?;
+    let mut called = fallible::bytes(&text::to_bytes(path)?)?;
     let mut scripts = 0;
     while let Some(line) = script::first_line(&bytes) {
         let line = line.map_err(|script::Unreadable| Errno::ENOEXEC)?;
@@ -70,8 +71,8 @@ pub(super) fn choose<'a>(
         }
         called = fallible::bytes(line.program)?;
         fallible::push(&mut before, fallible::bytes(line.program)?)?;
-        let path = core::str::from_utf8(line.program).map_err(|_| Errno::ENOENT)?;
-        file = program::open(directory, path, true)?;
+        let path = text::of_bytes(fallible::bytes(line.program)?)?;
+        file = program::open(directory, &path, true)?;
         bytes = file.bytes()?;
     }
     // CAREFUL: no arguments are one empty argument, which gives way to a script's.
@@ -102,7 +103,7 @@ pub(crate) fn execve(
             let terms =
                 Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
             let file = (&chosen.bytes[..], Some(chosen.file.object()?));
-            load::load(file, &directory, path.as_bytes(), &chosen.argv, &envp, terms)?
+            load::load(file, &directory, &text::to_bytes(&path)?, &chosen.argv, &envp, terms)?
         };
         let command_line = joined(&chosen.argv)?;
         (loaded, chosen.file.begin()?, command_line)
@@ -127,7 +128,8 @@ pub(crate) fn execve(
     let thread = sched::current();
     thread.set_tables_root(root);
     thread.forget_segments();
-    thread.set_number(process.id);
+    task.begin_as_first();
+    task.begin_times();
     sched::start_afresh(&fresh);
     shadow::start_afresh();
     task.clear_on_exit.store(0, Ordering::Relaxed);

@@ -110,7 +110,8 @@ fn start(
     let thread_id = sched::thread::next_id().get();
     let claim = Claim::new();
     let id = claim.number(thread_id);
-    let process = unborn(id, None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
+    let process =
+        unborn((id, None), None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
     *process.command_line.lock() = joined(&chosen.argv)?;
     *process.executable.lock() = Some(chosen.file.begin()?);
     process.attributes.begin_program(loaded.reads_imply_instructions);

@@ -25,7 +25,7 @@ impl Executable {
     /// A node, if it may be run.
     pub(crate) fn of(node: Arc<Node>, path: String) -> Result<Self, Errno> {
         match node.content {
-            Content::Fixed(_) | Content::File(_) => {}
+            Content::File(_) => {}
             // A link that was not to be followed.
             Content::Link(_) => return Err(Errno::ELOOP),
             _ => return Err(Errno::EACCES),
@@ -54,7 +54,7 @@ impl Executable {
 
     /// What is in it.
     pub(super) fn bytes(&self) -> Result<Cow<'static, [u8]>, Errno> {
-        if let Content::Fixed(bytes) = self.node.content {
+        if let Some(bytes) = self.node.in_archive() {
             return Ok(Cow::Borrowed(bytes));
         }
         let bytes = usize::try_from(self.node.bytes()).map_err(|_| Errno::ENOMEM)?;

@@ -3,9 +3,9 @@
 
 use crate::abi::Stat;
 use crate::error::Errno;
+use crate::time::{SECOND, wall};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use machine::spin::SpinLock;
-use threads::time;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -17,13 +17,37 @@ pub(crate) struct Attributes {
     /// Open files that write it, if positive; programs that run from it, if negative. Never both
     /// (ETXTBSY).
     writers: AtomicI32,
-    /// Last read, last written, last changed: nanoseconds of the clock.
-    times: SpinLock<[u64; 3]>,
+    /// Last read, last written, last changed.
+    times: SpinLock<[Moment; 3]>,
+}
+
+/// A time of day, as files have it: also before 1970, and far from now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
+}
+
+impl Moment {
+    /// So many seconds after 1970.
+    pub(crate) const fn of_seconds(seconds: i64) -> Self {
+        Self { seconds, nanoseconds: 0 }
+    }
+
+    /// So many nanoseconds after 1970.
+    pub(crate) const fn of(nanoseconds: u64) -> Self {
+        Self { seconds: (nanoseconds / SECOND) as i64, nanoseconds: (nanoseconds % SECOND) as u32 }
+    }
+
+    /// As `stat` tells it.
+    pub(crate) const fn told(self) -> (u64, u32) {
+        (self.seconds as u64, self.nanoseconds)
+    }
 }
 
 /// Now, as files have it.
-pub(crate) fn now() -> u64 {
-    time::nanoseconds()
+pub(crate) fn now() -> Moment {
+    Moment::of(wall::nanoseconds())
 }
 
 impl Attributes {
@@ -100,16 +124,30 @@ impl Attributes {
     }
 
     /// Sets the first two times; `None`: as before.
-    pub(crate) fn set_times(&self, read: Option<u64>, written: Option<u64>) {
+    pub(crate) fn set_times(&self, read: Option<Moment>, written: Option<Moment>) {
         let mut times = self.times.lock();
         for (time, to) in times.iter_mut().zip([read, written, Some(now())]) {
             *time = to.unwrap_or(*time);
         }
     }
 
-    /// It was read.
+    /// Sets what the archive says of it.
+    pub(crate) fn set_from_archive(&self, user: u32, group: u32, time: Moment) {
+        self.set_owner(user, group);
+        *self.times.lock() = [time; 3];
+    }
+
+    /// It was read. The time is kept if it is of the same day and later than what was written: as
+    /// file systems that are mounted with `relatime` do.
     pub(crate) fn was_read(&self) {
-        self.times.lock()[0] = now();
+        const DAY: i64 = 24 * 60 * 60;
+        let now = now();
+        let mut times = self.times.lock();
+        let [read, written, changed] = *times;
+        let is_late = now.seconds.saturating_sub(read.seconds) >= DAY;
+        if read <= written || read <= changed || is_late {
+            times[0] = now;
+        }
     }
 
     /// It was written.
@@ -118,18 +156,18 @@ impl Attributes {
         self.times.lock()[1..].fill(now);
     }
 
-    fn changed(&self) {
+    /// What is told of it has changed.
+    pub(crate) fn changed(&self) {
         self.times.lock()[2] = now();
     }
 
     /// Its part of what `stat` tells.
     pub(crate) fn stat(&self) -> Stat {
-        const SECOND: u64 = 1_000_000_000;
         let times = *self.times.lock();
         Stat {
             user: self.user.load(Ordering::Relaxed),
             group: self.group.load(Ordering::Relaxed),
-            times: times.map(|time| (time / SECOND, (time % SECOND) as u32)),
+            times: times.map(Moment::told),
             ..Stat::default()
         }
     }

@@ -9,7 +9,9 @@ use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::{self, Signaller};
-use super::termios::{FIRST, Modes, TERMIOS, decode, encode, key, mode};
+use super::termios::{
+    FIRST, Modes, TERMIO, TERMIOS, decode, decode_short, encode, encode_short, key, mode,
+};
 use crate::abi::Stat;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
@@ -410,6 +412,10 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
     const TCGETS: u32 = 0x5401;
     const TCSETS: u32 = 0x5402;
     const TCSETSF: u32 = 0x5404;
+    const TCGETA: u32 = 0x5405;
+    const TCSETA: u32 = 0x5406;
+    const TCSETAF: u32 = 0x5408;
+    const TIOCGETD: u32 = 0x5424;
     const TCSBRK: u32 = 0x5409;
     const TCXONC: u32 = 0x540a;
     const TCFLSH: u32 = 0x540b;
@@ -428,7 +434,8 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
     let (session, group) = caller.session_and_group();
     let is_its_own = session == holder.session;
     let put_number = |number: u64| caller.put(argument, &(number as u32).to_le_bytes());
-    if matches!(request, TCSETS..=TCSETSF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSPGRP) {
+    if matches!(request, TCSETS..=TCSETSF | TCSETA..=TCSETAF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSPGRP)
+    {
         caller.may_change_terminal(holder.session, holder.foreground)?;
     }
     match request {
@@ -436,12 +443,21 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
             let bytes = encode(&STATE.lock().modes);
             caller.put(argument, &bytes)?;
         }
-        TCSETS..=TCSETSF => {
+        TCGETA => {
+            let bytes = encode_short(&STATE.lock().modes);
+            caller.put(argument, &bytes)?;
+        }
+        TCSETS..=TCSETSF | TCSETA..=TCSETAF => {
             let mut bytes = [0; TERMIOS];
-            caller.get(argument, &mut bytes)?;
+            let mut short = [0; TERMIO];
+            let is_short = request >= TCSETA;
+            caller.get(argument, if is_short { &mut short } else { &mut bytes })?;
             let mut state = STATE.lock();
-            state.modes = decode(&bytes);
-            if request == TCSETSF {
+            state.modes = match is_short {
+                true => decode_short(&short, &state.modes),
+                false => decode(&bytes),
+            };
+            if request == TCSETSF || request == TCSETAF {
                 state.flush();
             }
             drop(state);
@@ -454,6 +470,11 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
                 STATE.lock().flush();
             }
         }
+        // Output that is not held up continues.
+        TCXONC if argument == 1 => {}
+        TCXONC | TCFLSH => return Err(Errno::EINVAL),
+        // The one that there is, N_TTY.
+        TIOCGETD => put_number(0)?,
         TIOCSCTTY => {
             let is_free = holder.session == 0 || is_its_own || argument == 1;
             if !caller.leads_session() || !is_free {
@@ -462,13 +483,14 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
             let mut state = STATE.lock();
             (state.session, state.foreground) = (session, group);
         }
-        TIOCGPGRP if is_its_own => put_number(holder.foreground)?,
-        TIOCGSID if is_its_own => put_number(holder.session)?,
+        TIOCGPGRP if is_its_own => put_number(caller.number_told(holder.foreground))?,
+        TIOCGSID if is_its_own => put_number(caller.number_told(holder.session))?,
         TIOCSPGRP if is_its_own => {
             let mut bytes = [0; 4];
             caller.get(argument, &mut bytes)?;
             let wanted = i32::from_le_bytes(bytes);
             let wanted = u64::try_from(wanted).map_err(|_| Errno::EINVAL)?;
+            let wanted = caller.number_meant(wanted);
             if !caller.has_group(wanted) {
                 return Err(Errno::EPERM);
             }

@@ -1,5 +1,5 @@
-//! What is in a file that programs write: pages of its own, by number. What was never written has
-//! none and reads as zeros.
+//! What is in a file: pages of its own, by number. What was never written has none and reads as
+//! zeros, or, in a file that came with the archive, as the archive says.
 //!
 //! The pages are frames, not heap: a file is as large as memory allows and never has to lie in one
 //! piece. All files together may have half of the machine's memory, as a `tmpfs` of Linux may.
@@ -27,6 +27,12 @@ impl Item for Page {
     }
 }
 
+/// Pages that all files together may have, and how many of them are left.
+pub(crate) fn room() -> (u64, u64) {
+    let whole = frames::total_count() / 2;
+    (whole as u64, whole.saturating_sub(PAGES.load(Ordering::Relaxed)) as u64)
+}
+
 /// Why a page of a file is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoPage {
@@ -41,8 +47,11 @@ pub(crate) enum NoPage {
 pub struct FileBytes {
     pages: Sorted<Page>,
     length: u64,
-    /// Whether its pages count as what programs wrote: not those of the archive.
+    /// Whether its pages count as what programs wrote: not those of the archive, as long as they
+    /// were only read.
     is_counted: bool,
+    /// What it holds where it has no page: its beginning in the archive.
+    origin: &'static [u8],
 }
 
 /// Pages that were cut off a file: given back when this is dropped, which takes its time. Not under
@@ -56,12 +65,47 @@ pub struct Cut {
 impl FileBytes {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { pages: Sorted::new(), length: 0, is_counted: true }
+        Self { pages: Sorted::new(), length: 0, is_counted: true, origin: &[] }
     }
 
-    /// The pages of a file of the archive, none of which is there yet.
-    pub(crate) const fn of_archive(length: u64) -> Self {
-        Self { pages: Sorted::new(), length, is_counted: false }
+    /// A file of the archive: it has no page yet.
+    pub(crate) const fn of_archive(origin: &'static [u8]) -> Self {
+        Self { pages: Sorted::new(), length: origin.len() as u64, is_counted: false, origin }
+    }
+
+    /// The whole of a file of the archive that was not opened for writing.
+    pub(crate) fn in_archive(&self) -> Option<&'static [u8]> {
+        (!self.is_counted).then_some(self.origin)
+    }
+
+    /// Something may write it from now on: its pages are the only ones that hold what is in them.
+    pub(crate) fn begin_changing(&mut self) {
+        if !self.is_counted {
+            self.is_counted = true;
+            PAGES.fetch_add(self.pages.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the pages out that can be made again from the archive, with all the file's locks let
+    /// go before they are dropped.
+    pub(crate) fn take_unchanged(&mut self) -> Option<Cut> {
+        self.in_archive()?;
+        Some(Cut { _pages: Self { pages: self.pages.take(), ..Self::of_archive(&[]) } })
+    }
+
+    /// Bytes of memory it takes, in units of 512 bytes (`st_blocks`).
+    pub(crate) fn blocks(&self) -> u64 {
+        const PAGE_BLOCKS: u64 = FRAME_BYTES / 512;
+        let in_archive = (self.origin.len() as u64).div_ceil(FRAME_BYTES);
+        let own = self.pages.from(in_archive).count() as u64;
+        (if in_archive == 0 { self.pages.len() as u64 } else { in_archive + own }) * PAGE_BLOCKS
+    }
+
+    /// What the archive has of a page.
+    fn in_origin(&self, number: u64) -> &'static [u8] {
+        let from = number.checked_mul(FRAME_BYTES).and_then(|from| usize::try_from(from).ok());
+        let rest = from.and_then(|from| self.origin.get(from..)).unwrap_or(&[]);
+        &rest[..rest.len().min(FRAME_BYTES as usize)]
     }
 
     /// Its length.
@@ -80,32 +124,20 @@ impl FileBytes {
         (page.number == number).then_some(page.frame)
     }
 
-    /// Whether a page is there.
+    /// Whether a page is there, be it in the archive.
     pub(crate) fn has(&self, number: u64) -> bool {
-        self.frame(number).is_some()
+        !self.in_origin(number).is_empty() || self.frame(number).is_some()
     }
 
     /// A page for a mapping: one more user of its frame.
     pub(crate) fn page(&mut self, number: u64) -> Result<Frame, NoPage> {
-        self.page_of(number, &[])
-    }
-
-    /// The same; a page that is not there yet begins with `bytes`.
-    pub(crate) fn page_of(&mut self, number: u64, bytes: &[u8]) -> Result<Frame, NoPage> {
         if number >= self.length.div_ceil(FRAME_BYTES) {
             return Err(NoPage::Beyond);
         }
-        let frame = match self.frame(number) {
-            Some(frame) => frame,
-            None => {
-                let frame = self.frame_or_new(number).map_err(|error| match error {
-                    Errno::ENOSPC => NoPage::Beyond,
-                    _ => NoPage::NoMemory,
-                })?;
-                frame.write(0, bytes);
-                frame
-            }
-        };
+        let frame = self.frame_or_new(number).map_err(|error| match error {
+            Errno::ENOSPC => NoPage::Beyond,
+            _ => NoPage::NoMemory,
+        })?;
         frames::share(frame);
         Ok(frame)
     }
@@ -120,7 +152,12 @@ impl FileBytes {
             let to = &mut to[done..done + bytes];
             match self.frame(number) {
                 Some(frame) => frame.read(within, to),
-                None => to.fill(0),
+                None => {
+                    let here = self.in_origin(number).get(within..).unwrap_or(&[]);
+                    let here = &here[..here.len().min(to.len())];
+                    to[..here.len()].copy_from_slice(here);
+                    to[here.len()..].fill(0);
+                }
             }
             done += bytes;
         }
@@ -152,11 +189,12 @@ impl FileBytes {
         if let Some(frame) = self.frame(number) {
             return Ok(frame);
         }
-        if self.is_counted && PAGES.fetch_add(1, Ordering::Relaxed) >= frames::total_count() / 2 {
+        if self.is_counted && PAGES.fetch_add(1, Ordering::Relaxed) as u64 >= room().0 {
             PAGES.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
         }
         let added = frames::alloc_zeroed().ok_or(Errno::ENOMEM).and_then(|frame| {
+            frame.write(0, self.in_origin(number));
             let page = Page { number, frame };
             self.pages.insert(page).map_err(|_| {
                 frames::release(frame);
@@ -171,9 +209,14 @@ impl FileBytes {
         })
     }
 
-    /// Takes the pages from one number up to another one out: they read as zeros afterwards.
-    pub(crate) fn punch(&mut self, first: u64, end: u64) -> Cut {
+    /// Takes the pages from one number up to another one out: they read as zeros afterwards. Where
+    /// the archive has something, a page of zeros stays.
+    pub(crate) fn punch(&mut self, first: u64, end: u64) -> Result<Cut, Errno> {
         let mut cut = Self::new();
+        for number in first..end.min((self.origin.len() as u64).div_ceil(FRAME_BYTES)) {
+            self.frame_or_new(number)?.zero_from(0);
+        }
+        let first = first.max((self.origin.len() as u64).div_ceil(FRAME_BYTES));
         while let Some(place) = self.pages.at_or_above(first)
             && self.pages.get(place).is_some_and(|page| page.number < end)
         {
@@ -182,19 +225,21 @@ impl FileBytes {
                 release(page, self.is_counted);
             }
         }
-        Cut { _pages: cut }
+        Ok(Cut { _pages: cut })
     }
 
     /// Fills the part of one page with zeros, if the page is there.
-    pub(crate) fn zero(&mut self, from: u64, to: u64) {
+    pub(crate) fn zero(&mut self, from: u64, to: u64) -> Result<(), Errno> {
         if from >= to {
-            return;
+            return Ok(());
         }
         let (number, within, bytes) =
             Self::piece(from, usize::try_from(to - from).unwrap_or(usize::MAX));
-        if let Some(frame) = self.frame(number) {
+        if self.has(number) {
+            let frame = self.frame_or_new(number)?;
             frame.write(within, &[0; FRAME_BYTES as usize][..bytes]);
         }
+        Ok(())
     }
 
     /// Sets the length: what is cut off is gone, what is added reads as zeros. Gives out what the
@@ -204,6 +249,9 @@ impl FileBytes {
             return Err(Errno::EINVAL);
         }
         let mut cut = Self::new();
+        self.begin_changing();
+        let from_archive = usize::try_from(length).unwrap_or(usize::MAX).min(self.origin.len());
+        self.origin = &self.origin[..from_archive];
         if length == 0 {
             cut.pages = self.pages.take();
         } else if length < self.length {

@@ -7,6 +7,7 @@
 
 use crate::abi::Stat;
 use crate::error::Errno;
+use crate::spaces::pid::Own;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,16 +15,58 @@ use core::fmt;
 use machine::memory::fallible;
 use threads::sched::Mutex;
 
+/// Which processes a mount of /proc shows, and to whom (Documentation/filesystems/proc.rst).
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The number of the file system.
+    pub(crate) number: u64,
+    /// Whose numbers it shows.
+    pub(crate) space: Own,
+    /// `hidepid=`.
+    pub(crate) hides: Hides,
+    /// `gid=`: from whose members nothing is hidden.
+    pub(crate) group: u32,
+    /// `subset=pid`: processes and nothing else.
+    pub(crate) only_processes: bool,
+}
+
+/// What of the processes of others one does not see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hides {
+    Nothing,
+    /// What is in their folders.
+    Content,
+    /// Their folders.
+    Folders,
+    /// Those of all that one may not trace, whatever one's group is.
+    Untraceable,
+}
+
+/// A mount of /proc; `None`: the one that is always at /proc.
+pub(crate) type Seen = Option<Arc<View>>;
+
+/// A path of /proc or /sys: as it would be at its usual place, and in which mount.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inside<'p> {
+    pub(crate) path: &'p str,
+    pub(crate) view: &'p Seen,
+}
+
 /// What makes the content of one path.
 pub(crate) trait Maker: Send + Sync + fmt::Debug {
     /// The content from a place on that an earlier piece gave out (0: the beginning), and the place
     /// of the next piece, if there is one: of a folder, the names in it, a line each.
-    fn make(&self, path: &str, from: u64) -> Result<(Vec<u8>, Option<u64>), Errno>;
+    fn make(&self, path: Inside<'_>, from: u64) -> Result<(Vec<u8>, Option<u64>), Errno>;
     /// Reads bytes that have fixed places; `None`: the content is one that is kept.
-    fn read_at(&self, path: &str, position: u64, to: &mut [u8]) -> Option<Result<usize, Errno>>;
+    fn read_at(
+        &self,
+        path: Inside<'_>,
+        position: u64,
+        to: &mut [u8],
+    ) -> Option<Result<usize, Errno>>;
     /// Takes what a program writes.
-    fn write(&self, path: &str, from: &[u8]) -> Result<usize, Errno>;
-    fn stat(&self, path: &str) -> Result<Stat, Errno>;
+    fn write(&self, path: Inside<'_>, from: &[u8]) -> Result<usize, Errno>;
+    fn stat(&self, path: Inside<'_>) -> Result<Stat, Errno>;
 }
 
 /// What one open file has of its own, with bytes at places that can be written, too.
@@ -54,6 +97,9 @@ impl Piece {
 pub struct Made {
     /// Absolute, with no link in it.
     path: String,
+    /// The same at its usual place, where it is mounted elsewhere; and that mount.
+    inside: Option<String>,
+    view: Seen,
     maker: &'static dyn Maker,
     is_directory: bool,
     content: Mutex<Option<Piece>>,
@@ -62,8 +108,14 @@ pub struct Made {
 }
 
 impl Made {
-    pub(crate) fn new(path: String, maker: &'static dyn Maker, is_directory: bool) -> Self {
-        Self { path, maker, is_directory, content: Mutex::new(None), bytes: None }
+    pub(crate) fn new(
+        path: String,
+        (inside, view): (Option<String>, Seen),
+        maker: &'static dyn Maker,
+        is_directory: bool,
+    ) -> Self {
+        let content = Mutex::new(None);
+        Self { path, inside, view, maker, is_directory, content, bytes: None }
     }
 
     /// One whose bytes are these.
@@ -76,6 +128,11 @@ impl Made {
         self.bytes.is_some()
     }
 
+    /// What it is of, wherever that is mounted.
+    pub(crate) fn inside(&self) -> Inside<'_> {
+        Inside { path: self.inside.as_deref().unwrap_or(&self.path), view: &self.view }
+    }
+
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
@@ -86,11 +143,11 @@ impl Made {
 
     /// What `stat` tells of it; of what is there no more, nothing.
     pub(crate) fn stat(&self) -> Stat {
-        self.maker.stat(&self.path).unwrap_or_default()
+        self.maker.stat(self.inside()).unwrap_or_default()
     }
 
     fn piece(&self, start: u64, from: u64) -> Result<Piece, Errno> {
-        let (bytes, next) = self.maker.make(&self.path, from)?;
+        let (bytes, next) = self.maker.make(self.inside(), from)?;
         Ok(Piece { start, bytes, next })
     }
 
@@ -124,7 +181,7 @@ impl Made {
         if let Some(bytes) = &self.bytes {
             return bytes.read_at(position, to);
         }
-        if let Some(read) = self.maker.read_at(&self.path, position, to) {
+        if let Some(read) = self.maker.read_at(self.inside(), position, to) {
             return read;
         }
         self.with(position, |piece| {
@@ -140,7 +197,7 @@ impl Made {
         if let Some(bytes) = &self.bytes {
             return bytes.write_at(position, from);
         }
-        self.maker.write(&self.path, from)
+        self.maker.write(self.inside(), from)
     }
 
     /// A name in a folder, by its place, with number and mode: its bytes go to `to`.
@@ -163,13 +220,14 @@ impl Made {
         })?;
         let Some(length) = length else { return Ok(None) };
         let name = core::str::from_utf8(&to[..length]).map_err(|_| Errno::EINVAL)?;
-        let mut path = fallible::text(&self.path)?;
+        let Inside { path, view } = self.inside();
+        let mut path = fallible::text(path)?;
         path.try_reserve(length + 1).map_err(|_| Errno::ENOMEM)?;
         // CANNOT FAIL: reserved above.
         path.push('/');
         path.push_str(name);
         // What has gone meanwhile was there when the names were made.
-        let stat = self.maker.stat(&path).unwrap_or_default();
+        let stat = self.maker.stat(Inside { path: &path, view }).unwrap_or_default();
         Ok(Some((length, stat.inode, stat.mode)))
     }
 }

@@ -1,12 +1,8 @@
-//! What a node knows of being mapped: by how many, what of an archive's file is there in pages, and
-//! its seals.
+//! What a node knows of being mapped: by how many, and its seals.
 
 pub(crate) use super::file_bytes::NoPage;
 
-use super::file_bytes::FileBytes;
-use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use machine::spin::SpinLock;
 
 /// What may not be done to a memory file any more (Linux's `F_SEAL_…`).
 pub(crate) mod seal {
@@ -28,8 +24,6 @@ pub(crate) struct Mapped {
     pub(super) seals: AtomicU32,
     /// Whether it can be sealed at all: a memory file.
     pub(super) is_sealable: AtomicBool,
-    /// The pages of a file of the archive, while it is mapped: what of it was touched.
-    pub(super) pages: SpinLock<Option<Box<FileBytes>>>,
 }
 
 impl Mapped {
@@ -40,7 +34,6 @@ impl Mapped {
             writable: AtomicU32::new(0),
             seals: AtomicU32::new(0),
             is_sealable: AtomicBool::new(false),
-            pages: SpinLock::new(None),
         }
     }
 

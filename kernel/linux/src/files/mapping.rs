@@ -1,12 +1,11 @@
 //! What a file does in being mapped: counts who maps it, gives its pages, and keeps to its seals.
 
-use super::file_bytes::{FileBytes, NoPage};
+use super::file_bytes::NoPage;
 use super::mapped::seal;
 use super::node::{Content, Node, Special};
 use crate::error::Errno;
 use core::sync::atomic::Ordering;
-use machine::memory::fallible;
-use machine::memory::frames::{self, FRAME_BYTES, Frame};
+use machine::memory::frames::{self, Frame};
 
 impl Node {
     /// One more mapping, through which it can be written or not.
@@ -30,7 +29,14 @@ impl Node {
             self.mapped.writable.fetch_sub(1, Ordering::SeqCst);
         }
         if self.mapped.mappings.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let unused = self.mapped.pages.lock().take();
+            let unused = match &self.content {
+                Content::File(bytes) => {
+                    let mut bytes = bytes.lock();
+                    // A mapping that began meanwhile gets its pages under this lock, afterwards.
+                    if self.mapped.is_mapped() { None } else { bytes.take_unchanged() }
+                }
+                _ => None,
+            };
             drop(unused);
         }
     }
@@ -46,7 +52,7 @@ impl Node {
         let is_sealable = self.mapped.is_sealable.load(Ordering::SeqCst);
         match self.content {
             // A file of the tree is sealed against seals.
-            Content::File(_) | Content::Fixed(_) if !is_sealable => Ok(seal::SEAL),
+            Content::File(_) if !is_sealable => Ok(seal::SEAL),
             _ => is_sealable.then(|| self.mapped.seals()).ok_or(Errno::EINVAL),
         }
     }
@@ -93,19 +99,6 @@ impl Node {
     pub(crate) fn page(&self, number: u64) -> Result<Frame, NoPage> {
         match &self.content {
             Content::File(bytes) => bytes.lock().page(number),
-            Content::Fixed(bytes) => {
-                let from =
-                    number.checked_mul(FRAME_BYTES).and_then(|from| usize::try_from(from).ok());
-                let from = from.filter(|&from| from < bytes.len()).ok_or(NoPage::Beyond)?;
-                let mut pages = self.mapped.pages.lock();
-                if pages.is_none() {
-                    let none = FileBytes::of_archive(bytes.len() as u64);
-                    *pages = Some(fallible::boxed(none).map_err(|_| NoPage::NoMemory)?);
-                }
-                let Some(pages) = pages.as_mut() else { return Err(NoPage::NoMemory) };
-                let top = bytes.len().min(from + FRAME_BYTES as usize);
-                pages.page_of(number, &bytes[from..top])
-            }
             // A private mapping of it is memory like any other.
             Content::Special(Special::Zero) => frames::alloc_zeroed().ok_or(NoPage::NoMemory),
             _ => Err(NoPage::Beyond),
@@ -116,8 +109,6 @@ impl Node {
     pub(crate) fn has_page(&self, number: u64) -> bool {
         match &self.content {
             Content::File(bytes) => bytes.lock().has(number),
-            // All of the archive is.
-            Content::Fixed(bytes) => number < (bytes.len() as u64).div_ceil(FRAME_BYTES),
             _ => false,
         }
     }
@@ -126,15 +117,12 @@ impl Node {
     pub(crate) fn is_page(&self, number: u64, frame: Frame) -> bool {
         match &self.content {
             Content::File(bytes) => bytes.lock().frame(number) == Some(frame),
-            Content::Fixed(_) => {
-                self.mapped.pages.lock().as_ref().is_some_and(|p| p.frame(number) == Some(frame))
-            }
             _ => false,
         }
     }
 
     /// Whether it is a file that can be mapped.
     pub(crate) fn is_mappable(&self) -> bool {
-        matches!(self.content, Content::File(_) | Content::Fixed(_))
+        matches!(self.content, Content::File(_))
     }
 }

@@ -6,13 +6,15 @@
 //! calls private. Files know no process: what the caller's namespace is, is asked of [`Current`],
 //! which is there as soon as there is a second one.
 
+use super::made::Seen;
 use super::node::Node;
 use crate::error::Errno;
+use crate::spaces::user::{self, Users};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -32,6 +34,27 @@ pub(crate) struct Mount {
     pub(crate) path: String,
     source: String,
     kind: &'static str,
+    /// What is made there when it is read: of /proc, as which mount of it.
+    made: Option<(Made, Seen)>,
+    /// It came from a namespace of another user namespace: it cannot be taken away alone.
+    is_locked: bool,
+}
+
+/// What is made when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    Proc,
+    Sys,
+}
+
+impl Made {
+    /// Where it always is.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Proc => "proc",
+            Self::Sys => "sys",
+        }
+    }
 }
 
 impl Mount {
@@ -42,6 +65,8 @@ impl Mount {
             path: fallible::text(&self.path)?,
             source: fallible::text(&self.source)?,
             kind: self.kind,
+            made: self.made.clone(),
+            is_locked: self.is_locked,
         })
     }
 }
@@ -52,7 +77,15 @@ type List = SpinLock<Vec<Mount>>;
 #[derive(Debug)]
 pub(crate) struct Namespace {
     number: u64,
+    /// The user namespace that it belongs to.
+    owner: Users,
     list: List,
+}
+
+impl Namespace {
+    pub(crate) const fn owner(&self) -> &Users {
+        &self.owner
+    }
 }
 
 impl Drop for Namespace {
@@ -67,6 +100,8 @@ pub(crate) type Current = fn() -> Option<Arc<Namespace>>;
 static FIRST: List = SpinLock::new(Vec::new());
 /// Of all namespaces.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Whether /proc or /sys was ever mounted at another place, or once more.
+static HAS_MADE: AtomicBool = AtomicBool::new(false);
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(FIRST_NUMBER + 1);
 static CURRENT: SpinLock<Option<Current>> = SpinLock::new(None);
 
@@ -83,7 +118,13 @@ fn with<R>(body: impl FnOnce(&mut Vec<Mount>) -> R) -> R {
 }
 
 /// A namespace that begins as another one; `current` tells from now on which one a caller is in.
-pub(crate) fn copy(of: Option<&Namespace>, current: Current) -> Result<Arc<Namespace>, Errno> {
+pub(crate) fn copy(
+    of: Option<&Namespace>,
+    owner: &Users,
+    current: Current,
+) -> Result<Arc<Namespace>, Errno> {
+    // What was hidden from who has less to say stays so.
+    let is_locked = !user::is_same(owner, &of.map_or(None, |of| of.owner.clone()));
     let mut list = Vec::new();
     loop {
         let wanted = with_list(of, |mounts| mounts.len());
@@ -94,7 +135,7 @@ pub(crate) fn copy(of: Option<&Namespace>, current: Current) -> Result<Arc<Names
             }
             for mount in mounts.iter() {
                 // CANNOT FAIL: there is room for all of them.
-                list.push(mount.copy()?);
+                list.push(Mount { is_locked: mount.is_locked || is_locked, ..mount.copy()? });
             }
             Ok::<_, Errno>(true)
         })?;
@@ -104,7 +145,8 @@ pub(crate) fn copy(of: Option<&Namespace>, current: Current) -> Result<Arc<Names
     }
     COUNT.fetch_add(list.len(), Ordering::SeqCst);
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-    let made = fallible::shared(Namespace { number, list: SpinLock::new(list) })?;
+    let owner = owner.clone();
+    let made = fallible::shared(Namespace { number, owner, list: SpinLock::new(list) })?;
     *CURRENT.lock() = Some(current);
     Ok(made)
 }
@@ -143,16 +185,21 @@ pub(super) fn is_covered(node: &Arc<Node>) -> bool {
         && with(|mounts| mounts.iter().any(|mount| Arc::ptr_eq(&mount.over, node)))
 }
 
+/// What is to lie over a directory.
+#[derive(Debug)]
+pub(crate) struct New<'n> {
+    pub(crate) root: Arc<Node>,
+    pub(crate) source: &'n str,
+    pub(crate) kind: &'static str,
+    pub(crate) made: Option<(Made, Seen)>,
+}
+
 /// Puts a directory over another.
-pub(crate) fn add(
-    over: Arc<Node>,
-    root: Arc<Node>,
-    path: &str,
-    source: &str,
-    kind: &'static str,
-) -> Result<(), Errno> {
-    let mount =
-        Mount { over, root, path: fallible::text(path)?, source: fallible::text(source)?, kind };
+pub(crate) fn add(over: Arc<Node>, path: &str, new: New<'_>) -> Result<(), Errno> {
+    let New { root, source, kind, made } = new;
+    let (path, source) = (fallible::text(path)?, fallible::text(source)?);
+    let is_made = made.is_some();
+    let mount = Mount { over, root, path, source, kind, made, is_locked: false };
     with(|mounts| {
         if mounts.len() >= MOST {
             return Err(Errno::ENOSPC);
@@ -161,6 +208,9 @@ pub(crate) fn add(
         // CANNOT FAIL: reserved above.
         mounts.push(mount);
         COUNT.fetch_add(1, Ordering::SeqCst);
+        if is_made {
+            HAS_MADE.store(true, Ordering::SeqCst);
+        }
         Ok(())
     })
 }
@@ -170,10 +220,41 @@ pub(crate) fn is_root(node: &Arc<Node>) -> bool {
     with(|mounts| mounts.iter().any(|mount| Arc::ptr_eq(&mount.root, node)))
 }
 
+/// What of /proc or /sys is at an absolute path: which of the two, in which mount, and how many
+/// bytes of the path lead to it.
+pub(crate) fn made_at(path: &str) -> Option<(Made, Seen, usize)> {
+    if !HAS_MADE.load(Ordering::Relaxed) {
+        return None;
+    }
+    with(|mounts| {
+        // The last one that the path is below.
+        let is_below = |mount: &&Mount| {
+            let rest = path.strip_prefix(&*mount.path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mount = mounts.iter().rev().find(is_below)?;
+        let (made, view) = mount.made.as_ref()?;
+        Some((*made, view.clone(), mount.path.len()))
+    })
+}
+
+/// Whether a path of /proc or /sys is in one that is mounted.
+pub(crate) fn is_elsewhere(path: &str) -> bool {
+    made_at(path).is_some()
+}
+
+/// Whether /proc or /sys was mounted at exactly this path.
+pub(crate) fn is_root_of_made(path: &str) -> bool {
+    made_at(path).is_some_and(|(_, _, length)| length == path.len())
+}
+
 /// Takes the last directory at a path away again, and gives it out: it is dropped without a lock.
 pub(crate) fn remove(path: &str) -> Result<Mount, Errno> {
     with(|mounts| {
         let place = mounts.iter().rposition(|mount| mount.path == path).ok_or(Errno::EINVAL)?;
+        if mounts[place].is_locked {
+            return Err(Errno::EINVAL);
+        }
         COUNT.fetch_sub(1, Ordering::SeqCst);
         Ok(mounts.remove(place))
     })

@@ -7,17 +7,21 @@ use super::mapped::{Mapped, seal};
 use super::names::Names;
 use super::object::Named;
 use super::pipe::Pipe;
+use super::socket::Pair;
+use super::text;
 use crate::abi::Stat;
 use crate::error::Errno;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
 
 /// Bytes of a name in a directory.
 pub(crate) const MAX_NAME: usize = 255;
+/// The same of the text that it is kept as.
+pub(crate) const MAX_NAME_TEXT: usize = MAX_NAME * text::MOST;
 
 /// What a node is.
 #[derive(Debug)]
@@ -31,12 +35,12 @@ pub(crate) const MAX_NAME: usize = 255;
 pub enum Content {
     /// Names and what they lead to.
     Directory(SpinLock<Option<Box<Directory>>>),
-    /// Bytes that never change: of the archive.
-    Fixed(&'static [u8]),
-    /// Bytes that programs write.
+    /// Bytes, of the archive or written by programs.
     File(SpinLock<FileBytes>),
     /// Another path.
     Link(String),
+    /// The name of a socket.
+    Socket(Weak<Pair>),
     /// A named pipe.
     Pipe(Arc<Pipe>),
     /// Something that answers itself: /dev and /proc.
@@ -152,10 +156,11 @@ impl Node {
     pub fn mode(&self) -> u32 {
         let kind = match &self.content {
             Content::Directory(_) | Content::Special(Special::Proc) => 0o040000,
-            Content::Fixed(_) | Content::File(_) => 0o100000,
+            Content::File(_) => 0o100000,
             Content::Link(_) => 0o120000,
             Content::Special(_) => 0o020000,
             Content::Pipe(_) => 0o010000,
+            Content::Socket(_) => 0o140000,
         };
         kind | self.attributes.permissions()
     }
@@ -173,31 +178,52 @@ impl Node {
             // A directory's own `.`, and `..` of each in it.
             links: self.attributes.links() + u64::from(self.is_directory()) + directories,
             bytes: self.bytes(),
+            blocks: self.blocks(),
             device,
             file_system: 1,
             ..self.attributes.stat()
         }
     }
 
-    pub fn bytes(&self) -> u64 {
+    /// What of the archive a file is, as long as it was not opened for writing.
+    pub(crate) fn in_archive(&self) -> Option<&'static [u8]> {
         match &self.content {
-            Content::Fixed(bytes) => bytes.len() as u64,
+            Content::File(bytes) => bytes.lock().in_archive(),
+            _ => None,
+        }
+    }
+
+    /// A file may be written from now on.
+    pub(crate) fn begin_changing(&self) {
+        if let Content::File(bytes) = &self.content {
+            bytes.lock().begin_changing();
+        }
+    }
+
+    /// Units of 512 bytes that it takes, as `st_blocks` tells.
+    fn blocks(&self) -> u64 {
+        match &self.content {
+            Content::File(bytes) => bytes.lock().blocks(),
+            _ => 0,
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        /// What a name counts in the size of a directory, as in a `tmpfs` of Linux.
+        const NAME_BYTES: u64 = 20;
+        match &self.content {
+            Content::Directory(_) => {
+                self.with_names(|names| names.count(|_| true)).unwrap_or(0) * NAME_BYTES
+            }
             Content::File(bytes) => bytes.lock().len(),
-            Content::Link(target) => target.len() as u64,
+            Content::Link(target) => text::length(target) as u64,
             _ => 0,
         }
     }
 
     /// Reads at an offset; 0: the end.
     pub fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<usize, Errno> {
-        let copy = |bytes: &[u8], to: &mut [u8]| {
-            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-            let length = to.len().min(bytes.len() - from);
-            to[..length].copy_from_slice(&bytes[from..from + length]);
-            length
-        };
         match &self.content {
-            Content::Fixed(bytes) => Ok(copy(bytes, to)),
             Content::File(bytes) => Ok(bytes.lock().read_at(offset, to)),
             Content::Directory(_) => Err(Errno::EISDIR),
             Content::Special(Special::Zero | Special::Full) => {
@@ -223,7 +249,6 @@ impl Node {
                 }
                 bytes.write_at(offset, from)
             }
-            Content::Fixed(_) => Err(Errno::EROFS),
             Content::Directory(_) => Err(Errno::EISDIR),
             Content::Special(Special::Full) if !from.is_empty() => Err(Errno::ENOSPC),
             _ => Ok(from.len()),
@@ -259,7 +284,6 @@ impl Node {
                 }
                 bytes.set_length(length)
             }
-            Content::Fixed(_) => Err(Errno::EROFS),
             Content::Directory(_) => Err(Errno::EISDIR),
             _ => Err(Errno::EINVAL),
         }
@@ -288,7 +312,7 @@ impl Node {
     pub fn entry(
         &self,
         which: Entry<'_>,
-        to: &mut [u8; MAX_NAME],
+        to: &mut [u8; MAX_NAME_TEXT],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         self.with_names(|names| {
             let (name, node) = match which {

@@ -20,6 +20,9 @@ pub trait Caller {
     fn put(&self, at: u64, from: &[u8]) -> Result<(), Errno>;
     /// Its session and its process group.
     fn session_and_group(&self) -> (u64, u64);
+    /// What a number that it says of a group is to the kernel, and what it is told of one.
+    fn number_meant(&self, number: u64) -> u64;
+    fn number_told(&self, number: u64) -> u64;
     /// Whether it leads its session.
     fn leads_session(&self) -> bool;
     /// Whether its session has a process group of this number.

@@ -7,7 +7,7 @@ use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
 use crate::abi::Stat;
 use crate::error::Errno;
-use crate::files::tree::{self, Content, Entry, MAX_NAME, Node};
+use crate::files::tree::{self, Content, Entry, MAX_NAME_TEXT, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -96,7 +96,7 @@ impl OpenFile {
     /// The file of the tree that it may write.
     fn written_node(&self) -> Option<&Node> {
         let Target::Node(node, _) = &self.target else { return None };
-        let is_file = matches!(node.content, Content::Fixed(_) | Content::File(_));
+        let is_file = matches!(node.content, Content::File(_));
         (is_file && !self.is_path() && self.flags() & flag::ACCESS != 0).then_some(node)
     }
 
@@ -241,7 +241,7 @@ impl OpenFile {
     /// once [`OpenFile::passed`] says so.
     pub(crate) fn next_name(
         &self,
-        to: &mut [u8; MAX_NAME],
+        to: &mut [u8; MAX_NAME_TEXT],
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         let position = self.position.load(Ordering::Relaxed);
         // First the directory itself, and the one that it lies in.
@@ -368,7 +368,7 @@ impl OpenFile {
     /// Whether it is a node of the tree that is a file in memory.
     pub(crate) fn is_plain(&self) -> bool {
         match &self.target {
-            Target::Node(node, _) => matches!(node.content, Content::File(_) | Content::Fixed(_)),
+            Target::Node(node, _) => matches!(node.content, Content::File(_)),
             _ => false,
         }
     }

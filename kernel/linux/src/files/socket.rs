@@ -1,4 +1,5 @@
-//! Pairs of local sockets (unix(7)): two ends, each with an inbox.
+//! Local sockets (unix(7)): pairs of two ends, each with an inbox. A socket that is made alone is
+//! the first end of a pair, whose second one goes to who accepts it: `local`.
 //!
 //! What is written to one end lies in the other's inbox: as messages, which a stream runs into each
 //! other, and which may carry open files. Both ends tell of changes in one place.
@@ -7,6 +8,7 @@
 //! found again: Linux collects such circles, this does not. What one inbox can hold is bounded by
 //! [`MAX_MESSAGES`].
 
+use super::local::{self, Ends, Maker, Name, Stage};
 use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::open_file::OpenFile;
@@ -16,7 +18,7 @@ use crate::error::{Errno, SysResult};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -45,6 +47,9 @@ struct Message {
     /// How many of them have been read.
     read: usize,
     files: Vec<Arc<OpenFile>>,
+    /// What the socket is called that sent it, and who did.
+    from: Option<Name>,
+    maker: Maker,
 }
 
 #[derive(Debug)]
@@ -57,22 +62,28 @@ struct Inbox {
     is_shut: bool,
 }
 
+/// Two ends.
 #[derive(Debug)]
-struct Pair {
+pub struct Pair {
     inboxes: [SpinLock<Inbox>; 2],
-    readiness: Readiness,
+    pub(super) readiness: Readiness,
     /// Who is told by a signal of what comes to each end.
     notices: [Notices; 2],
+    pub(super) kind: Kind,
+    pub(super) ends: SpinLock<Ends>,
 }
 
 /// An end.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    pair: Arc<Pair>,
+    pub(super) pair: Arc<Pair>,
     /// Which inbox is its own.
-    mine: usize,
+    pub(super) mine: usize,
     pub(crate) kind: Kind,
     inode: u64,
+    pub(super) stage: Stage,
+    /// Switches of setsockopt, by their numbers.
+    pub(crate) options: AtomicU32,
 }
 
 /// What was read.
@@ -82,11 +93,13 @@ pub(crate) struct Received {
     /// Of the whole message.
     pub(crate) whole: usize,
     pub(crate) files: Vec<Arc<OpenFile>>,
+    pub(crate) from: Option<Name>,
+    pub(crate) maker: Maker,
 }
 
 impl Socket {
-    /// Two ends.
-    pub(crate) fn pair(kind: Kind) -> Result<[Arc<Self>; 2], Errno> {
+    /// Two ends that are connected.
+    pub(crate) fn pair(kind: Kind, maker: Maker) -> Result<[Arc<Self>; 2], Errno> {
         let inbox = || {
             let messages = VecDeque::new();
             SpinLock::new(Inbox { messages, bytes: 0, is_ended: false, is_shut: false })
@@ -96,10 +109,13 @@ impl Socket {
             inboxes,
             readiness: Readiness::new(),
             notices: [const { Notices::new() }; 2],
+            kind,
+            ends: SpinLock::new(Ends::of(maker)),
         })?;
         let end = |mine| {
             let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
-            fallible::shared(Self { pair: pair.clone(), mine, kind, inode })
+            let (stage, options) = (Stage::connected(), AtomicU32::new(0));
+            fallible::shared(Self { pair: pair.clone(), mine, kind, inode, stage, options })
         };
         Ok([end(0)?, end(1)?])
     }
@@ -112,24 +128,31 @@ impl Socket {
         &self.pair.inboxes[1 - self.mine]
     }
 
-    /// Puts bytes, with open files, into the other end's inbox.
+    /// Puts bytes, with open files, into the other end's inbox, or into that of a socket that is
+    /// named. `maker`: who sends it, if not who made the socket.
     pub(crate) fn send(
         &self,
         from: &[u8],
         files: Vec<Arc<OpenFile>>,
         nonblocking: bool,
+        to: Option<&Arc<Pair>>,
+        maker: Option<Maker>,
     ) -> Result<usize, Errno> {
+        let (to, inbox) = self.way(to)?;
+        let maker = maker.unwrap_or_else(|| self.maker());
+        let send_one =
+            |from: &[u8], files| self.send_one(&to, inbox, from, files, nonblocking, maker);
         if self.kind != Kind::Stream {
             if from.len() > MAX_BYTES {
                 return Err(Errno::EMSGSIZE);
             }
-            return self.send_one(from, files, nonblocking);
+            return send_one(from, files);
         }
         let mut sent = 0;
         let mut files = Some(files);
         while sent < from.len() {
             let piece = &from[sent..from.len().min(sent + PIECE)];
-            match self.send_one(piece, files.take().unwrap_or_default(), nonblocking) {
+            match send_one(piece, files.take().unwrap_or_default()) {
                 Ok(more) => sent += more,
                 Err(_) if sent > 0 => break,
                 Err(error) => return Err(error),
@@ -140,14 +163,19 @@ impl Socket {
 
     fn send_one(
         &self,
+        to: &Pair,
+        inbox: usize,
         from: &[u8],
         files: Vec<Arc<OpenFile>>,
         nonblocking: bool,
+        maker: Maker,
     ) -> Result<usize, Errno> {
-        let mut message = Some(Message { bytes: fallible::bytes(from)?, read: 0, files });
+        let name = if self.kind == Kind::Datagram { self.names()[0].take() } else { None };
+        let bytes = fallible::bytes(from)?;
+        let mut message = Some(Message { bytes, read: 0, files, from: name, maker });
         let mut result = Ok(());
-        let waited = self.pair.readiness.wait(nonblocking, || {
-            let mut outbox = self.outbox().lock();
+        let waited = to.readiness.wait(nonblocking, || {
+            let mut outbox = to.inboxes[inbox].lock();
             if outbox.is_shut {
                 let is_gone = self.kind == Kind::Datagram;
                 result = Err(if is_gone { Errno::ECONNREFUSED } else { Errno::EPIPE });
@@ -170,8 +198,8 @@ impl Socket {
             true
         });
         waited.and(result)?;
-        self.pair.readiness.wake();
-        self.tell_other(Notice::Input);
+        to.readiness.wake();
+        to.notices[inbox].tell(Notice::Input);
         Ok(from.len())
     }
 
@@ -183,6 +211,7 @@ impl Socket {
         nonblocking: bool,
         peek: bool,
     ) -> Result<Received, Errno> {
+        self.may_receive()?;
         let mut received = Received::default();
         let mut used = Vec::new();
         used.try_reserve_exact(MAX_AT_ONCE).map_err(|_| Errno::ENOMEM)?;
@@ -209,6 +238,7 @@ impl Socket {
     /// shutdown: nothing more is read, or written, or both.
     pub(crate) fn shut(&self, reading: bool, writing: bool) {
         if reading {
+            self.end_listening();
             self.inbox().lock().is_shut = true;
             if self.kind != Kind::Datagram {
                 self.inbox().lock().is_ended = true;
@@ -239,6 +269,7 @@ fn look(inbox: &Inbox, to: &mut [u8], kind: Kind) -> Received {
         to[received.bytes..received.bytes + count].copy_from_slice(&bytes[..count]);
         received.bytes += count;
         received.whole += bytes.len();
+        (received.from, received.maker) = (message.from.clone(), message.maker);
         if kind != Kind::Stream || received.bytes == to.len() || !message.files.is_empty() {
             break;
         }
@@ -259,6 +290,7 @@ fn take(inbox: &mut Inbox, to: &mut [u8], kind: Kind, used: &mut Vec<Message>) -
         to[received.bytes..received.bytes + count].copy_from_slice(&bytes[..count]);
         received.bytes += count;
         received.whole += bytes.len();
+        (received.from, received.maker) = (message.from.clone(), message.maker);
         let had_files = !message.files.is_empty();
         if had_files {
             received.files = core::mem::take(&mut message.files);
@@ -283,6 +315,8 @@ fn take(inbox: &mut Inbox, to: &mut [u8], kind: Kind, used: &mut Vec<Message>) -
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.end_listening();
+        local::forget(self);
         let unread = {
             let mut inbox = self.inbox().lock();
             inbox.is_shut = true;
@@ -309,10 +343,13 @@ impl Object for Socket {
     }
 
     fn write(&self, from: &[u8], how: How) -> Result<usize, Errno> {
-        self.send(from, Vec::new(), how.nonblocking)
+        self.send(from, Vec::new(), how.nonblocking, None, None)
     }
 
     fn events(&self) -> u32 {
+        if let Some(events) = self.events_alone() {
+            return events;
+        }
         let (has_messages, is_ended) = {
             let inbox = self.inbox().lock();
             (!inbox.messages.is_empty(), inbox.is_ended)

@@ -76,3 +76,33 @@ pub(super) fn decode(bytes: &[u8; TERMIOS]) -> Modes {
     keys.copy_from_slice(&bytes[17..]);
     Modes { input: number(0), output: number(4), control: number(8), local: number(12), keys }
 }
+
+/// `struct termio`, the older form: four modes of 16 bits, the line discipline, 8 keys and padding.
+pub(super) const TERMIO: usize = 18;
+const TERMIO_KEYS: usize = 8;
+
+pub(super) fn encode_short(modes: &Modes) -> [u8; TERMIO] {
+    let mut bytes = [0; TERMIO];
+    let numbers = [modes.input, modes.output, modes.control, modes.local];
+    for (place, number) in bytes.chunks_exact_mut(2).zip(numbers) {
+        place.copy_from_slice(&(number as u16).to_le_bytes());
+    }
+    bytes[9..9 + TERMIO_KEYS].copy_from_slice(&modes.keys[..TERMIO_KEYS]);
+    bytes
+}
+
+/// What it does not have stays as it is: the upper halves of the modes and the other keys.
+pub(super) fn decode_short(bytes: &[u8; TERMIO], before: &Modes) -> Modes {
+    let number = |at: usize, before: u32| {
+        before & 0xffff_0000 | u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+    };
+    let mut keys = before.keys;
+    keys[..TERMIO_KEYS].copy_from_slice(&bytes[9..9 + TERMIO_KEYS]);
+    Modes {
+        input: number(0, before.input),
+        output: number(2, before.output),
+        control: number(4, before.control),
+        local: number(6, before.local),
+        keys,
+    }
+}

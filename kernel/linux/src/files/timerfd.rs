@@ -6,6 +6,7 @@
 use super::object::{How, Object};
 use super::readiness::{Readiness, event};
 use crate::error::Errno;
+use crate::spaces::time::Ahead;
 use crate::time::engine::{self, Alarm, Room};
 use crate::time::wall;
 use alloc::sync::Arc;
@@ -68,8 +69,8 @@ impl State {
 #[derive(Debug)]
 struct Timer {
     room: Room,
-    /// Its clock is that of the day.
-    of_day: bool,
+    /// Which clock since boot is its; `None`: that of the day.
+    ahead: Option<Ahead>,
     state: SpinLock<State>,
     readiness: Readiness,
 }
@@ -109,17 +110,23 @@ impl Drop for TimerFile {
 }
 
 impl TimerFile {
-    pub(crate) fn new(of_day: bool) -> Result<Arc<Self>, Errno> {
+    /// `ahead`: which clock since boot it is of; `None`: that of the day.
+    pub(crate) fn new(ahead: Option<Ahead>) -> Result<Arc<Self>, Errno> {
         let (state, readiness) = (SpinLock::new(State::default()), Readiness::new());
-        let timer = Timer { room: Room::reserve()?, of_day, state, readiness };
+        let timer = Timer { room: Room::reserve()?, ahead, state, readiness };
         Ok(fallible::shared(Self(fallible::shared(timer)?))?)
+    }
+
+    /// Which clock since boot it is of.
+    pub(crate) fn ahead(&self) -> Option<Ahead> {
+        self.0.ahead
     }
 
     /// Sets it. What it was set to.
     pub(crate) fn set(&self, to: FileSetting) -> FileSetting {
         let before = self.get();
         let mut state = self.0.state.lock();
-        let of_day = self.0.of_day && to.is_absolute;
+        let of_day = self.0.ahead.is_none() && to.is_absolute;
         *state = State { of_day, interval: to.interval, ..State::default() };
         if to.value == 0 {
             engine::cancel(&*self.0);

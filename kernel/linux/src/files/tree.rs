@@ -8,10 +8,10 @@
 //!    deep it is.
 //! 3. Nothing changes before the last thing that can fail.
 
-pub(crate) use super::node::MAX_NAME;
 pub use super::node::{Content, Entry, Node, Special};
+pub(crate) use super::node::{MAX_NAME, MAX_NAME_TEXT};
 
-use super::mounts;
+use super::{mounts, text};
 use crate::error::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -50,8 +50,7 @@ pub(crate) fn root_of_caller() -> Option<Arc<String>> {
     root_of.and_then(|root_of| root_of())
 }
 
-/// A path as the caller means it, seen from a directory: it begins at the caller's root, and `..`
-/// leads no further than there.
+/// A path as the caller means it, seen from a directory: it begins at the caller's root.
 pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, Errno> {
     match root_of_caller() {
         Some(root) => absolute_below(&root, directory, path),
@@ -59,8 +58,8 @@ pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, 
     }
 }
 
-/// A path as seen from a directory: absolute, without `.` and with `..` taken back. The root is
-/// `/`; no other path ends in one.
+/// A path as seen from a directory: absolute, without `.`. What `..` leads to depends on links: it
+/// stays until the path is walked. The root is `/`; no other path ends in one.
 pub fn absolute(directory: &str, path: &str) -> Result<String, Errno> {
     absolute_below("", directory, path)
 }
@@ -73,8 +72,6 @@ fn absolute_below(root: &str, directory: &str, path: &str) -> Result<String, Err
     for part in start.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
-            ".." if whole == root => {}
-            ".." => whole.truncate(whole.rfind('/').unwrap_or(0)),
             part => {
                 // CANNOT FAIL: all parts with a slash each were reserved above.
                 whole.push('/');
@@ -87,6 +84,15 @@ fn absolute_below(root: &str, directory: &str, path: &str) -> Result<String, Err
         whole.push('/');
     }
     Ok(whole)
+}
+
+/// The path that `..` leads to from a directory's, a path with no link in it, with the rest of a
+/// path behind it. No further up than the caller's root.
+pub(crate) fn above(directory: &str, rest: &str) -> Result<String, Errno> {
+    let root = root_of_caller();
+    let is_root = root.as_deref().is_some_and(|root| root == directory);
+    let end = if is_root { directory.len() } else { directory.rfind('/').unwrap_or(0) };
+    absolute(&directory[..end], rest.trim_start_matches('/'))
 }
 
 /// The parts of such a path.
@@ -106,10 +112,13 @@ pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String),
 }
 
 /// The path that a path names in the end: if a link stands there, the one that it leads to, whether
-/// anything is there or not.
+/// anything is there or not. There is no link in it.
 pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Errno> {
     let mut path = absolute(directory, path)?;
     for _ in 0..MAX_LINKS {
+        let (lies_in, name) = path.rsplit_once('/').ok_or(Errno::ENOENT)?;
+        let (_, real) = find_with_path(absolute("/", lies_in)?, true)?;
+        path = absolute(&real, name)?;
         let node = match find("/", &path, false) {
             Ok(node) if follow => node,
             Ok(_) | Err(Errno::ENOENT) => return Ok(path),
@@ -138,7 +147,15 @@ fn walk(
         while at < path.len() {
             let end = path[at..].find('/').map_or(path.len(), |length| at + length);
             let name = &path[at..end];
-            if name.len() > MAX_NAME {
+            if name == ".." && !matches!(node.content, Content::Special(Special::Proc)) {
+                if !node.is_directory() {
+                    return Err(Errno::ENOTDIR);
+                }
+                // Shorter each time: this comes to an end.
+                path = above(&path[..at - 1], &path[end..])?;
+                continue 'from_the_root;
+            }
+            if text::length(name) > MAX_NAME {
                 return Err(Errno::ENAMETOOLONG);
             }
             if is_forbidden(&node) {
@@ -181,12 +198,13 @@ fn parent_of(
     if name.is_empty() {
         return Err(Errno::EEXIST);
     }
-    if name.len() > MAX_NAME {
+    if text::length(&name) > MAX_NAME {
         return Err(Errno::ENAMETOOLONG);
     }
     path.truncate(at.max(1));
     let parent = walk(path, true, not_through)?.0;
     match parent.content {
+        _ if name == ".." => Err(Errno::EEXIST),
         // Nothing can be made there, nor taken away.
         Content::Special(Special::Proc) => Err(Errno::ENOENT),
         _ => Ok((parent, name)),
@@ -201,7 +219,9 @@ pub fn add(directory: &str, path: &str, node: Arc<Node>) -> Result<(), Errno> {
         Some(_) => Err(Errno::EEXIST),
         // Nothing is replaced, and the node has no users below it.
         None => Ok(names.set(name, node).map(|_nothing| ())?),
-    })?
+    })??;
+    parent.attributes.was_written();
+    Ok(())
 }
 
 /// Gives a node another name.
@@ -229,7 +249,9 @@ pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Err
             Err(_) if is_directory => return Err(Errno::ENOTDIR),
             _ => {}
         }
-        parent.with_names(|names| names.remove(&name))?
+        let taken = parent.with_names(|names| names.remove(&name))?;
+        parent.attributes.was_written();
+        taken
     };
     let (_, node) = taken.ok_or(Errno::ENOENT)?;
     node.attributes.add_links(-1);
@@ -255,6 +277,10 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
         let _one_at_a_time = CHANGING.lock();
         let node = find(directory, from, false)?;
         let (from_parent, from_name) = parent_of(directory, from, None)?;
+        let changed = |parents: [&Node; 2], moved: &[&Node]| {
+            parents.iter().for_each(|parent| parent.attributes.was_written());
+            moved.iter().for_each(|node| node.attributes.changed());
+        };
         if from_parent.child(&from_name).is_ok_and(|node| mounts::is_covered(&node)) {
             return Err(Errno::EBUSY);
         }
@@ -266,6 +292,7 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
             Ok(there) if how == Rename::Exchange => {
                 // Nor the other one into itself.
                 parent_of(directory, from, Some(&*there))?;
+                changed([&from_parent, &to_parent], &[&node, &there]);
                 // Both names are there: nothing is added, and nothing can fail.
                 let first = from_parent.with_names(|names| names.set(from_name, there))??;
                 let second = to_parent.with_names(|names| names.set(to_name, node))??;
@@ -281,7 +308,8 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
             Err(Errno::ENOENT) if how != Rename::Exchange => {}
             Err(error) => return Err(error),
         }
-        let replaced = to_parent.with_names(|names| names.set(to_name, node))??;
+        let replaced = to_parent.with_names(|names| names.set(to_name, node.clone()))??;
+        changed([&from_parent, &to_parent], &[&node]);
         if let Some(replaced) = &replaced {
             replaced.attributes.add_links(-1);
         }

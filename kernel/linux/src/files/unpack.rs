@@ -1,7 +1,10 @@
 //! The tree as it begins: what the archive brought, and what every Linux has.
 
+use super::attributes::Moment;
+use super::file_bytes::FileBytes;
 use super::tree::{Content, Node, Special, add, find, link_to, remove};
 use machine::initramfs;
+use machine::spin::SpinLock;
 
 /// Unpacks the archive, which stays where it is, and adds /dev, /proc and /tmp.
 pub fn unpack(archive: &'static [u8]) {
@@ -17,9 +20,13 @@ pub fn unpack(archive: &'static [u8]) {
                 Ok(target) => link_to(target),
                 Err(_) => continue,
             },
-            _ => Node::new(Content::Fixed(entry.contents), entry.mode & 0o777),
+            _ => {
+                let bytes = Content::File(SpinLock::new(FileBytes::of_archive(entry.contents)));
+                Node::new(bytes, entry.mode & 0o7777)
+            }
         };
         let node = node.expect("memory for the archive's files");
+        node.attributes.set_from_archive(entry.user, entry.group, Moment::of_seconds(entry.time));
         // As Linux unpacks: a later file takes the place of an earlier one. A directory stays,
         // whatever leads to it.
         if !node.is_directory() && find("/", path, false).is_ok_and(|there| !there.is_directory()) {

@@ -161,6 +161,9 @@ impl Memory {
     /// What a futex in a shared mapping is known by in every process: the file's number, and where
     /// in it.
     pub(crate) fn shared_place(&self, address: u64) -> Option<(u64, u64)> {
+        if self.marks & flag::SHARED == 0 {
+            return None;
+        }
         let area = self.areas.at(address).filter(|area| area.is_shared())?;
         let source = area.source.as_ref()?;
         Some((source.object.node.inode, source.offset + (address - area.lowest)))

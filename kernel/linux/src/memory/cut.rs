@@ -20,13 +20,16 @@ pub(crate) fn set_length(node: &Node, length: u64) -> Result<(), Errno> {
         spaces::forget(node, length.div_ceil(FRAME_BYTES), u64::MAX);
     }
     drop(cut);
+    node.attributes.was_written();
     Ok(())
 }
 
 /// Makes a file as long as this, if it is shorter.
 pub(crate) fn grow(node: &Node, length: u64) -> Result<(), Errno> {
     // Nothing is cut off.
-    node.grow(length)
+    node.grow(length)?;
+    node.attributes.was_written();
+    Ok(())
 }
 
 /// Makes a hole of bytes: they read as zeros afterwards, in every mapping too.
@@ -39,8 +42,8 @@ pub(crate) fn punch_bytes(node: &Node, from: u64, to: u64) -> Result<(), Errno> 
     {
         let mut bytes = bytes.lock();
         let whole = first.saturating_mul(FRAME_BYTES).min(to);
-        bytes.zero(from, whole);
-        bytes.zero((end * FRAME_BYTES).max(whole), to);
+        bytes.zero(from, whole)?;
+        bytes.zero((end * FRAME_BYTES).max(whole), to)?;
     }
     if first < end { punch(node, first, end) } else { Ok(()) }
 }
@@ -48,7 +51,7 @@ pub(crate) fn punch_bytes(node: &Node, from: u64, to: u64) -> Result<(), Errno> 
 /// Takes whole pages of a file out, in every mapping too: they read as zeros afterwards.
 pub(crate) fn punch(node: &Node, first: u64, end: u64) -> Result<(), Errno> {
     let Content::File(bytes) = &node.content else { return Err(Errno::EOPNOTSUPP) };
-    let cut = bytes.lock().punch(first, end);
+    let cut = bytes.lock().punch(first, end)?;
     if node.mapped.is_mapped() {
         spaces::forget(node, first, end);
     }

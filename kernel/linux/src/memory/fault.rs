@@ -13,8 +13,10 @@
 use super::areas::{PAGE, flag};
 use super::space::{AccessError, Memory, copied, page_of};
 use crate::abi::USER_TOP;
+use crate::abi::frame::Space;
+use crate::error::Errno;
 use machine::arch::paging::{self, Access};
-use machine::memory::frames::{self, Frame};
+use machine::memory::frames::{self, Frame, Stretch};
 
 impl Memory {
     /// Makes the page at an address present for this use: fills it, copies it, or grows the stack.
@@ -140,6 +142,16 @@ impl Memory {
         Ok(())
     }
 
+    /// The frame of the page at an address, for the kernel's own use of it: what a program could use
+    /// without a fault, and most often that is there, needs no look at areas.
+    #[inline]
+    pub(crate) fn present_for(&mut self, address: u64, write: bool) -> Result<Frame, AccessError> {
+        match self.tables.usable(page_of(address), write) {
+            Some(frame) => Ok(frame),
+            None => self.fault(address, write, false),
+        }
+    }
+
     /// Calls `each` with the pieces of a range, made present for this use: a frame, where in it,
     /// where in the range, how many bytes.
     fn pieces(
@@ -156,7 +168,7 @@ impl Memory {
         let mut done = 0;
         while done < length {
             let at = address + done as u64;
-            let frame = self.fault(at, write, false)?;
+            let frame = self.present_for(at, write)?;
             let offset = (at % PAGE) as usize;
             let piece = (PAGE as usize - offset).min(length - done);
             each(frame, offset, done, piece);
@@ -201,5 +213,29 @@ impl Memory {
             }
         }
         Ok(())
+    }
+}
+
+impl Space for Memory {
+    fn read(&mut self, at: u64, to: &mut [u8]) -> Result<(), Errno> {
+        Ok(Self::read(self, at, to)?)
+    }
+
+    fn write(&mut self, at: u64, from: &[u8]) -> Result<(), Errno> {
+        Ok(Self::write(self, at, from)?)
+    }
+
+    fn stretch(&mut self, at: u64, bytes: usize, write: bool) -> Result<Stretch, Errno> {
+        if at.checked_add(bytes as u64).is_none_or(|top| top > USER_TOP) {
+            return Err(Errno::EFAULT);
+        }
+        let offset = (at % PAGE) as usize;
+        let first = self.present_for(at, write)?;
+        let second = if offset + bytes > PAGE as usize {
+            Some(self.present_for(at + PAGE, write)?)
+        } else {
+            None
+        };
+        Ok(Stretch::new(first, offset, second))
     }
 }

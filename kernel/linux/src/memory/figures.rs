@@ -2,7 +2,6 @@
 
 use super::areas::{Area, PAGE};
 use super::space::Memory;
-use crate::files::tree::Content;
 use machine::memory::frames::{self, Frame};
 
 /// Bytes of an area.
@@ -105,9 +104,9 @@ impl Memory {
             sum.anonymous += of_area.anonymous;
             let of_file = of_area.present - of_area.anonymous;
             let node = area.source.as_ref().map(|source| &source.object.node);
-            match node.map(|node| &node.content) {
-                Some(Content::Fixed(_)) => sum.file += of_file,
-                _ => sum.shared += of_file,
+            match node.and_then(|node| node.in_archive()) {
+                Some(_) => sum.file += of_file,
+                None => sum.shared += of_file,
             }
         }
         sum.now = self.present.now * PAGE;

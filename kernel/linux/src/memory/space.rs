@@ -282,6 +282,7 @@ impl Memory {
 
     /// Adds an area; it must not overlap another.
     pub fn add(&mut self, area: Area) -> Result<(), Errno> {
+        self.marks |= area.flags;
         self.areas.add(area)
     }
 

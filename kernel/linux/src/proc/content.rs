@@ -2,8 +2,10 @@
 
 use super::subject::Subject;
 use super::text::{Content, made, names, text};
-use super::{folder, kstack, maps, of_machine, sys, sysctl};
+use super::{folder, kstack, maps, of_machine, subject, sys, sysctl};
 use crate::error::Errno;
+use crate::files::made::{Inside, Seen};
+use crate::files::text;
 use crate::process::Process;
 use crate::process::walk::Parts;
 use alloc::vec::Vec;
@@ -50,15 +52,17 @@ pub(super) const FILES: [&str; 18] = [
 ];
 
 /// What is at a path below /proc.
-fn of_proc(parts: &[&str]) -> Result<Content, Errno> {
+fn of_proc(parts: &[&str], view: &Seen) -> Result<Content, Errno> {
     match parts {
         [] => {
             let text = made(|text| {
-                of_machine::numbers(text)?;
-                FILES.iter().try_for_each(|name| writeln!(text, "{name}"))
+                of_machine::numbers(view, text)?;
+                let files = FILES.iter().filter(|name| subject::is_shown(name, view));
+                files.map(|name| *name).try_for_each(|name| writeln!(text, "{name}"))
             })?;
             Ok(Content::Names(text.into_string()))
         }
+        [name, ..] if !subject::is_shown(name, view) => Err(Errno::ENOENT),
         ["kstack"] => names(&["calls", "provoke", "stacks"]),
         ["kstack", "calls"] => text(kstack::calls),
         ["kstack", "provoke"] => text(|_| Ok(())),
@@ -77,22 +81,24 @@ fn of_proc(parts: &[&str]) -> Result<Content, Errno> {
         ["interrupts"] => text(of_machine::interrupts),
         ["sys", rest @ ..] => sysctl::content(rest),
         [whom, "task", thread, rest @ ..] => {
-            folder::content(&Subject::of(whom)?.thread(thread)?, rest, of_memory)
+            let subject = Subject::of(whom, view)?.thread(thread, view)?;
+            folder::content(&subject, (rest, view), of_memory)
         }
-        [whom, rest @ ..] => folder::content(&Subject::of(whom)?, rest, of_memory),
+        [whom, rest @ ..] => folder::content(&Subject::of(whom, view)?, (rest, view), of_memory),
     }
 }
 
 /// The same in pieces, where it can be long: from a place on that was given out with the piece
 /// before, 0 at the beginning.
-pub(super) fn piece(path: &str, from: u64) -> Result<(Content, Option<u64>), Errno> {
-    let parts = Parts::of(path).ok_or(Errno::ENOENT)?;
+pub(super) fn piece(path: Inside<'_>, from: u64) -> Result<(Content, Option<u64>), Errno> {
+    let parts = Parts::inside(path).ok_or(Errno::ENOENT)?;
+    let view = path.view;
     let (subject, name) = match parts.as_slice() {
-        ["proc", whom, name @ ("maps" | "smaps")] => (Subject::of(whom)?, name),
+        ["proc", whom, name @ ("maps" | "smaps")] => (Subject::of(whom, view)?, name),
         ["proc", whom, "task", thread, name @ ("maps" | "smaps")] => {
-            (Subject::of(whom)?.thread(thread)?, name)
+            (Subject::of(whom, view)?.thread(thread, view)?, name)
         }
-        _ => return Ok((content(path)?, None)),
+        _ => return Ok((of_parts(&parts)?, None)),
     };
     let Some(process) = subject.process() else {
         return Ok((Content::Text(Vec::new()), None));
@@ -102,14 +108,18 @@ pub(super) fn piece(path: &str, from: u64) -> Result<(Content, Option<u64>), Err
         next = maps::piece(process, *name == "smaps", from, text)?;
         Ok(())
     })?;
-    Ok((Content::Text(text.into_bytes()), next))
+    // The names in it as programs gave them.
+    Ok((Content::Text(text::into_bytes(text.into_string())?), next))
 }
 
 /// What is at an absolute path of /proc or /sys with no link in it.
 pub(crate) fn content(path: &str) -> Result<Content, Errno> {
-    let parts = Parts::of(path).ok_or(Errno::ENOENT)?;
+    of_parts(&Parts::of(path).ok_or(Errno::ENOENT)?)
+}
+
+fn of_parts(parts: &Parts<'_>) -> Result<Content, Errno> {
     match parts.as_slice() {
-        ["proc", rest @ ..] => of_proc(rest),
+        ["proc", rest @ ..] => of_proc(rest, &parts.view),
         ["sys", rest @ ..] => sys::open_sys(rest),
         _ => Err(Errno::ENOENT),
     }

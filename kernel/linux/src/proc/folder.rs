@@ -5,11 +5,14 @@ use super::text::{Content, made, text};
 use super::{asleep, first_stack, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::eventfd::EventCounter;
+use crate::files::made::Seen;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
 use crate::process::namespaces;
 use crate::process::pidfd::Pidfd;
-use crate::process::walk;
+use crate::process::{times, users, walk};
+use crate::spaces::pid::{self, Own};
+use crate::spaces::user::Kind;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -20,7 +23,7 @@ const FILE: u32 = 0o100000;
 const LINK: u32 = 0o120000;
 
 /// Files, folders and links of both a process and a thread, with their modes.
-const FILES: [(&str, u32); 32] = [
+const FILES: [(&str, u32); 37] = [
     ("auxv", FILE | 0o400),
     ("cgroup", FILE | 0o444),
     ("cmdline", FILE | 0o444),
@@ -30,6 +33,7 @@ const FILES: [(&str, u32); 32] = [
     ("exe", LINK | 0o777),
     ("fd", DIRECTORY | 0o500),
     ("fdinfo", DIRECTORY | 0o555),
+    ("gid_map", FILE | 0o644),
     ("io", FILE | 0o400),
     ("limits", FILE | 0o644),
     ("loginuid", FILE | 0o444),
@@ -42,16 +46,20 @@ const FILES: [(&str, u32); 32] = [
     ("oom_score", FILE | 0o444),
     ("oom_score_adj", FILE | 0o644),
     ("personality", FILE | 0o400),
+    ("projid_map", FILE | 0o644),
     ("root", LINK | 0o777),
     ("sched", FILE | 0o444),
     ("schedstat", FILE | 0o444),
     ("sessionid", FILE | 0o444),
+    ("setgroups", FILE | 0o644),
     ("stack", FILE | 0o400),
     ("stat", FILE | 0o444),
     ("statm", FILE | 0o444),
     ("status", FILE | 0o444),
     ("syscall", FILE | 0o400),
+    ("timens_offsets", FILE | 0o644),
     ("timerslack_ns", FILE | 0o444),
+    ("uid_map", FILE | 0o644),
     ("wchan", FILE | 0o444),
 ];
 
@@ -75,7 +83,7 @@ fn names(write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> Result<Content, E
 /// What is at a path in the folder; `others`: files that are made elsewhere.
 pub(super) fn content(
     subject: &Subject,
-    path: &[&str],
+    (path, view): (&[&str], &Seen),
     others: Elsewhere,
 ) -> Result<Content, Errno> {
     match path {
@@ -84,15 +92,15 @@ pub(super) fn content(
             all.map(|(name, _)| name).try_for_each(|name| writeln!(text, "{name}"))?;
             if matches!(subject, Subject::Thread(..)) { Ok(()) } else { writeln!(text, "task") }
         }),
-        ["task"] => names(|text| subject.write_threads(text)),
+        ["task"] => names(|text| subject.write_threads(walk::space_of(view), text)),
         ["fd" | "fdinfo"] => names(|text| write_numbers(subject, text)),
         ["fdinfo", number] => {
             let (file, close_on_exec) = descriptor(subject, number)?;
-            text(|text| write_open_file(&file, close_on_exec, text))
+            text(|text| write_open_file(&file, close_on_exec, walk::space_of(view), text))
         }
         ["net"] => names(|_| Ok(())),
         ["ns"] => names(|text| namespaces::NAMES.iter().try_for_each(|n| writeln!(text, "{n}"))),
-        [name] => file(subject, name, others),
+        [name] => file(subject, name, walk::space_of(view), others),
         _ => Err(Errno::ENOENT),
     }
 }
@@ -124,13 +132,22 @@ pub(super) fn mode(subject: &Subject, path: &[&str]) -> Result<u32, Errno> {
     }
 }
 
-fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Errno> {
+/// What a map is of, by its name.
+pub(super) fn kind_of_map(name: &str) -> Kind {
+    match name {
+        "uid_map" => Kind::Users,
+        "gid_map" => Kind::Groups,
+        _ => Kind::Projects,
+    }
+}
+
+fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result<Content, Errno> {
     let process = subject.process();
     let attributes = process.map(|process| &process.attributes);
     let mounts = process.and_then(|process| process.place().mounts());
     match name {
-        "status" => text(|text| of_process::status(subject, text)),
-        "stat" => text(|text| of_process::stat(subject, text)),
+        "status" => text(|text| of_process::status(subject, space, text)),
+        "stat" => text(|text| of_process::stat(subject, space, text)),
         "statm" => text(|text| of_process::statm(subject, text)),
         "stack" => text(|text| of_process::stack(subject, text)),
         "comm" => text(|text| writeln!(text, "{}", short(subject.name().as_str()))),
@@ -158,7 +175,7 @@ fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Err
                 text,
                 "{} ({}, #threads: {})",
                 subject.name(),
-                subject.number(),
+                pid::local(space, subject.number()),
                 process.map_or(1, |process| process.crew.count())
             )
         }),
@@ -178,6 +195,19 @@ fn file(subject: &Subject, name: &str, others: Elsewhere) -> Result<Content, Err
         }),
         "loginuid" => text(|text| write!(text, "{}", u32::MAX)),
         "mountstats" => text(of_machine::mountstats),
+        "uid_map" | "gid_map" | "projid_map" => text(|text| {
+            let space = process.and_then(users::space_of);
+            users::write_map(&space, kind_of_map(name), text)
+        }),
+        "setgroups" => text(|text| {
+            let space = process.and_then(users::space_of);
+            let may = space.is_none_or(|space| space.may_set_groups());
+            writeln!(text, "{}", if may { "allow" } else { "deny" })
+        }),
+        "timens_offsets" => match process {
+            Some(process) => text(|text| times::write_offsets(process, text)),
+            None => Ok(Content::Text(Vec::new())),
+        },
         "timerslack_ns" => text(|text| {
             let slack = attributes.map_or(0, |all| all.timer_slack.load(Ordering::Relaxed));
             writeln!(text, "{slack}")
@@ -218,7 +248,12 @@ fn descriptor(subject: &Subject, name: &str) -> Result<(Arc<OpenFile>, bool), Er
 }
 
 /// What /proc/PID/fdinfo says of an open file.
-fn write_open_file(file: &OpenFile, close_on_exec: bool, to: &mut dyn Write) -> fmt::Result {
+fn write_open_file(
+    file: &OpenFile,
+    close_on_exec: bool,
+    space: &Own,
+    to: &mut dyn Write,
+) -> fmt::Result {
     const CLOSE_ON_EXEC: u32 = 0o2000000;
     let flags = file.flags() | if close_on_exec { CLOSE_ON_EXEC } else { 0 };
     let position = file.position.load(Ordering::Relaxed);
@@ -232,8 +267,7 @@ fn write_open_file(file: &OpenFile, close_on_exec: bool, to: &mut dyn Write) -> 
     }
     let pidfd = file.object().and_then(|object| object.of_kind::<Pidfd>());
     if let Some(pidfd) = pidfd {
-        let number = pidfd.shown_number();
-        writeln!(to, "Pid:\t{number}\nNSpid:\t{number}")?;
+        pidfd.write(space, to)?;
     }
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! Files of /proc about the machine and all of its processes.
 
+use super::subject;
 use crate::abi::MACHINE;
+use crate::files::made::Seen;
 use crate::files::mounts::{self, Namespace};
-use crate::process::table;
+use crate::process::{numbers as processes, table, times, walk};
+use crate::spaces::time::Ahead;
 use crate::time::wall;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -60,7 +63,8 @@ impl fmt::Display for Named {
 /// Time since boot, and what CPUs were idle of it, together.
 pub(super) fn uptime(text: &mut Text) -> fmt::Result {
     let idle: u64 = (0..cpus::online_count()).map(|cpu| sched::cpu_use(cpu as usize).idle).sum();
-    let [up, idle] = [threads::time::nanoseconds(), idle].map(|time| time / 10_000_000);
+    let up = times::told(Ahead::SinceBoot, threads::time::nanoseconds());
+    let [up, idle] = [up, idle].map(|time| time / 10_000_000);
     writeln!(text, "{}.{:02} {}.{:02}", up / 100, up % 100, idle / 100, idle % 100)
 }
 
@@ -79,7 +83,10 @@ pub(super) fn loadavg(text: &mut Text) -> fmt::Result {
     for average in sched::averages() {
         write!(text, "{}.{:02} ", average / 100, average % 100)?;
     }
-    writeln!(text, "{running}/{all} {}", sched::created_count())
+    // In the caller's namespace.
+    let in_space = processes::here().as_ref().map(|space| space.last());
+    let last = in_space.unwrap_or(sched::created_count() as u64);
+    writeln!(text, "{running}/{all} {last}")
 }
 
 pub(super) fn stat(text: &mut Text) -> fmt::Result {
@@ -104,7 +111,8 @@ pub(super) fn stat(text: &mut Text) -> fmt::Result {
         .map(|number| cpus::by_id(CpuId::new(number)))
         .map(|cpu| cpu.ticks.load(Ordering::Relaxed) + cpu.ipis.load(Ordering::Relaxed))
         .sum();
-    let born = wall::nanoseconds().saturating_sub(threads::time::nanoseconds()) / 1_000_000_000;
+    let up = times::told(Ahead::SinceBoot, threads::time::nanoseconds());
+    let born = wall::nanoseconds().saturating_sub(up) / 1_000_000_000;
     writeln!(text, "intr {interrupts}\nctxt 0\nbtime {born}")?;
     writeln!(text, "processes {}", sched::created_count())?;
     writeln!(text, "procs_running {running}\nprocs_blocked 0\nsoftirq 0")
@@ -183,11 +191,21 @@ pub(super) fn vmstat(text: &mut Text) -> fmt::Result {
 }
 
 /// The numbers of all processes, and of the kernel's threads: a line each.
-pub(super) fn numbers(text: &mut Text) -> fmt::Result {
-    table::write_numbers(text)?;
+pub(super) fn numbers(view: &Seen, text: &mut Text) -> fmt::Result {
+    let processes = table::all().map_err(|_| fmt::Error)?;
+    for process in &processes {
+        match process.number_in(walk::space_of(view)) {
+            0 => {}
+            number if subject::is_listed(process, view) => writeln!(text, "{number}")?,
+            _ => {}
+        }
+    }
+    if view.as_ref().is_some_and(|view| view.space.is_some()) {
+        return Ok(());
+    }
     let threads = sched::try_all().map_err(|_| fmt::Error)?;
     threads
         .iter()
-        .filter(|thread| super::subject::is_of_kernel(thread))
+        .filter(|thread| subject::is_of_kernel(thread))
         .try_for_each(|thread| writeln!(text, "{}", thread.id()))
 }

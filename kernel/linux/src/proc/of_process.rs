@@ -8,7 +8,10 @@ use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
 use crate::memory::totals::Totals;
 use crate::process::shared_signals::Stop;
-use crate::process::{Process, cpu_time, moved};
+use crate::process::{Process, cpu_time, moved, times, users};
+use crate::spaces::pid::{self, Own};
+use crate::spaces::time::Ahead;
+use crate::spaces::user::Kind;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use kstack::shadow::{Form, mode};
@@ -54,7 +57,7 @@ fn sizes(process: &Process) -> Option<Sizes> {
     Some(Sizes { areas, resident, start_stack: memory.start_stack })
 }
 
-pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
+pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Result {
     let (letter, word) = state(subject);
     writeln!(text, "Name:\t{}", short(subject.name().as_str()))?;
     if let Some(process) = subject.process() {
@@ -62,8 +65,9 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
         writeln!(text, "Umask:\t{umask:04o}")?;
     }
     writeln!(text, "State:\t{letter} ({word})")?;
-    let (number, leader) = (subject.number(), subject.leader());
-    writeln!(text, "Tgid:\t{leader}\nNgid:\t0\nPid:\t{number}\nPPid:\t{}", subject.parent())?;
+    let [number, leader] =
+        [subject.number(), subject.leader()].map(|number| pid::local(space, number));
+    writeln!(text, "Tgid:\t{leader}\nNgid:\t0\nPid:\t{number}\nPPid:\t{}", subject.parent(space))?;
     writeln!(text, "TracerPid:\t0")?;
     let Some(process) = subject.process() else {
         writeln!(text, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t64\nGroups:\t")?;
@@ -72,15 +76,26 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> fmt::Result {
     };
     let all = process.credentials();
     for (name, ids) in [("Uid", all.user), ("Gid", all.group)] {
-        let (real, effective, saved, file) = (ids.real, ids.effective, ids.saved, ids.file);
+        let kind = if name == "Uid" { Kind::Users } else { Kind::Groups };
+        let [real, effective, saved, file] =
+            [ids.real, ids.effective, ids.saved, ids.file].map(|id| users::told(kind, id));
         writeln!(text, "{name}:\t{real}\t{effective}\t{saved}\t{file}")?;
     }
     writeln!(text, "FDSize:\t64")?;
     text.write_str("Groups:\t")?;
-    all.groups.iter().try_for_each(|group| write!(text, "{group} "))?;
+    let told = |&group: &u32| users::told(Kind::Groups, group);
+    all.groups.iter().map(told).try_for_each(|group| write!(text, "{group} "))?;
     let (group, session) =
         (process.group.load(Ordering::Relaxed), process.session.load(Ordering::Relaxed));
-    writeln!(text, "\nNStgid:\t{leader}\nNSpid:\t{number}\nNSpgid:\t{group}\nNSsid:\t{session}")?;
+    writeln!(text)?;
+    let (own, leader) = (subject.number(), subject.leader());
+    for (name, number) in [("tgid", leader), ("pid", own), ("pgid", group), ("sid", session)] {
+        write!(text, "NS{name}:")?;
+        pid::each_within(&process.space, space, &mut |inner| {
+            write!(text, "\t{}", pid::local(inner, number))
+        })?;
+        writeln!(text)?;
+    }
     writeln!(text, "Kthread:\t0")?;
     if let Some(sizes) = sizes(process) {
         for (name, bytes) in [
@@ -172,11 +187,11 @@ fn signals(subject: &Subject, process: &Process, text: &mut Text) -> fmt::Result
 }
 
 /// The 52 fields of proc_pid_stat(5), in order; what there is nothing to say of is 0.
-pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
+pub(super) fn stat(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Result {
     const FIELDS: usize = 52;
     const KERNEL_THREAD: u64 = 0x20_0000;
     let mut fields = [0_u64; FIELDS + 1];
-    fields[4] = subject.parent();
+    fields[4] = subject.parent(space);
     fields[18] = 20;
     fields[20] = 1;
     fields[38] = 17;
@@ -187,13 +202,15 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
         None => fields[9] = KERNEL_THREAD,
         Some(process) => {
             let load = |number: &core::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
-            fields[5] = load(&process.group);
-            fields[6] = load(&process.session);
+            let seen = |number: u64| pid::local(space, number);
+            let session = load(&process.session);
+            fields[5] = seen(load(&process.group));
+            fields[6] = seen(session);
             let holder = console::holder();
-            if let Some((number, foreground)) = pty::with_foreground(fields[6]) {
-                (fields[7], fields[8]) = (136 << 8 | u64::from(number), foreground);
-            } else if holder.session == fields[6] {
-                (fields[7], fields[8]) = (5 << 8 | 1, holder.foreground);
+            if let Some((number, foreground)) = pty::with_foreground(session) {
+                (fields[7], fields[8]) = (136 << 8 | u64::from(number), seen(foreground));
+            } else if holder.session == session {
+                (fields[7], fields[8]) = (5 << 8 | 1, seen(holder.foreground));
             }
             let scheduled = subject.scheduled();
             let nice = i64::from(scheduled.nice);
@@ -212,7 +229,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
             for (field, time) in fields[14..18].iter_mut().zip(times) {
                 *field = time / 10_000_000;
             }
-            fields[22] = process.born / 10_000_000;
+            fields[22] = times::told(Ahead::SinceBoot, process.born) / 10_000_000;
             fields[25] = process.limits.soft(Resource::Resident);
             fields[38] = process.exit_signal.load(Ordering::Relaxed).into();
             if let Some(sizes) = sizes(process) {
@@ -230,7 +247,8 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> fmt::Result {
         }
     }
     let (letter, _) = state(subject);
-    write!(text, "{} ({}) {letter}", subject.number(), short(subject.name().as_str()))?;
+    let number = pid::local(space, subject.number());
+    write!(text, "{number} ({}) {letter}", short(subject.name().as_str()))?;
     for (number, field) in fields.iter().enumerate().skip(4) {
         match number {
             // A terminal's group, a priority and a nice value are signed; limits and addresses are

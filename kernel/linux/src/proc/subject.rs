@@ -2,8 +2,11 @@
 
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
+use crate::files::made::{Hides, Seen, View};
+use crate::process::permissions::{self, Looks};
 use crate::process::task::policy;
-use crate::process::{Process, current_arc, table, task, walk};
+use crate::process::{Process, current, current_arc, current_task, table, task, walk};
+use crate::spaces::pid::{self, Own};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use threads::sched::{self, Name, Thread};
@@ -37,31 +40,53 @@ pub(super) fn is_of_kernel(thread: &Thread) -> bool {
 
 impl Subject {
     /// The one that a name in /proc means.
-    pub(super) fn of(name: &str) -> Result<Self, Errno> {
+    pub(super) fn of(name: &str, view: &Seen) -> Result<Self, Errno> {
+        let space = walk::space_of(view);
+        if matches!(name, "self" | "thread-self") && current().number_in(space) == 0 {
+            return Err(Errno::ENOENT);
+        }
         if name == "self" {
             return Ok(Self::Process(current_arc()));
         }
         if name == "thread-self" {
             return Self::own_thread();
         }
-        let number = number(name)?;
+        let number = pid::global(space, number(name)?).ok_or(Errno::ENOENT)?;
         if let Some(process) = table::find(number) {
+            if !is_listed(&process, view) {
+                return Err(Errno::ENOENT);
+            }
             return Ok(Self::Process(process));
         }
         // A thread is found by its number, though it is not listed.
         if let Some((process, thread)) = table::find_thread(None, number) {
             return Ok(Self::Thread(process, thread));
         }
-        kernel_thread(number).map(Self::Kernel)
+        match space {
+            None => kernel_thread(number).map(Self::Kernel),
+            Some(_) => Err(Errno::ENOENT),
+        }
     }
 
     pub(super) fn own_thread() -> Result<Self, Errno> {
         Ok(Self::Thread(current_arc(), sched::current_arc()))
     }
 
+    /// Whether the caller may look at what is in its folder.
+    pub(super) fn check_inside(&self, view: &Seen) -> Result<(), Errno> {
+        match (view, self.process()) {
+            (Some(view), Some(process))
+                if view.hides != Hides::Nothing && !may_look(process, view) =>
+            {
+                Err(Errno::EPERM)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// One of its threads.
-    pub(super) fn thread(&self, name: &str) -> Result<Self, Errno> {
-        let number = number(name)?;
+    pub(super) fn thread(&self, name: &str, view: &Seen) -> Result<Self, Errno> {
+        let number = pid::global(walk::space_of(view), number(name)?).ok_or(Errno::ENOENT)?;
         match self {
             Self::Process(process) | Self::Thread(process, _) => {
                 if process.status().is_some() && process.id == number {
@@ -98,7 +123,7 @@ impl Subject {
         }
     }
 
-    /// Its own number.
+    /// Its own number, in the first namespace.
     pub(super) fn number(&self) -> u64 {
         match self {
             Self::Process(process) => process.id,
@@ -107,13 +132,13 @@ impl Subject {
         }
     }
 
-    /// Its process's number.
+    /// Its process's number, in the first namespace.
     pub(super) fn leader(&self) -> u64 {
         self.process().map_or_else(|| self.number(), |process| process.id)
     }
 
-    pub(super) fn parent(&self) -> u64 {
-        self.process().map_or(0, Process::parent_number)
+    pub(super) fn parent(&self, space: &Own) -> u64 {
+        self.process().map_or(0, |process| process.parent_in(space))
     }
 
     pub(super) fn name(&self) -> Name {
@@ -184,19 +209,47 @@ impl Subject {
     }
 
     /// The numbers of its threads.
-    pub(super) fn write_threads(&self, to: &mut dyn core::fmt::Write) -> core::fmt::Result {
+    pub(super) fn write_threads(
+        &self,
+        space: &Own,
+        to: &mut dyn core::fmt::Write,
+    ) -> core::fmt::Result {
         match self {
             Self::Process(process) | Self::Thread(process, _) => {
                 if process.status().is_some() {
-                    return writeln!(to, "{}", process.id);
+                    return writeln!(to, "{}", process.number_in(space));
                 }
                 process.crew.with(|threads| {
-                    threads.iter().try_for_each(|thread| writeln!(to, "{}", thread.number()))
+                    threads.iter().try_for_each(|thread| {
+                        writeln!(to, "{}", pid::local(space, thread.number()))
+                    })
                 })
             }
             Self::Kernel(thread) => writeln!(to, "{}", thread.id()),
         }
     }
+}
+
+/// Whether the caller may look into a process that a mount of /proc would show it.
+fn may_look(process: &Process, view: &View) -> bool {
+    if process.id == current().id {
+        return true;
+    }
+    let mine = current_task().credentials();
+    let is_in_group = || mine.group.file == view.group || mine.groups.contains(&view.group);
+    view.hides != Hides::Untraceable && is_in_group()
+        || permissions::may_look_into(process, Looks::AsFile)
+}
+
+/// Whether a mount of /proc lists a process for the caller.
+pub(super) fn is_listed(process: &Process, view: &Seen) -> bool {
+    view.as_ref().is_none_or(|view| view.hides < Hides::Folders || may_look(process, view))
+}
+
+/// Whether a mount of /proc has a file of this name that is none of a process.
+pub(super) fn is_shown(name: &str, view: &Seen) -> bool {
+    let is_of_process = matches!(name, "self" | "thread-self") || walk::number(name).is_some();
+    is_of_process || view.as_ref().is_none_or(|view| !view.only_processes)
 }
 
 fn number(name: &str) -> Result<u64, Errno> {

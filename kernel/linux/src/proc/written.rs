@@ -1,10 +1,12 @@
 //! What programs write to files of /proc.
 
+use super::folder::kind_of_map;
 use super::subject::Subject;
 use super::sysctl;
 use crate::error::Errno;
+use crate::files::made::Seen;
 use crate::process::credentials::capability;
-use crate::process::{current, current_task, host, host_names, task};
+use crate::process::{current, current_task, host, host_names, task, times, users};
 use core::sync::atomic::Ordering;
 use threads::sched::Name;
 
@@ -12,7 +14,7 @@ use threads::sched::Name;
 const NAME_BYTES: usize = 15;
 
 /// Takes what is written to a path below /proc. `EIO`: nothing can be written there.
-pub(super) fn write(parts: &[&str], from: &[u8]) -> Result<usize, Errno> {
+pub(super) fn write((parts, view): (&[&str], &Seen), from: &[u8]) -> Result<usize, Errno> {
     match parts {
         ["kstack", "provoke"] => match threads::report::on_purpose::from_syscall(from) {
             true => Ok(from.len()),
@@ -20,8 +22,10 @@ pub(super) fn write(parts: &[&str], from: &[u8]) -> Result<usize, Errno> {
         },
         ["sys", "kernel", name @ ("hostname" | "domainname")] => set_host(name, from),
         ["sys", folder, name] => sysctl::set(folder, name, from),
-        [whom, "task", thread, name] => of(&Subject::of(whom)?.thread(thread)?, name, from),
-        [whom, name] => of(&Subject::of(whom)?, name, from),
+        [whom, "task", thread, name] => {
+            of(&Subject::of(whom, view)?.thread(thread, view)?, name, from)
+        }
+        [whom, name] => of(&Subject::of(whom, view)?, name, from),
         _ => Err(Errno::EIO),
     }
 }
@@ -39,6 +43,19 @@ fn set_host(name: &str, from: &[u8]) -> Result<usize, Errno> {
 fn of(subject: &Subject, name: &str, from: &[u8]) -> Result<usize, Errno> {
     match name {
         "comm" => set_name(subject, from),
+        "uid_map" | "gid_map" | "projid_map" => {
+            let process = subject.process().ok_or(Errno::EPERM)?;
+            users::set_map(process, kind_of_map(name), from)?;
+            Ok(from.len())
+        }
+        "timens_offsets" => {
+            times::set_offsets(subject.process().ok_or(Errno::EACCES)?, from)?;
+            Ok(from.len())
+        }
+        "setgroups" => {
+            users::set_may_set_groups(subject.process().ok_or(Errno::EPERM)?, from)?;
+            Ok(from.len())
+        }
         "oom_score_adj" => set_adjustment(subject, from, -1000..=1000, |number| number),
         // The older file has another scale (proc_pid_oom_adj(5)).
         "oom_adj" => set_adjustment(subject, from, -17..=15, |number| match number {

@@ -48,8 +48,9 @@ impl Actions {
         Arc::as_ptr(&self.0).addr()
     }
 
+    /// Under the lock of a process's signals.
     pub(crate) fn get(&self, signal: Signal) -> Action {
-        self.0.lock()[usize::from(signal.number()) - 1]
+        self.0.lock_uninterrupted()[usize::from(signal.number()) - 1]
     }
 
     pub(crate) fn set(&mut self, signal: Signal, to: Action) {

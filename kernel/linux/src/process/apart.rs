@@ -47,13 +47,17 @@ impl Task {
             self.process.attributes.death_signal.store(0, Ordering::Relaxed);
         }
         drop(before);
-        let changed = fallible::shared(changed)?;
-        if sched::current().number() == self.process.id {
-            self.process.set_credentials(changed.clone());
-        }
-        let before = core::mem::replace(&mut *self.credentials.lock(), changed);
-        drop(before);
+        self.set_credentials(fallible::shared(changed)?);
         Ok(result)
+    }
+
+    /// The same, with what they are from now on.
+    pub(super) fn set_credentials(&self, to: Arc<Credentials>) {
+        if sched::current().number() == self.process.id {
+            self.process.set_credentials(to.clone());
+        }
+        let before = core::mem::replace(&mut *self.credentials.lock(), to);
+        drop(before);
     }
 
     /// Its descriptors.

@@ -5,6 +5,7 @@ use super::actions::Actions;
 use super::attributes::Attributes;
 use super::credentials::Credentials;
 use super::crew::Crew;
+use super::numbers::Holds;
 use super::place::Place;
 use super::shared_signals::ProcessSignals;
 use super::spent::Spent;
@@ -15,6 +16,7 @@ use crate::files::open::Files;
 use crate::files::readiness::Readiness;
 use crate::limits::Limits;
 use crate::memory::space::Memory;
+use crate::spaces::pid::Hold;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -22,9 +24,10 @@ use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, SpawnError, WaitQueue};
 
-/// A process that is in no table yet and has no thread.
+/// A process that is in no table yet and has no thread. `hold`: its numbers in a PID namespace that
+/// is not the first one.
 pub(crate) fn unborn(
-    id: u64,
+    (id, hold): (u64, Option<Hold>),
     parent: Option<&Process>,
     memory: Arc<Mutex<Memory>>,
     (files, place): (Arc<SpinLock<Files>>, Arc<Place>),
@@ -40,8 +43,20 @@ pub(crate) fn unborn(
         }
         None => (fallible::shared(Vec::new())?, Actions::new()?),
     };
+    let numbers = hold.as_ref().map(|hold| hold.numbers().clone());
+    let space = numbers.as_ref().map(|numbers| numbers.space().clone());
+    let local = numbers.as_ref().map_or(id, |numbers| numbers.own());
     Ok(fallible::shared(Process {
         id,
+        local,
+        is_protected: AtomicBool::new(local == 1 && space.is_some()),
+        space,
+        numbers,
+        times: SpinLock::new(parent.and_then(|parent| parent.times.lock().clone())),
+        holds: SpinLock::new(match parent {
+            Some(parent) => parent.holds_for_child(hold),
+            None => Holds::default(),
+        }),
         parent: AtomicU64::new(parent.map_or(0, |parent| parent.id)),
         group: of_parent(|parent| &parent.group, id),
         session: of_parent(|parent| &parent.session, id),

@@ -10,7 +10,7 @@
 //! | below 0 | CPU time of a process or thread: `!number << 3`, 4 for a thread, and which time |
 
 use super::spent::CpuTimes;
-use super::{Process, cpu_time, current, current_arc, table};
+use super::{Process, cpu_time, current, current_arc, numbers};
 use crate::error::Errno;
 use crate::time::wall;
 use alloc::sync::{Arc, Weak};
@@ -22,6 +22,7 @@ use threads::time::{self, TICK};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RealClock {
     OfDay,
+    Monotonic,
     SinceBoot,
     Raw,
     OfDayCoarse,
@@ -55,7 +56,8 @@ impl Clock {
     pub(crate) fn of(number: i32) -> Result<Self, Errno> {
         Ok(match number {
             0 | 8 | 11 => Self::Real(RealClock::OfDay),
-            1 | 7 | 9 => Self::Real(RealClock::SinceBoot),
+            1 => Self::Real(RealClock::Monotonic),
+            7 | 9 => Self::Real(RealClock::SinceBoot),
             2 => Self::of_caller(Which::All),
             3 => Self::Cpu(Which::All, Subject::Thread(Arc::downgrade(&sched::current_arc()))),
             4 => Self::Real(RealClock::Raw),
@@ -86,12 +88,14 @@ impl Clock {
             Subject::Thread(match subject {
                 0 => Arc::downgrade(&sched::current_arc()),
                 // Of the caller's process only.
-                number => Arc::downgrade(&current().crew.find(number.into()).ok_or(Errno::EINVAL)?),
+                number => Arc::downgrade(
+                    &current().crew.find(numbers::meant(number.into())).ok_or(Errno::EINVAL)?,
+                ),
             })
         } else {
             Subject::Process(match subject {
                 0 => Arc::downgrade(&current_arc()),
-                number => Arc::downgrade(&table::find(number.into()).ok_or(Errno::EINVAL)?),
+                number => Arc::downgrade(&numbers::find(number.into()).ok_or(Errno::EINVAL)?),
             })
         };
         Ok(Self::Cpu(which, subject))
@@ -102,7 +106,9 @@ impl Clock {
         let by_ticks = |nanoseconds: u64| nanoseconds - nanoseconds % TICK;
         Ok(match self {
             Self::Real(RealClock::OfDay) => wall::nanoseconds(),
-            Self::Real(RealClock::SinceBoot | RealClock::Raw) => time::nanoseconds(),
+            Self::Real(RealClock::Monotonic | RealClock::SinceBoot | RealClock::Raw) => {
+                time::nanoseconds()
+            }
             Self::Real(RealClock::OfDayCoarse) => wall::at_boot() + by_ticks(time::nanoseconds()),
             Self::Real(RealClock::SinceBootCoarse) => by_ticks(time::nanoseconds()),
             Self::Cpu(which, subject) => {
@@ -128,7 +134,11 @@ impl Clock {
 
     /// Whether one can sleep by it and set timers to it.
     pub(crate) fn has_timers(&self) -> bool {
-        matches!(self, Self::Real(RealClock::OfDay | RealClock::SinceBoot) | Self::Cpu(..))
+        matches!(
+            self,
+            Self::Real(RealClock::OfDay | RealClock::Monotonic | RealClock::SinceBoot)
+                | Self::Cpu(..)
+        )
     }
 
     /// The time since boot at which to look whether it says so much: then, if the clock is not set

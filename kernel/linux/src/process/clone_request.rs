@@ -4,6 +4,7 @@
 use crate::abi::USER_TOP;
 use crate::abi::signals::Signal;
 use crate::error::Errno;
+use alloc::vec::Vec;
 
 /// Flags of clone (include/uapi/linux/sched.h).
 pub(crate) mod flag {
@@ -31,16 +32,17 @@ pub(crate) mod flag {
     pub(crate) const NEW_HOST: u64 = 0x400_0000;
     pub(crate) const NEW_IPC: u64 = 0x800_0000;
     pub(crate) const NEW_NET: u64 = 0x4000_0000;
-    /// Namespaces that there are: mounts, host names; and two of what there is nothing of, so that
-    /// nothing is shared.
-    pub(crate) const GRANTED: u64 = NEW_MOUNTS | NEW_HOST | NEW_IPC | NEW_NET;
+    /// Namespaces that there are: mounts, host names, users, processes, time; and two of what there is
+    /// nothing of, so that nothing is shared.
+    pub(crate) const GRANTED: u64 =
+        NEW_MOUNTS | NEW_HOST | NEW_USER | NEW_PID | NEW_TIME | NEW_IPC | NEW_NET;
     /// All that ask for a namespace: cgroups, host name, IPC, users, processes, network, mounts.
     /// (Time is among the signal's bits.)
     pub(crate) const NAMESPACES: u64 = 0x7e02_0000;
 }
 
 /// See the module's head.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     /// Without the exit signal.
     pub(crate) flags: u64,
@@ -54,8 +56,8 @@ pub(crate) struct Request {
     pub(crate) child_word: u64,
     pub(crate) descriptor_word: u64,
     pub(crate) tls: u64,
-    /// The number it is to have.
-    pub(crate) number: Option<u64>,
+    /// The numbers it is to have, that of the innermost namespace first.
+    pub(crate) numbers: Vec<u64>,
 }
 
 /// Bytes of `struct clone_args`, as it has grown: without and with `set_tid`, and with `cgroup`.
@@ -63,7 +65,7 @@ pub(crate) const FIRST_BYTES: u64 = 64;
 const WITH_CGROUP: u64 = 88;
 /// Its numbers.
 pub(crate) const NUMBERS: usize = 11;
-/// Namespaces of processes within each other.
+/// Namespaces of processes within each other (`MAX_PID_NS_LEVEL`).
 const MAX_LEVELS: u64 = 32;
 
 impl Request {
@@ -79,16 +81,16 @@ impl Request {
             child_word,
             descriptor_word: parent_word,
             tls,
-            number: None,
+            numbers: Vec::new(),
         }
     }
 
     /// That of clone3: the numbers of its structure, of which the caller gave so many bytes, and
-    /// the one that `set_tid` points to.
+    /// those that `set_tid` points to, by their places.
     pub(crate) fn of_clone3(
         numbers: [u64; NUMBERS],
         bytes: u64,
-        number: impl FnOnce(u64) -> Result<i32, Errno>,
+        number: impl Fn(u64) -> Result<i32, Errno>,
     ) -> Result<Self, Errno> {
         let [flags, pidfd, child, parent, signal, stack, stack_bytes, tls, set_tid, levels, cgroup] =
             numbers;
@@ -115,14 +117,13 @@ impl Request {
             // No descriptor leads to a group: there is no file system of them.
             return Err(Errno::EBADF);
         }
-        // One level of numbers is all there is.
-        if levels > 1 {
-            return Err(Errno::EINVAL);
+        let mut chosen = Vec::new();
+        chosen.try_reserve_exact(levels as usize).map_err(|_| Errno::ENOMEM)?;
+        for level in 0..levels {
+            let at = set_tid.checked_add(4 * level).ok_or(Errno::EFAULT)?;
+            // CANNOT FAIL: reserved above. A negative one is as 0, which no process can have.
+            chosen.push(u64::try_from(number(at)?).unwrap_or(0));
         }
-        let number = match levels {
-            0 => None,
-            _ => Some(u64::try_from(number(set_tid)?).map_err(|_| Errno::EINVAL)?),
-        };
         Ok(Self {
             flags,
             exit_signal: signal as u8,
@@ -132,7 +133,7 @@ impl Request {
             child_word: child,
             descriptor_word: pidfd,
             tls,
-            number,
+            numbers: chosen,
         })
     }
 
@@ -141,7 +142,7 @@ impl Request {
     }
 
     /// What `copy_process` refuses of any caller.
-    pub(crate) fn check(&self, is_privileged: bool, may_choose: bool) -> Result<(), Errno> {
+    pub(crate) fn check(&self, is_privileged: bool) -> Result<(), Errno> {
         use flag::{FS, NEW_MOUNTS, NEW_PID, NEW_USER, PARENT_SETTID, PIDFD, SIGHAND, THREAD, VM};
         let is_bad =
             self.has(PIDFD) && self.has(PARENT_SETTID) && self.descriptor_word == self.parent_word
@@ -155,12 +156,6 @@ impl Request {
             return Err(Errno::EINVAL);
         }
         check_namespaces(self.flags, is_privileged)?;
-        if self.number.is_some_and(|number| number == 0 || number >= MAX_NUMBER) {
-            return Err(Errno::EINVAL);
-        }
-        if self.number.is_some() && !may_choose {
-            return Err(Errno::EPERM);
-        }
         Ok(())
     }
 }
@@ -175,6 +170,3 @@ pub(super) fn check_namespaces(flags: u64, is_privileged: bool) -> Result<(), Er
     // Of the other kinds there is one of each, as in a Linux built without them.
     if asked & !flag::GRANTED != 0 { Err(Errno::EINVAL) } else { Ok(()) }
 }
-
-/// `kernel.pid_max`.
-pub(crate) const MAX_NUMBER: u64 = 4_194_304;

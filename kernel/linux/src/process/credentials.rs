@@ -4,6 +4,7 @@
 //! Each thread has its own ([`super::apart`]), which the C libraries keep alike.
 
 use crate::error::Errno;
+use crate::spaces::user::{self, Kind, Users};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -42,6 +43,7 @@ pub(crate) mod capability {
     pub(crate) const SYS_RESOURCE: u32 = 24;
     pub(crate) const SYS_TIME: u32 = 25;
     pub(crate) const MKNOD: u32 = 27;
+    pub(crate) const SETFCAP: u32 = 31;
     pub(crate) const SYSLOG: u32 = 34;
     pub(crate) const CHECKPOINT_RESTORE: u32 = 40;
     /// The highest one.
@@ -63,6 +65,8 @@ pub(crate) struct Credentials {
     pub(crate) bounding: u64,
     /// The permitted ones stay when the last user is not root any more, until execve.
     pub(crate) keeps_capabilities: bool,
+    /// The user namespace that the capabilities are of; users and groups are those of the first one.
+    pub(crate) space: Users,
 }
 
 impl Ids {
@@ -152,12 +156,28 @@ impl Credentials {
             inheritable: 0,
             bounding: ALL,
             keeps_capabilities: false,
+            space: None,
         }
     }
 
-    /// Whether it has a capability now.
+    /// Whether it has a capability now for what belongs to the whole machine (`capable`).
     pub(crate) const fn can(&self, capability: u32) -> bool {
+        self.space.is_none() && self.can_here(capability)
+    }
+
+    /// The same for what belongs to its own user namespace.
+    pub(crate) const fn can_here(&self, capability: u32) -> bool {
         self.effective & 1 << capability != 0
+    }
+
+    /// The same for what belongs to a user namespace (`ns_capable`).
+    pub(crate) fn can_in(&self, target: &Users, capability: u32) -> bool {
+        user::may(&self.space, self.user.effective, self.can_here(capability), target)
+    }
+
+    /// Who is root in its namespace. `None`: no user is.
+    fn root_user(&self) -> Option<u32> {
+        user::outside(&self.space, Kind::Users, 0)
     }
 
     /// Changes the user by one of the rules above; capabilities come and go with root.
@@ -167,12 +187,13 @@ impl Credentials {
     ) -> Result<(), Errno> {
         let before = self.user;
         let mut user = before;
-        change(&mut user, self.can(capability::SETUID))?;
-        let is_root = |user: &Ids| user.has(0);
+        change(&mut user, self.can_here(capability::SETUID))?;
+        let root = self.root_user();
+        let is_root = |user: &Ids| root.is_some_and(|root| user.has(root));
         if is_root(&before) && !is_root(&user) && !self.keeps_capabilities {
             (self.permitted, self.effective) = (0, 0);
         }
-        match (before.effective == 0, user.effective == 0) {
+        match (Some(before.effective) == root, Some(user.effective) == root) {
             (true, false) => self.effective = 0,
             (false, true) => self.effective = self.permitted,
             _ => {}
@@ -188,8 +209,10 @@ impl Credentials {
         after.group.saved = after.group.effective;
         (after.user.file, after.group.file) = (after.user.effective, after.group.effective);
         after.keeps_capabilities = false;
-        after.permitted = if after.user.has(0) { after.bounding | after.inheritable } else { 0 };
-        after.effective = if after.user.effective == 0 { after.permitted } else { 0 };
+        let root = after.root_user();
+        let has_root = root.is_some_and(|root| after.user.has(root));
+        after.permitted = if has_root { after.bounding | after.inheritable } else { 0 };
+        after.effective = if Some(after.user.effective) == root { after.permitted } else { 0 };
         after
     }
 
@@ -211,14 +234,17 @@ impl Credentials {
 
     /// Whether someone is the only user and group of other credentials, and has every capability
     /// of theirs.
-    pub(crate) fn is_same_as(&self, other: &Self, (user, group, may): (u32, u32, u64)) -> bool {
+    pub(crate) fn is_same_as(&self, other: &Self, (one, group, may): (u32, u32, u64)) -> bool {
         let all = |ids: Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
-        all(other.user, user) && all(other.group, group) && other.permitted & !may == 0
+        all(other.user, one)
+            && all(other.group, group)
+            && user::is_same(&self.space, &other.space)
+            && other.permitted & !may == 0
     }
 
     /// Whether they may change a process with those of another: its limits, its priority.
     pub(crate) fn may_change(&self, other: &Self, with: u32) -> bool {
-        self.can(with) || self.is_owner_of(other)
+        self.can_in(&other.space, with) || self.is_owner_of(other)
     }
 
     /// Whether a thread with those of another is of the same user.
@@ -227,24 +253,11 @@ impl Credentials {
         me == other.user.real || me == other.user.effective
     }
 
-    /// What of them counts for sending signals.
-    pub(crate) const fn sender(&self) -> Sender {
-        Sender { user: self.user, may_any: self.can(capability::KILL) }
-    }
-}
-
-/// Who sends a signal.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sender {
-    pub(crate) user: Ids,
-    /// May send one to any process.
-    may_any: bool,
-}
-
-impl Sender {
     /// Whether it may send a signal to a process of another (kill(2)).
-    pub(crate) fn may_signal(&self, other: &Credentials) -> bool {
+    pub(crate) fn may_signal(&self, other: &Self) -> bool {
         let theirs = [other.user.real, other.user.saved];
-        self.may_any || theirs.contains(&self.user.effective) || theirs.contains(&self.user.real)
+        self.can_in(&other.space, capability::KILL)
+            || theirs.contains(&self.user.effective)
+            || theirs.contains(&self.user.real)
     }
 }

@@ -8,9 +8,12 @@ use super::table::{self, OfEnd, Which};
 use super::table::{News, Wanted};
 use super::task::Task;
 use super::{Process, cpu_time, current, current_task, futex, pidfd, shadow, timers};
+use crate::abi::action::{self, Action};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use crate::files::{console, pty};
+use crate::spaces::pid::Space;
+use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use threads::sched::{self, Owner};
@@ -30,7 +33,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         let thread = sched::current();
         let robust = current_task().robust_list.load(Ordering::Relaxed);
         if robust != 0 {
-            futex::release_all(robust, thread.number());
+            futex::release_all(robust, current_task().number());
         }
         let clear = current_task().clear_on_exit.load(Ordering::Relaxed);
         if clear != 0
@@ -47,11 +50,15 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         thread.set_tables_root(0);
         cpu_time::keep(process, thread);
         match process.crew.leave(thread) {
-            Some(decided) => end(process, decided.unwrap_or(status)),
+            Some(decided) => {
+                current_task().set_numbers_free();
+                end(process, decided.unwrap_or(status));
+            }
             None => {
                 // What it would have taken is for the others.
                 send::hand_over(process, SignalSet::ALL);
                 send::note_stopped(process);
+                current_task().set_numbers_free();
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
                 pidfd::tell(process);
@@ -61,7 +68,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
     sched::exit_current()
 }
 
-fn end(process: &Process, status: i32) {
+fn end(process: &Process, mut status: i32) {
     timers::delete_all(process);
     drop(process.set_files(None));
     if process.session.load(Ordering::Relaxed) == process.id {
@@ -75,9 +82,14 @@ fn end(process: &Process, status: i32) {
     while let Some((child, signal)) = table::next_to_tell_of_death(process.id) {
         if let Some(signal) = Signal::new(signal.into()) {
             let user = current_task().credentials().user.real;
-            let fields = Fields::Sender { process: process.id as u32, user };
+            let number = process.number_in(&child.space) as u32;
+            let fields = Fields::Sender { process: number, user };
             let _told = to_process(&child, Info { signal, code: code::USER, fields });
         }
+    }
+    if let Some(space) = process.space.as_ref().filter(|_| process.is_init()) {
+        end_space(process, space);
+        status = space.reboot().unwrap_or(status);
     }
     let signal = process.exit_signal.load(Ordering::Relaxed);
     let told = Signal::new(signal.into()).map(|signal| {
@@ -89,8 +101,8 @@ fn end(process: &Process, status: i32) {
     });
     let tell = |other: &Process, what| match what {
         OfEnd::ToParent => {
-            if let Some(told) = told {
-                send::in_table(other, told);
+            if let Some(told) = &told {
+                send::in_table(other, send::told_to(other, process, told.clone()));
             }
         }
         OfEnd::HangUp(signal) => send::in_table(other, Info::kernel(signal)),
@@ -103,6 +115,37 @@ fn end(process: &Process, status: i32) {
     for other in [reaper, parent].into_iter().flatten() {
         other.changed.wake_all();
     }
+}
+
+/// The first process of a namespace ends: so do all others in it, and it waits for them
+/// (`zap_pid_ns_processes`).
+fn end_space(process: &Process, space: &Arc<Space>) {
+    // No process enters behind this: see `table::enter`.
+    space.close();
+    // From now on its children leave by themselves when they end.
+    let ignored = Action { handler: action::IGNORE, ..Action::default() };
+    process.signals.lock().actions.set(Signal::CHLD, ignored);
+    table::end_all_in(&process.space, process);
+    let wanted = Wanted {
+        ended: true,
+        stopped: false,
+        continued: false,
+        keep: false,
+        no_hang: true,
+        kind: table::Kind::Both,
+    };
+    while let Ok(Some((_, child))) = table::news(process.id, Which::Any, wanted) {
+        if let Some(child) = &child {
+            cpu_time::add_child(process, child);
+            child.forget_numbers();
+            pidfd::tell(child);
+        }
+        drop(child);
+    }
+    let groups = process.leave_groups();
+    drop(groups);
+    // What is left besides its own number is a process that ends, or that one outside waits for.
+    space.changed.wait_uninterruptibly(|| space.count() <= 1);
 }
 
 /// Ends the calling process with an exit code, unless it is ending already.
@@ -158,6 +201,7 @@ pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> 
     };
     if let Some(child) = &gone {
         cpu_time::add_child(me, child);
+        child.forget_numbers();
         pidfd::tell(child);
     }
     // The last reference may own a whole address space: dropped here, without the table's lock.

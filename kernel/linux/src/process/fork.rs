@@ -4,18 +4,22 @@
 use super::apart_state::Parts;
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
-use super::credentials::capability;
+use super::credentials::{Credentials, capability};
 use super::sequences;
 use super::shadow::{self, Heir};
 use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
-    Process, cpu_limit, current, current_arc, current_task, host, namespaces, pidfd, seccomp, table,
+    Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd,
+    seccomp, table, users,
 };
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Files;
 use crate::limits::Resource;
+use crate::spaces::pid::{self, Hold, Own, Space};
+use crate::spaces::time::{self, TimeSpace};
+use crate::spaces::user::{self, Users};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::arch::regs::SavedRegs;
@@ -36,7 +40,8 @@ static LAST_AGAIN: AtomicU64 = AtomicU64::new(RESERVED);
 /// The highest number that a caller has chosen: the count steps over those that are in use.
 static HIGHEST_CHOSEN: AtomicU64 = AtomicU64::new(0);
 
-/// A number for a thread or process: the one that was chosen, or the next one.
+/// A number for a thread or process in the first namespace: the one that was chosen, or the next
+/// one.
 fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
     if let Some(number) = chosen {
         if table::is_in_use(number) {
@@ -55,6 +60,32 @@ fn new_number(chosen: Option<u64>) -> Result<u64, Errno> {
             return Ok(number);
         }
     }
+}
+
+/// Whether the caller may choose these numbers for one in a namespace (`alloc_pid`).
+fn check_chosen(numbers: &[u64], space: &Own, mine: &Credentials) -> Result<(), Errno> {
+    let mut at = space;
+    for (index, &number) in numbers.iter().enumerate() {
+        if index > space.as_ref().map_or(0, |space| space.level()) {
+            return Err(Errno::EINVAL);
+        }
+        if number == 0 || number >= MAX_NUMBER.load(Ordering::Relaxed) {
+            return Err(Errno::EINVAL);
+        }
+        let owner = at.as_ref().and_then(|space| space.owner.clone());
+        if !mine.can_in(&owner, capability::CHECKPOINT_RESTORE)
+            && !mine.can_in(&owner, capability::SYS_ADMIN)
+        {
+            return Err(Errno::EPERM);
+        }
+        if let Some(inner) = at {
+            if number != 1 && inner.last() == 0 {
+                return Err(Errno::EINVAL);
+            }
+            at = inner.parent();
+        }
+    }
+    Ok(())
 }
 
 /// Descriptors of its own.
@@ -91,7 +122,11 @@ fn number_again(highest: u64) -> Result<u64, Errno> {
 }
 
 /// The process of what is about to be: the caller's, or a new one.
-fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
+fn process_for(
+    request: &Request,
+    number: (u64, Option<Hold>),
+    whose: &Arc<Credentials>,
+) -> Result<Arc<Process>, Errno> {
     if request.has(flag::THREAD) {
         return Ok(current_arc());
     }
@@ -103,7 +138,7 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     let files = if request.has(flag::FILES) { files } else { copy_of(&files)? };
     let place = if request.has(flag::FS) { maker.place() } else { maker.place().copy()? };
     let child = unborn(number, Some(parent), memory, (files, place), parent.name())?;
-    child.set_credentials(maker.credentials());
+    child.set_credentials(whose.clone());
     let exit_signal = if request.has(flag::PARENT) {
         child.parent.store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
         parent.exit_signal.load(Ordering::Relaxed)
@@ -113,11 +148,18 @@ fn process_for(request: &Request, number: u64) -> Result<Arc<Process>, Errno> {
     child.exit_signal.store(exit_signal, Ordering::Relaxed);
     if request.has(flag::NEW_MOUNTS) {
         // The place is the child's own: with FS it was refused.
-        drop(child.place().set_mounts(Some(namespaces::copy_of_mounts()?)));
+        drop(child.place().set_mounts(Some(namespaces::copy_of_mounts(&whose.space)?)));
+    }
+    if time::exist() && !request.has(flag::VM) {
+        child.enter_times(maker.times_of_children());
+    }
+    if request.has(flag::NEW_TIME) {
+        let own = TimeSpace::like(&maker.times_of_children(), whose.space.clone())?;
+        child.enter_times(Some(own));
     }
     cpu_limit::watch(&child)?;
     if request.has(flag::NEW_HOST) {
-        *child.host.lock() = host::copy()?;
+        *child.host.lock() = host::copy(&whose.space)?;
     }
     if request.has(flag::SIGHAND) {
         let shared = parent.signals.lock().actions.share();
@@ -174,21 +216,25 @@ fn inherit_segments(process: &Process, thread: &Thread) {
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
     let mine = current_task().credentials();
-    let may_choose = mine.can(capability::CHECKPOINT_RESTORE);
-    let may_name = mine.can(capability::SYS_ADMIN);
-    let user = mine.user.real;
-    let is_unlimited = user == 0 || mine.can(capability::SYS_RESOURCE) || may_name;
-    request.check(may_name, may_choose)?;
+    // Who makes a user namespace may make others in it.
+    request.check(mine.can_here(capability::SYS_ADMIN) || request.has(flag::NEW_USER))?;
+    let limit = parent.limits.soft(Resource::Processes);
+    let whose = match request.has(flag::NEW_USER) {
+        false => mine.clone(),
+        true => fallible::shared(mine.in_new_space(is_in_root(), limit)?)?,
+    };
+    let is_unlimited = mine.user.real == 0
+        || mine.can(capability::SYS_RESOURCE)
+        || mine.can(capability::SYS_ADMIN);
     // What is pending is for the caller alone: it is delivered first, and the call is made again
     // (`copy_process`, `recalc_sigpending`).
     if !request.has(flag::THREAD) && has_signals() {
         return Err(Errno::ERESTARTNOINTR);
     }
-    if request.has(flag::PARENT) && parent.is_first {
+    if request.has(flag::PARENT) && (parent.is_first || parent.is_init()) {
         return Err(Errno::EINVAL);
     }
-    if !is_unlimited && table::task_count_of(user) as u64 >= parent.limits.soft(Resource::Processes)
-    {
+    if !is_unlimited && users::has_no_room(&whose, limit) {
         return Err(Errno::EAGAIN);
     }
     let is_thread = request.has(flag::THREAD);
@@ -197,8 +243,15 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if is_in_our_memory {
         memory.lock().has_threads = true;
     }
-    let number = new_number(request.number)?;
-    let process = process_for(&request, number)?;
+    let space = space_for(&request, &whose)?;
+    check_chosen(&request.numbers, &space, &mine)?;
+    let level = space.as_ref().map_or(0, |space| space.level());
+    let number = new_number(request.numbers.get(level).copied())?;
+    let highest = MAX_NUMBER.load(Ordering::Relaxed);
+    let hold = numbers::give(number, &space, &request.numbers, highest)?;
+    let numbers = hold.as_ref().map(|hold| hold.numbers().clone());
+    let (of_process, of_thread) = if is_thread { (None, hold) } else { (hold, None) };
+    let process = process_for(&request, (number, of_process), &whose)?;
     let mut child_regs = *regs;
     abi::set_result(&mut child_regs, 0);
     if request.stack != 0 {
@@ -210,7 +263,6 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let thread = {
         let mask = current_task().signals.lock().blocked;
         let parts = if is_thread { parts_for(&request)? } else { Parts::default() };
-        let whose = current_task().credentials();
         let task = Task::new(process.clone(), mask, whose, parts)?;
         if !is_in_our_memory || request.has(flag::VFORK) {
             // In the same memory or a copy of it: so is the alternate stack.
@@ -220,10 +272,14 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         if request.has(flag::CHILD_CLEARTID) {
             task.clear_on_exit.store(request.child_word, Ordering::Relaxed);
         }
+        task.set_numbers(of_thread);
+        if time::exist() && is_in_our_memory {
+            task.set_times_of_children(current_task().times_of_children());
+        }
         *task.name.lock() = *current_task().name.lock();
         let ports = current_task().ports.lock().clone();
         *task.ports.lock() = ports;
-        let id = if request.number.is_some() { sched::thread::next_id().get() } else { number };
+        let id = if !request.numbers.is_empty() { sched::thread::next_id().get() } else { number };
         let is_normal = inherit_policy(&task);
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
         if is_normal {
@@ -253,9 +309,12 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     if request.has(flag::CHILD_SETTID)
         && let Some(memory) = process.memory()
     {
-        let word = (number as u32).to_le_bytes();
+        let own = numbers.as_ref().map_or(number, |numbers| numbers.own());
+        let word = (own as u32).to_le_bytes();
         let _bad_pointer_is_ignored = memory.lock().write(request.child_word, &word);
     }
+    // What the caller calls it.
+    let told = numbers.map_or(number, |numbers| numbers.in_space(&parent.space));
     // The child is not told of it: its descriptors are a copy already.
     let descriptor = if request.has(flag::PIDFD) {
         let of_thread = is_thread.then_some(&*thread);
@@ -287,7 +346,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         })?;
     }
     if request.has(flag::PARENT_SETTID) {
-        let word = (number as u32).to_le_bytes();
+        let word = (told as u32).to_le_bytes();
         let _bad_pointer_is_ignored = memory.lock().write(request.parent_word, &word);
     }
     sched::start(&thread);
@@ -297,7 +356,37 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         // Killed meanwhile: the child continues alone.
         let _killed = wait;
     }
-    Ok(number)
+    Ok(told)
+}
+
+/// The PID namespace of what is asked for. A thread is in that of its process, and not where the
+/// caller's children are to be in another.
+fn space_for(request: &Request, whose: &Credentials) -> Result<Own, Errno> {
+    let own = &current().space;
+    let of_children = current_task().space_of_children();
+    let is_same = pid::is_same(own, &of_children);
+    if request.has(flag::THREAD) && !is_same || request.has(flag::NEW_PID) && !is_same {
+        return Err(Errno::EINVAL);
+    }
+    if !request.has(flag::NEW_PID) {
+        return Ok(of_children);
+    }
+    below(own, &whose.space).map(Some)
+}
+
+/// A PID namespace below another one; `EINVAL`: it would belong to a user namespace that does not
+/// lie in that one's.
+fn below(own: &Own, users: &Users) -> Result<Arc<Space>, Errno> {
+    let outer = own.as_ref().and_then(|own| own.owner.clone());
+    if !user::is_within(users, &outer) {
+        return Err(Errno::EINVAL);
+    }
+    Space::below(own, users.clone())
+}
+
+/// Whether the caller's root is that of its mounts.
+fn is_in_root() -> bool {
+    current_task().place().root_directory().is_none()
 }
 
 /// unshare: what `CLONE_FILES` and `CLONE_FS` share becomes the calling thread's own.
@@ -316,32 +405,65 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
     }
     let process = current();
     let is_alone = process.crew.count() == 1;
-    if flags & (flag::THREAD | flag::SIGHAND | flag::VM) != 0 && !is_alone {
+    let for_one = flag::THREAD | flag::SIGHAND | flag::VM | flag::NEW_USER;
+    if flags & for_one != 0 && !is_alone {
         return Err(Errno::EINVAL);
     }
     let memory = process.memory().ok_or(Errno::EINVAL)?;
     if flags & flag::VM != 0 && Arc::strong_count(&memory) > 2 {
         return Err(Errno::EINVAL);
     }
-    let is_privileged = current_task().credentials().can(capability::SYS_ADMIN);
-    check_namespaces(flags, is_privileged)?;
+    let mine = current_task().credentials();
+    let is_new_user = flags & flag::NEW_USER != 0;
+    check_namespaces(flags, mine.can_here(capability::SYS_ADMIN) || is_new_user)?;
+    let whose = match is_new_user {
+        false => mine,
+        true => {
+            let limit = process.limits.soft(Resource::Processes);
+            fallible::shared(mine.in_new_space(is_in_root(), limit)?)?
+        }
+    };
+    let own_space = if flags & flag::NEW_PID != 0 {
+        if !pid::is_same(&process.space, &current_task().space_of_children()) {
+            return Err(Errno::EINVAL);
+        }
+        Some(below(&process.space, &whose.space)?)
+    } else {
+        None
+    };
+    let own_times = match flags & flag::NEW_TIME {
+        0 => None,
+        _ => {
+            let before = current_task().times_of_children();
+            Some(TimeSpace::like(&before, whose.space.clone())?)
+        }
+    };
     let own_mounts = match flags & flag::NEW_MOUNTS {
         0 => None,
-        _ => Some(namespaces::copy_of_mounts()?),
+        _ => Some(namespaces::copy_of_mounts(&whose.space)?),
     };
     if flags & flag::NEW_HOST != 0 {
-        let own = host::copy()?;
+        let own = host::copy(&whose.space)?;
         let before = core::mem::replace(&mut *process.host.lock(), own);
         drop(before);
     }
     if flags & flag::FILES != 0 {
         current_task().unshare_files()?;
     }
-    if flags & (flag::FS | flag::NEW_MOUNTS) != 0 {
+    if flags & (flag::FS | flag::NEW_MOUNTS | flag::NEW_USER) != 0 {
         current_task().unshare_place()?;
     }
     if let Some(own) = own_mounts {
         drop(current_task().place().set_mounts(Some(own)));
+    }
+    if own_space.is_some() {
+        current_task().set_space_of_children(own_space);
+    }
+    if own_times.is_some() {
+        current_task().set_times_of_children(own_times);
+    }
+    if is_new_user {
+        current_task().set_credentials(whose);
     }
     Ok(0)
 }

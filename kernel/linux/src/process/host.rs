@@ -4,6 +4,7 @@
 use super::host_names::{HostNames, Numbered, Own};
 use super::task;
 use crate::error::Errno;
+use crate::spaces::user::Users;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
@@ -28,14 +29,23 @@ pub(crate) fn with<R>(body: impl FnOnce(&mut HostNames) -> R) -> R {
     }
 }
 
+/// The user namespace that the caller's names belong to.
+pub(crate) fn owner() -> Users {
+    own().and_then(|own| own.owner.clone())
+}
+
 /// The number that a namespace is known by.
 pub(super) fn number(of: &Own) -> u64 {
     of.as_ref().map_or(FIRST_NUMBER, |own| own.number)
 }
 
 /// Names that begin as the caller's, and are changed for themselves.
-pub(super) fn copy() -> Result<Own, Errno> {
+pub(super) fn copy(owner: &Users) -> Result<Own, Errno> {
     let names = with(|names| names.clone());
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-    Ok(Some(fallible::shared(Numbered { number, names: SpinLock::new(names) })?))
+    Ok(Some(fallible::shared(Numbered {
+        number,
+        owner: owner.clone(),
+        names: SpinLock::new(names),
+    })?))
 }

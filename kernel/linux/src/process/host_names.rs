@@ -1,5 +1,6 @@
 //! The names that a machine has for programs.
 
+use crate::spaces::user::Users;
 use alloc::sync::Arc;
 use machine::spin::SpinLock;
 
@@ -59,5 +60,7 @@ pub(crate) type Own = Option<Arc<Numbered>>;
 #[derive(Debug)]
 pub(crate) struct Numbered {
     pub(crate) number: u64,
+    /// The user namespace that it belongs to.
+    pub(crate) owner: Users,
     pub(crate) names: SpinLock<HostNames>,
 }

@@ -21,6 +21,9 @@
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
 //! | `namespaces` | namespaces as files |
+//! | `times` | clocks as programs in time namespaces have them |
+//! | `users` | whom users and groups stand for that programs name; user namespaces and their maps |
+//! | `numbers` | what numbers of processes mean that programs say, and are told |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
@@ -54,6 +57,7 @@ pub(crate) mod host_names;
 pub(crate) mod moved;
 pub(crate) mod namespaces;
 pub(crate) mod notices;
+pub(crate) mod numbers;
 pub(crate) mod orphans;
 pub(crate) mod pending;
 pub(crate) mod permissions;
@@ -78,8 +82,10 @@ pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timer_list;
 pub(crate) mod timers;
+pub(crate) mod times;
 pub(crate) mod user_dispatch;
 pub(crate) mod user_memory;
+pub(crate) mod users;
 pub(crate) mod walk;
 
 pub use state::Process;

@@ -17,12 +17,12 @@ pub(crate) fn send(to: &Addressee, notice: Notice, descriptor: i32) {
         Notice::Room => (CODES[1], event::WRITABLE | event::WRITE_BAND),
         Notice::HangUp => (CODES[2], event::HUP | event::ERR),
     };
-    let plain = Info::kernel(Signal::IO);
+    let plain = || Info::kernel(Signal::IO);
     let info = match Signal::new(to.signal.into()) {
         Some(signal) => {
             Info { signal, code, fields: Fields::Poll { band: band.into(), descriptor } }
         }
-        None => plain,
+        None => plain(),
     };
     let may = |other: &Credentials| {
         let [real, effective] = to.users;
@@ -36,17 +36,17 @@ pub(crate) fn send(to: &Addressee, notice: Notice, descriptor: i32) {
             let Some((process, thread)) = table::find_thread(None, number) else { return };
             let is_allowed = task::of(&thread).is_some_and(|task| may(&task.credentials()));
             if is_allowed && to_thread(&process, &thread, info).is_err() {
-                let _ended = to_thread(&process, &thread, plain);
+                let _ended = to_thread(&process, &thread, plain());
             }
         }
         Whom::Process(number) => {
             let Some(process) = table::find(number) else { return };
             if may(&process.credentials()) && to_process(&process, info).is_err() {
-                let _ended = to_process(&process, plain);
+                let _ended = to_process(&process, plain());
             }
         }
         Whom::Group(number) => {
-            let info = |process: &Process| may(&process.credentials()).then_some(info);
+            let info = |process: &Process| may(&process.credentials()).then(|| info.clone());
             to_each(Which::Group(number), info, |_ended| {});
         }
     }

@@ -38,19 +38,19 @@ impl Pending {
     /// Adds a signal. `EAGAIN`: a real-time signal with a value, and its user may have no more, or
     /// there is no memory to keep it.
     pub(crate) fn add(&mut self, info: Info, of: Allowance) -> Result<(), Errno> {
-        let signal = info.signal;
+        let (signal, told) = (info.signal, info.code);
         let is_timer = matches!(info.fields, Fields::Timer { .. });
         // A timer has one of its own, whatever else is pending.
         if !is_timer && !signal.is_real_time() && self.set.contains(signal) {
             return Ok(());
         }
-        let overrides = is_timer || !signal.is_real_time() && info.code >= 0;
+        let overrides = is_timer || !signal.is_real_time() && told >= 0;
         let is_kept = self.queue.try_reserve(1).is_ok()
             && Charge::new(of, overrides)
                 .map(|charge| self.queue.push_back(Queued { info, _charge: charge }))
                 .is_some();
         // kill(2) is allowed to lose what is told with it, sigqueue(3) is not.
-        if !is_kept && signal.is_real_time() && info.code != code::USER {
+        if !is_kept && signal.is_real_time() && told != code::USER {
             return Err(Errno::EAGAIN);
         }
         self.set = self.set.with(signal);
@@ -67,7 +67,13 @@ impl Pending {
     pub(crate) fn take(&mut self, allowed: SignalSet) -> Option<Info> {
         let signal = self.next(allowed)?;
         let found = self.queue.iter().position(|queued| queued.info.signal == signal);
-        let info = match found.and_then(|at| self.queue.remove(at)) {
+        let taken = match found {
+            // The first one, most often: nothing moves.
+            Some(0) => self.queue.pop_front(),
+            Some(at) => self.queue.remove(at),
+            None => None,
+        };
+        let info = match taken {
             Some(queued) => queued.info,
             None => {
                 Info { signal, code: code::USER, fields: Fields::Sender { process: 0, user: 0 } }
@@ -90,9 +96,9 @@ impl Pending {
     /// Takes out the signal of a timer. Says whether it was there.
     pub(crate) fn discard_of_timer(&mut self, signal: Signal, number: i32) -> bool {
         let is_its = |queued: &Queued| {
-            let of = queued.info.fields;
+            let of = &queued.info.fields;
             queued.info.signal == signal
-                && matches!(of, Fields::Timer { timer, .. } if timer == number)
+                && matches!(of, Fields::Timer { timer, .. } if *timer == number)
         };
         let Some(at) = self.queue.iter().position(is_its) else { return false };
         self.queue.remove(at);

@@ -8,6 +8,7 @@ use super::{Process, current, current_task, task};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::tree::{self, Node};
+use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -54,7 +55,8 @@ pub(crate) fn may_look_into(process: &Process, how: Looks) -> bool {
         Looks::AsFile => mine.is_same_as(&process.credentials(), mine.file_identity()),
         Looks::AsReal => mine.is_same_as(&process.credentials(), mine.real_identity()),
     };
-    mine.can(capability::SYS_PTRACE) || is_same && is_dumpable
+    let theirs = process.credentials();
+    mine.can_in(&theirs.space, capability::SYS_PTRACE) || is_same && is_dumpable
 }
 
 /// Whether credentials allow all of `wanted` of what has this status.
@@ -76,8 +78,16 @@ fn allow(all: &Credentials, stat: &Stat, wanted: u32) -> bool {
         true => wanted & WRITE == 0,
         false => wanted == READ,
     };
-    all.can(capability::DAC_OVERRIDE) && can_run
-        || all.can(capability::DAC_READ_SEARCH) && only_reads
+    may_over(all, stat, capability::DAC_OVERRIDE) && can_run
+        || may_over(all, stat, capability::DAC_READ_SEARCH) && only_reads
+}
+
+/// Whether credentials have a capability over a file: over those of users and groups that there are
+/// in their namespace (`capable_wrt_inode_uidgid`).
+fn may_over(all: &Credentials, stat: &Stat, capability: u32) -> bool {
+    all.can_here(capability)
+        && user::inside(&all.space, Kind::Users, stat.user).is_some()
+        && user::inside(&all.space, Kind::Groups, stat.group).is_some()
 }
 
 /// Whether the caller may use what has this status.
@@ -90,7 +100,8 @@ pub(crate) fn check(stat: &Stat, wanted: u32) -> Result<(), Errno> {
 pub(crate) fn check_as_real(stat: &Stat, wanted: u32) -> Result<(), Errno> {
     let mut all = Credentials::clone(&current_task().credentials());
     (all.user.file, all.group.file) = (all.user.real, all.group.real);
-    all.effective = if all.user.real == 0 { all.permitted } else { 0 };
+    let root = user::outside(&all.space, Kind::Users, 0);
+    all.effective = if Some(all.user.real) == root { all.permitted } else { 0 };
     if allow(&all, stat, wanted) { Ok(()) } else { Err(Errno::EACCES) }
 }
 
@@ -141,7 +152,8 @@ pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
 /// Whether the caller may do what only an owner may.
 pub(crate) fn may_as_owner(stat: &Stat) -> Result<(), Errno> {
     let all = current_task().credentials();
-    let may = all.user.file == stat.user || all.can(capability::FOWNER);
+    let is_mapped = || user::inside(&all.space, Kind::Users, stat.user).is_some();
+    let may = all.user.file == stat.user || all.can_here(capability::FOWNER) && is_mapped();
     if may { Ok(()) } else { Err(Errno::EPERM) }
 }
 
@@ -151,13 +163,14 @@ pub(crate) fn may_give(stat: &Stat, user: u32, group: u32) -> Result<(), Errno> 
     let owns = all.user.file == stat.user;
     let user_stays = user == u32::MAX || owns && user == stat.user;
     let group_may = group == u32::MAX || owns && (group == stat.group || is_in_group(&all, group));
-    if all.can(capability::CHOWN) || user_stays && group_may { Ok(()) } else { Err(Errno::EPERM) }
+    let may_any = may_over(&all, stat, capability::CHOWN);
+    if may_any || user_stays && group_may { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// The permissions that the caller may set: the group's identity only for a group that is its own.
 pub(crate) fn settable(stat: &Stat, permissions: u32) -> u32 {
     let all = current_task().credentials();
-    let may = is_in_group(&all, stat.group) || all.can(capability::FSETID);
+    let may = is_in_group(&all, stat.group) || may_over(&all, stat, capability::FSETID);
     if may { permissions } else { permissions & !SET_GROUP }
 }
 

@@ -12,7 +12,9 @@ use crate::files::object::{How, Object};
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::files::readiness::{Readiness, event};
 use crate::process::user_memory::put;
+use crate::spaces::pid::{self, Own};
 use alloc::sync::Arc;
+use core::fmt;
 use machine::memory::fallible;
 use threads::sched::Thread;
 
@@ -72,9 +74,19 @@ impl Pidfd {
         self.process.is_waited_for() || self.thread.is_some_and(is_unwaited)
     }
 
-    /// The number in /proc/PID/fdinfo; -1: it means what is gone.
-    pub(crate) fn shown_number(&self) -> i64 {
-        if self.is_gone() { -1 } else { self.number() as i64 }
+    /// What /proc/PID/fdinfo says of it: its number in the mount's namespace, 0 if that does not
+    /// see it, -1 if it means what is gone; and those in all namespaces from there inwards.
+    pub(crate) fn write(&self, space: &Own, to: &mut dyn fmt::Write) -> fmt::Result {
+        let number = self.number();
+        let shown = if self.is_gone() { -1 } else { pid::local(space, number) as i64 };
+        write!(to, "Pid:\t{shown}\nNSpid:")?;
+        if shown <= 0 {
+            return writeln!(to, "\t{shown}");
+        }
+        pid::each_within(&self.process.space, space, &mut |inner| {
+            write!(to, "\t{}", pid::local(inner, number))
+        })?;
+        writeln!(to)
     }
 }
 

@@ -12,10 +12,11 @@
 
 use super::shared_signals::{Change, ProcessSignals, Stop};
 use super::table::Which;
-use super::{Process, cpu_time, readers, table, task};
+use super::{Process, cpu_time, readers, table, task, users};
 use crate::abi::action::flag;
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
+use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use threads::sched::{State, Thread};
@@ -38,9 +39,7 @@ pub(crate) enum Sent {
 
 /// Sends a signal to a process: any of its threads that does not block it takes it.
 pub(crate) fn to_process(process: &Process, info: Info) -> Result<Sent, Errno> {
-    let sent = send(process, To::Process, info);
-    tell_parent_if_untold(process);
-    sent
+    send_and_tell(process, To::Process, info)
 }
 
 /// Sends a signal to one thread of a process.
@@ -49,8 +48,16 @@ pub(crate) fn to_thread(
     thread: &Arc<Thread>,
     info: Info,
 ) -> Result<Sent, Errno> {
-    let sent = send(process, To::Thread(thread), info);
-    tell_parent_if_untold(process);
+    send_and_tell(process, To::Thread(thread), info)
+}
+
+fn send_and_tell(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
+    let signal = info.signal;
+    let sent = send(process, to, info);
+    // Nothing else leaves something to be told.
+    if signal == Signal::CONT {
+        tell_parent_if_untold(process);
+    }
     sent
 }
 
@@ -96,10 +103,51 @@ fn tell_parent_if_untold(process: &Process) {
     }
 }
 
+/// Has who sent a signal be told by the numbers of the receiver's user namespace.
+fn change_user(process: &Process, info: &mut Info) {
+    let theirs = users::space_of(process);
+    let mine = match info.fields {
+        // What a program says is in its own numbers.
+        Fields::Raw { .. } => users::here(),
+        _ => None,
+    };
+    if !user::is_same(&theirs, &mine) {
+        info.change_sender(|[number, who]| {
+            let outside = user::outside(&mine, Kind::Users, who);
+            [number, outside.map_or(user::OVERFLOW, |who| user::shown(&theirs, Kind::Users, who))]
+        });
+    }
+}
+
+/// A signal as a process in a namespace of its own sees it, and whether that must take SIGKILL and
+/// SIGSTOP: from outside, or from the kernel (`send_signal_locked`).
+fn as_seen_inside(process: &Process, mut info: Info) -> (Info, bool) {
+    if info.code == code::KERNEL {
+        return (info, true);
+    }
+    change_user(process, &mut info);
+    // What the kernel tells of timers, files and children says nothing of the thread that runs.
+    let is_of_caller = info.code <= code::USER && !matches!(info.fields, Fields::Timer { .. });
+    let is_seen = |task: &task::Task| task.process.number_in(&process.space) != 0;
+    if !is_of_caller || task::of_current().is_some_and(is_seen) {
+        return (info, false);
+    }
+    info.change_sender(|[_, user]| [0, user]);
+    (info, true)
+}
+
 /// Sends. Takes no lock of the table, which may be held.
 fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
     let signal = info.signal;
+    let (info, is_forced) = match process.space.is_some() || user::exist() {
+        true => as_seen_inside(process, info),
+        false => (info, true),
+    };
+    let is_protected = process.is_protected.load(Ordering::Relaxed);
     if signal == Signal::KILL {
+        if is_protected && !is_forced {
+            return Ok(Sent::Ignored);
+        }
         process.crew.end(signal.status());
         return Ok(Sent::Pending);
     }
@@ -134,13 +182,15 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
             To::Process => one_that_wants(process.id, threads, takes),
         };
         // One that is blocked may still be waited for, or get another action.
-        if action.ignores(signal) && receiver.is_some_and(|thread| !is_awaited(thread, signal)) {
+        let is_for_nothing = action.ignores(signal)
+            || is_protected && action.is_default() && !(is_forced && signal == Signal::STOP);
+        if is_for_nothing && receiver.is_some_and(|thread| !is_awaited(thread, signal)) {
             return Ok(Sent::Ignored);
         }
         match to {
             To::Process => signals.pending.add(info, allowed)?,
             To::Thread(thread) => match task::of(thread) {
-                Some(task) => task.add(info)?,
+                Some(task) => task.signals.lock_uninterrupted().pending.add(info, allowed)?,
                 None => return Err(Errno::ESRCH),
             },
         }
@@ -198,8 +248,10 @@ fn one_that_runs<'t>(
     Some(&threads[at])
 }
 
+/// Under the lock of the process's signals.
 fn is_awaited(thread: &Thread, signal: Signal) -> bool {
-    task::of(thread).is_some_and(|task| task.signals.lock().awaited.contains(signal))
+    let awaits = |task: &task::Task| task.signals.lock_uninterrupted().awaited.contains(signal);
+    task::of(thread).is_some_and(awaits)
 }
 
 /// Has another thread take what is pending for the process and what the caller will not take any
@@ -249,7 +301,13 @@ pub(crate) fn note_stopped(process: &Process) {
     }
 }
 
-/// What a parent is told of a child.
+/// What a parent is told of a child, in its own numbers.
+pub(super) fn told_to(parent: &Process, process: &Process, mut info: Info) -> Info {
+    info.change_sender(|[_, user]| [process.number_in(&parent.space) as u32, user]);
+    info
+}
+
+/// What a parent is told of a child, but for its number.
 pub(super) fn of_child(process: &Process, signal: Signal, code: i32, status: i32) -> Info {
     /// Clock ticks, as programs count them, in nanoseconds.
     const CLOCK_TICK: u64 = 10_000_000;
@@ -275,7 +333,8 @@ fn tell_parent_of_change(process: &Process, change: Change) {
             Change::Continued => (code::CHILD_CONTINUED, Signal::CONT.status()),
         };
         // As above.
-        let _told = to_process(&parent, of_child(process, Signal::CHLD, code, status));
+        let info = of_child(process, Signal::CHLD, code, status);
+        let _told = to_process(&parent, told_to(&parent, process, info));
     }
     parent.changed.wake_all();
 }

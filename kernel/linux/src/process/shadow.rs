@@ -292,17 +292,18 @@ pub(crate) fn start_afresh() {
 /// What a signal's frame says of it: the pointer that its end will find the kernel's word at, and
 /// what is enabled. `None`: nothing is.
 pub(crate) fn for_frame() -> Option<[u64; 2]> {
+    extras::shadow_form()?;
     let mine = *current_task().shadow.lock();
     mine.is_on().then(|| [extras::shadow_pointer().wrapping_sub(shadow::WORD), mine.mode])
 }
 
 /// A signal is about to run a handler that will return to `return_address`.
 pub(crate) fn push(return_address: u64) -> Result<(), Errno> {
+    let Some(form) = extras::shadow_form() else { return Ok(()) };
     let mine = *current_task().shadow.lock();
     if !mine.is_on() {
         return Ok(());
     }
-    let form = form()?;
     let pushed = form.for_signal(extras::shadow_pointer(), return_address).ok_or(Errno::EFAULT)?;
     {
         let memory = current().memory().ok_or(Errno::EFAULT)?;
@@ -319,12 +320,12 @@ pub(crate) fn push(return_address: u64) -> Result<(), Errno> {
 
 /// A handler has ended. `said`: pointer and mode, if its frame had them.
 pub(crate) fn pop(said: Option<[u64; 2]>) -> Result<(), Errno> {
-    let task = current_task();
-    let mut mine = *task.shadow.lock();
     let Some(form) = extras::shadow_form() else {
         // A processor without: its frames have none.
         return if said.is_some() { Err(Errno::EFAULT) } else { Ok(()) };
     };
+    let task = current_task();
+    let mut mine = *task.shadow.lock();
     let mut pointer = extras::shadow_pointer();
     if let Some([at, wanted]) = said {
         let known = mode::ENABLED | mode::STORES | mode::PUSHES;

@@ -4,6 +4,7 @@ use super::attributes::Attributes;
 use super::credentials::{Credentials, capability};
 use super::crew::Crew;
 use super::host_names;
+use super::numbers::Holds;
 use super::place::Place;
 use super::queued::Allowance;
 use super::running::Running;
@@ -15,6 +16,8 @@ use crate::files::readiness::Readiness;
 use crate::limits::{Limits, Resource};
 use crate::memory::limits::Limits as MemoryLimits;
 use crate::memory::space::Memory;
+use crate::spaces::pid::{Numbers, Own};
+use crate::spaces::time::Times;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -24,8 +27,20 @@ use threads::sched::{Mutex, Name, WaitQueue};
 /// A process.
 #[derive(Debug)]
 pub struct Process {
-    /// Its number, which is that of its first thread: processes and threads are counted together.
+    /// Its number in the first PID namespace, which is that of its first thread: processes and
+    /// threads are counted together.
     pub id: u64,
+    /// Its number in its own namespace.
+    pub(crate) local: u64,
+    /// Its PID namespace; its numbers, where that is not the first one; and that they are in use.
+    pub(crate) space: Own,
+    pub(crate) numbers: Option<Arc<Numbers>>,
+    pub(super) holds: SpinLock<Holds>,
+    /// Its time namespace.
+    pub(super) times: SpinLock<Times>,
+    /// The first one of a namespace: no signal ends it that comes from inside and that it has no
+    /// handler for, until it has a fault of its own.
+    pub(crate) is_protected: AtomicBool,
     /// The process that waits for it; 0: the kernel, which does not.
     pub parent: AtomicU64,
     /// Its process group, and the session that is in.
@@ -89,7 +104,7 @@ impl Process {
 
     /// What may still be queued of signals for it.
     pub(crate) fn allowance(&self) -> Allowance {
-        let user = self.credentials().user.real;
+        let user = self.credentials.lock().user.real;
         Allowance::new(user, self.limits.soft(Resource::PendingSignals))
     }
 

@@ -10,6 +10,8 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
+use super::credentials::Credentials;
+use super::numbers;
 use super::shared_signals::Change;
 use super::spent::Usage;
 use super::{cpu_time, orphans, pidfd};
@@ -17,9 +19,9 @@ use crate::abi::action::{IGNORE, flag};
 use crate::abi::signals::Signal;
 use crate::error::Errno;
 use crate::process::Process;
+use crate::spaces::pid::{self, Own};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
@@ -86,10 +88,10 @@ impl Which {
     /// minus a group.
     pub(crate) fn of(which: i64, caller: &Process) -> Self {
         match which {
-            1.. => Self::Number(which as u64),
+            1.. => Self::Number(numbers::meant(which as u64)),
             0 => Self::Group(caller.group.load(Ordering::Relaxed)),
             -1 => Self::Any,
-            _ => Self::Group(which.unsigned_abs()),
+            _ => Self::Group(numbers::meant(which.unsigned_abs())),
         }
     }
 
@@ -109,6 +111,10 @@ pub(crate) fn enter(process: &Arc<Process>, parent: Option<&Process>) -> Result<
     if parent.is_some_and(|parent| parent.crew.ending().is_some()) || sched::current().killed() {
         return Err(Errno::EINTR);
     }
+    // The first process of its namespace ends, and has ended all that it found here.
+    if process.space.as_ref().is_some_and(|space| space.is_closed()) {
+        return Err(Errno::ENOMEM);
+    }
     Ok(fallible::push(&mut table, process.clone())?)
 }
 
@@ -122,10 +128,10 @@ pub fn all() -> Result<Vec<Arc<Process>>, fallible::NoMemory> {
     fallible::collect(TABLE.lock().iter().cloned())
 }
 
-/// How many threads of programs a user has, and processes that have ended.
-pub(crate) fn task_count_of(user: u32) -> usize {
+/// How many threads of programs there are of some users, and processes that have ended.
+pub(crate) fn task_count(is_theirs: impl Fn(&Credentials) -> bool) -> usize {
     let table = TABLE.lock();
-    let own = table.iter().filter(|process| process.credentials().user.real == user);
+    let own = table.iter().filter(|process| is_theirs(&process.credentials()));
     own.map(|process| process.crew.count().max(1)).sum()
 }
 
@@ -153,11 +159,6 @@ pub(crate) fn next_to_tell_of_death(parent: u64) -> Option<(Arc<Process>, u8)> {
 /// How many there are.
 pub fn count() -> usize {
     TABLE.lock().len()
-}
-
-/// Writes the number of each, a line each.
-pub(crate) fn write_numbers(to: &mut dyn Write) -> fmt::Result {
-    TABLE.lock().iter().try_for_each(|process| writeln!(to, "{}", process.id))
 }
 
 /// The first one that is meant.
@@ -193,7 +194,7 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
         // One that has ended and is not asked for has no news to come.
         any |= status.is_none() || wanted.ended;
         let news = |status| News {
-            child: child.id,
+            child: child.told(),
             status,
             used: cpu_time::of_process_and_children(child),
         };
@@ -247,19 +248,33 @@ pub(crate) fn is_orphaned(process: &Process) -> bool {
     orphans::is_orphaned(&TABLE.lock(), group, None)
 }
 
-/// The nearest living ancestor that takes orphans (`PR_SET_CHILD_SUBREAPER`); without one the
-/// kernel does.
+/// The nearest living ancestor in its namespace that takes orphans (`PR_SET_CHILD_SUBREAPER`);
+/// without one, the first process of that does, or the kernel.
 fn reaper(table: &[Arc<Process>], of: &Process) -> Option<Arc<Process>> {
+    let find = |number: u64| table.iter().find(|other| other.id == number);
     let mut number = of.parent.load(Ordering::Relaxed);
     // No more steps than there are processes: no process is its own ancestor.
     for _ in 0..table.len() {
-        let ancestor = table.iter().find(|other| other.id == number)?;
+        let Some(ancestor) = find(number) else { break };
+        if !pid::is_same(&ancestor.space, &of.space) {
+            break;
+        }
         if ancestor.status().is_none() && ancestor.attributes.is_subreaper.load(Ordering::Relaxed) {
             return Some(ancestor.clone());
         }
         number = ancestor.parent.load(Ordering::Relaxed);
     }
-    None
+    let init = of.space.as_ref().and_then(|space| space.global(1));
+    find(init?).filter(|init| init.status().is_none()).cloned()
+}
+
+/// Tells all processes of a namespace and of those below it to die, but one.
+pub(super) fn end_all_in(space: &Own, but: &Process) {
+    let table = TABLE.lock();
+    let others = table.iter().filter(|other| !core::ptr::eq(&***other, but));
+    for other in others.filter(|other| other.number_in(space) != 0) {
+        other.crew.end(Signal::KILL.status());
+    }
 }
 
 /// What the end of a process tells another one.
@@ -337,7 +352,10 @@ fn drop_nobodys() -> bool {
             }
         }
     }
-    gone.iter().flatten().for_each(|process| pidfd::tell(process));
+    gone.iter().flatten().for_each(|process| {
+        process.forget_numbers();
+        pidfd::tell(process);
+    });
     drop(gone);
     taken == BATCH
 }

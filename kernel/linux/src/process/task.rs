@@ -13,12 +13,14 @@ use super::registered::Registered;
 use super::seccomp_state::Mode;
 use super::shadow_state::Shadow;
 use super::spent::{Moved, Shown};
-use crate::abi::signals::{Info, Signal, SignalSet, Trap};
+use crate::abi::signals::{Signal, SignalSet, Trap};
 use crate::error::Errno;
 use crate::files::open::Files;
+use crate::spaces::pid::{Hold, Own};
+use crate::spaces::time::Times;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Mutex, Name, Owned, OwnerKind, Thread};
@@ -54,9 +56,25 @@ pub(crate) struct TaskSignals {
     pub(crate) stack: AlternateStack,
 }
 
-/// A call that a signal cut short: what it asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interruption(pub(crate) Errno);
+/// What a call asked for that a signal cut short. Only the thread itself has to do with it.
+#[derive(Debug, Default)]
+pub(crate) struct Interruption(AtomicU16);
+
+impl Interruption {
+    pub(crate) fn set(&self, asked: Errno) {
+        self.0.store(asked.number(), Ordering::Relaxed);
+    }
+
+    /// What was asked for, once.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Errno> {
+        let asked = Errno::of_number(self.0.load(Ordering::Relaxed));
+        if asked.is_some() {
+            self.0.store(0, Ordering::Relaxed);
+        }
+        asked
+    }
+}
 
 /// How a call with a relative timeout continues when no handler ran: as the same call, with the
 /// time it was to end.
@@ -84,6 +102,14 @@ pub(crate) mod policy {
 #[derive(Debug)]
 pub struct Task {
     pub process: Arc<Process>,
+    /// Its number in its PID namespace.
+    pub(crate) local: AtomicU64,
+    /// That its numbers are in use, if they are not its process's and not of the first namespace.
+    pub(super) hold: SpinLock<Option<Hold>>,
+    /// The PID namespace of the processes that it makes.
+    pub(super) children: SpinLock<Own>,
+    /// Their time namespace.
+    pub(super) child_times: SpinLock<Times>,
     pub(crate) signals: SpinLock<TaskSignals>,
     /// A word of the program that is cleared when the thread ends; 0: none.
     pub(crate) clear_on_exit: AtomicU64,
@@ -101,7 +127,7 @@ pub struct Task {
     pub(super) moved: Moved,
     /// Whether its CPU time is its process's already.
     is_counted: AtomicBool,
-    pub(crate) interruption: SpinLock<Option<Interruption>>,
+    pub(crate) interruption: Interruption,
     pub(crate) continuation: SpinLock<Option<Continuation>>,
     /// Room for the bytes that a call of it moves: here, and not in the call's frame, which may be
     /// given up.
@@ -137,7 +163,12 @@ impl Task {
         parts: Parts,
     ) -> Result<Arc<Self>, Errno> {
         let signals = TaskSignals { blocked, ..TaskSignals::default() };
+        let times = process.times();
         Ok(fallible::shared(Self {
+            local: AtomicU64::new(process.local),
+            hold: SpinLock::new(None),
+            children: SpinLock::new(process.space.clone()),
+            child_times: SpinLock::new(times),
             process,
             signals: SpinLock::new(signals),
             clear_on_exit: AtomicU64::new(0),
@@ -148,7 +179,7 @@ impl Task {
             shown: SpinLock::new(Shown::default()),
             moved: Moved::new(),
             is_counted: AtomicBool::new(false),
-            interruption: SpinLock::new(None),
+            interruption: Interruption::default(),
             continuation: SpinLock::new(None),
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
@@ -181,15 +212,10 @@ impl Task {
         !self.is_counted.swap(true, Ordering::Relaxed)
     }
 
-    /// Puts a signal among its own.
-    pub(super) fn add(&self, info: Info) -> Result<(), Errno> {
-        let allowed = self.process.allowance();
-        self.signals.lock().pending.add(info, allowed)
-    }
-
-    /// Whether it takes a signal now: not blocked, or waited for.
+    /// Whether it takes a signal now: not blocked, or waited for. Under the lock of its process's
+    /// signals.
     pub(super) fn takes(&self, signal: Signal) -> bool {
-        let signals = self.signals.lock();
+        let signals = self.signals.lock_uninterrupted();
         !signals.blocked.contains(signal) || signals.awaited.contains(signal)
     }
 }
@@ -212,6 +238,11 @@ pub(crate) fn of(thread: &Thread) -> Option<&Task> {
 #[inline]
 pub fn current_task() -> &'static Task {
     sched::current().owner_of_kind(&KIND).expect("system calls and faults come from programs")
+}
+
+/// The same; `None`: the thread is none of a program.
+pub(crate) fn of_current() -> Option<&'static Task> {
+    sched::current().owner_of_kind(&KIND)
 }
 
 /// The process of the thread that runs. A reference, not a count: what a system call keeps only in

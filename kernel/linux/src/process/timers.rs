@@ -262,7 +262,7 @@ impl ProgramTimer for Timer {
         state.since_boot = is_real && !to.is_absolute;
         state.interval = to.interval;
         state.expires = Some(match to.is_absolute {
-            true => to.value,
+            true => self.clock.meant(to.value),
             false => self.clock(&state).now().unwrap_or(0).saturating_add(to.value),
         });
         self.wait(&state);

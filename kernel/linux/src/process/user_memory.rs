@@ -4,6 +4,7 @@
 use crate::abi;
 use crate::abi::stack_image::{MAX_STRING, WordSize};
 use crate::error::{Errno, SysResult};
+use crate::files::text;
 use crate::process::current;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -163,9 +164,9 @@ pub(crate) fn strings(at: u64, left: &mut usize) -> Result<Strings, Errno> {
     Ok(strings)
 }
 
-/// The text of a path argument.
+/// The text that a path argument is kept as.
 pub(crate) fn as_text(bytes: Vec<u8>) -> Result<String, Errno> {
-    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
+    Ok(text::of_bytes(bytes)?)
 }
 
 pub(crate) fn timespec(at: u64, size: WordSize) -> Result<u64, Errno> {

@@ -12,8 +12,11 @@ use super::permissions::{self, Looks};
 use super::running::Running;
 use super::{Process, current, namespaces, table};
 use crate::error::Errno;
+use crate::files::made::{Inside, Seen};
+use crate::files::mounts;
 use crate::files::open::{OpenFile, Target};
 use crate::files::tree::{self, Content, MAX_LINKS, Node, Special};
+use crate::spaces::pid::{self, Own};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
@@ -49,17 +52,34 @@ const MAX_PARTS: usize = 6;
 pub(crate) struct Parts<'p> {
     parts: [&'p str; MAX_PARTS],
     count: usize,
+    /// In which mount of /proc.
+    pub(crate) view: Seen,
 }
 
 impl<'p> Parts<'p> {
-    /// `None`: there are more than any path there has.
+    /// Those of an absolute path, as if it were where /proc and /sys always are. `None`: there are
+    /// more than any path there has.
     pub(crate) fn of(path: &'p str) -> Option<Self> {
+        match mounts::made_at(path) {
+            Some((made, view, length)) => {
+                Self::from([made.name()].into_iter().chain(tree::parts(&path[length..])), view)
+            }
+            None => Self::from(tree::parts(path), None),
+        }
+    }
+
+    /// Those of a path inside.
+    pub(crate) fn inside(of: Inside<'p>) -> Option<Self> {
+        Self::from(tree::parts(of.path), of.view.clone())
+    }
+
+    fn from(all: impl Iterator<Item = &'p str>, view: Seen) -> Option<Self> {
         let (mut parts, mut count) = ([""; MAX_PARTS], 0);
-        for part in tree::parts(path) {
+        for part in all {
             *parts.get_mut(count)? = part;
             count += 1;
         }
-        Some(Self { parts, count })
+        Some(Self { parts, count, view })
     }
 
     pub(crate) fn as_slice(&self) -> &[&'p str] {
@@ -69,7 +89,7 @@ impl<'p> Parts<'p> {
 
 /// Whether an absolute path is of /proc or /sys.
 pub(crate) fn is_made(path: &str) -> bool {
-    matches!(tree::parts(path).next(), Some("proc" | "sys"))
+    mounts::made_at(path).is_some() || matches!(tree::parts(path).next(), Some("proc" | "sys"))
 }
 
 /// What an absolute path leads to. `follow`: also through a link at its end.
@@ -81,6 +101,10 @@ pub(crate) fn find(mut path: String, follow: bool) -> Result<Place, Errno> {
                 true => None,
                 false => Some(fallible::text(&path)?),
             };
+            if let Some(asked) = asked.as_deref().filter(|asked| asked.contains("/..")) {
+                // What `..` comes back from.
+                permissions::search(asked)?;
+            }
             let (node, at) = tree::find_with_path(path, follow).map_err(|error| {
                 let refused = asked.and_then(|path| permissions::search(&path).err());
                 refused.filter(|&refused| refused == Errno::EACCES).unwrap_or(error)
@@ -113,10 +137,14 @@ fn step(path: &str, follow: bool) -> Result<Step, Errno> {
         let start = end;
         end = path[start + 1..].find('/').map_or(path.len(), |length| start + 1 + length);
         let is_last = end == path.len();
+        if &path[start..end] == "/.." {
+            // No link stands before it.
+            return Ok(Step::Further(tree::above(&path[..start], &path[end..])?));
+        }
         if is_last && !follow {
             break;
         }
-        let Some(leads) = Parts::of(&path[..end]).and_then(|parts| link(parts.as_slice())) else {
+        let Some(leads) = Parts::of(&path[..end]).and_then(|parts| link(&parts)) else {
             continue;
         };
         let rest = &path[end..];
@@ -150,9 +178,14 @@ fn joined(to: &str, rest: &str) -> Result<Step, Errno> {
     Ok(Step::Further(next))
 }
 
+/// Whose numbers a mount of /proc shows.
+pub(crate) fn space_of(view: &Seen) -> &Own {
+    view.as_ref().map_or(&None, |view| &view.space)
+}
+
 /// The process with a thread of this number.
-fn process_of(whom: &str) -> Option<Arc<Process>> {
-    let number = number(whom)?;
+fn process_of(whom: &str, view: &Seen) -> Option<Arc<Process>> {
+    let number = pid::global(space_of(view), number(whom)?)?;
     table::find(number).or_else(|| table::find_thread(None, number).map(|(process, _)| process))
 }
 
@@ -174,14 +207,22 @@ fn text(write: impl FnOnce(&mut Text) -> core::fmt::Result) -> Result<String, Er
 }
 
 /// What a link of /proc leads to; `None`: the path is of no link.
-pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
-    let ["proc", parts @ ..] = parts else { return None };
-    let leader = current().id;
+pub(crate) fn link(whole: &Parts<'_>) -> Option<Result<Leads, Errno>> {
+    let ["proc", parts @ ..] = whole.as_slice() else { return None };
+    let space = space_of(&whole.view);
     let own = match parts {
-        ["self"] => Some(text(|text| write!(text, "{leader}"))),
+        // A caller that the mount does not show has no folder in it.
+        ["self" | "thread-self"] if current().number_in(space) == 0 => Some(Err(Errno::ENOENT)),
+        ["self"] => Some(text(|text| write!(text, "{}", current().number_in(space)))),
         ["thread-self"] => {
-            let thread = sched::current().number();
+            let leader = current().number_in(space);
+            let thread = pid::local(space, sched::current().number());
             Some(text(|text| write!(text, "{leader}/task/{thread}")))
+        }
+        _ if whole.view.as_ref().is_some_and(|view| view.only_processes)
+            && matches!(parts, ["mounts" | "net", ..]) =>
+        {
+            return None;
         }
         ["mounts"] => Some(fallible::text("self/mounts").map_err(Errno::from)),
         ["net"] => Some(fallible::text("self/net").map_err(Errno::from)),
@@ -198,7 +239,8 @@ pub(crate) fn link(parts: &[&str]) -> Option<Result<Leads, Errno>> {
     if !matches!(rest, ["exe" | "cwd" | "root"] | ["fd" | "map_files" | "ns", _]) {
         return None;
     }
-    let Some(process) = process_of(whom).filter(|process| process.status().is_none()) else {
+    let Some(process) = process_of(whom, &whole.view).filter(|process| process.status().is_none())
+    else {
         return Some(Err(Errno::ENOENT));
     };
     // They lead past all permissions: only for one who might trace the process.

@@ -5,8 +5,10 @@ use crate::abi;
 use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet};
 use crate::process::exit::{exit_thread, kill_current};
-use crate::process::shared_signals::ProcessSignals;
-use crate::process::{current, current_task, sequences, table, timers};
+use crate::process::shared_signals::{ProcessSignals, Stop};
+use crate::process::task::{AlternateStack, TaskSignals};
+use crate::process::{Process, current, current_task, sequences, table, timers};
+use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -24,25 +26,26 @@ pub fn before_user(regs: &mut SavedRegs) {
             exit_thread(Signal::KILL.status());
         }
         sched::current().clear_notification();
-        stop::while_stopped();
-        if sched::current().killed() {
-            continue;
-        }
-        let Some((info, action)) = take() else { break };
-        if action.is_caught() {
-            let interruption = task.interruption.lock().take();
-            if let Some(interruption) = interruption {
-                restart::for_handler(regs, interruption, &action);
+        let taken = match take() {
+            Next::Stop => {
+                stop::while_stopped();
+                continue;
             }
-            handle(regs, &info, &action);
+            Next::Taken(taken) => taken,
+            Next::Nothing => break,
+        };
+        if taken.action.is_caught() {
+            if let Some(asked) = task.interruption.take() {
+                restart::for_handler(regs, asked, &taken.action);
+            }
+            handle(regs, &taken);
             handled = true;
         } else {
-            by_default(info.signal);
+            by_default(taken.info.signal);
         }
     }
-    let interruption = task.interruption.lock().take();
-    if let Some(interruption) = interruption {
-        restart::without_handler(regs, interruption);
+    if let Some(asked) = task.interruption.take() {
+        restart::without_handler(regs, asked);
     }
     if !handled {
         let mut signals = task.signals.lock();
@@ -64,27 +67,54 @@ fn before_user_again(regs: &mut SavedRegs) {
     before_user(regs);
 }
 
+/// What a thread does next.
+enum Next {
+    /// Its process is to stop, and it with that.
+    Stop,
+    Taken(Taken),
+    Nothing,
+}
+
+/// A signal that does something.
+struct Taken {
+    info: Info,
+    action: Action,
+    /// The mask and the alternate stack to go back to after a handler.
+    mask: SignalSet,
+    stack: AlternateStack,
+}
+
 /// Takes the next signal that does something, of the thread or of its process.
-fn take() -> Option<(Info, Action)> {
+fn take() -> Next {
     let (process, task) = (current(), current_task());
+    let mut of_process = process.signals.lock();
     loop {
-        let mut of_process = process.signals.lock();
-        let mut of_task = task.signals.lock();
+        if of_process.stop != Stop::Running {
+            return Next::Stop;
+        }
+        let mut of_task = task.signals.lock_uninterrupted();
         let allowed = SignalSet::ALL.without(of_task.blocked);
         let taken = of_task.pending.take(allowed).or_else(|| of_process.pending.take(allowed));
-        drop(of_task);
-        let mut info = taken?;
+        let Some(mut info) = taken else { return Next::Nothing };
         if let Fields::Timer { .. } = info.fields {
             // The timer's lock comes before these.
+            drop(of_task);
             drop(of_process);
-            if !timers::signal_was_taken(&mut info) {
+            let counts = timers::signal_was_taken(&mut info);
+            of_process = process.signals.lock();
+            if !counts {
                 continue;
             }
-            of_process = process.signals.lock();
+            of_task = task.signals.lock_uninterrupted();
         }
-        if let Some(action) = action_for(&mut of_process, info.signal) {
-            return Some((info, action));
-        }
+        let Some(action) = action_for(process, &mut of_process, info.signal) else { continue };
+        let mask = if action.is_caught() {
+            of_task.saved_mask.take().unwrap_or(of_task.blocked)
+        } else {
+            of_task.blocked
+        };
+        let stack = of_task.stack;
+        return Next::Taken(Taken { info, action, mask, stack });
     }
 }
 
@@ -94,7 +124,7 @@ pub(crate) fn take_of(set: SignalSet) -> Option<Info> {
     loop {
         let taken = {
             let mut of_process = process.signals.lock();
-            let mut of_task = task.signals.lock();
+            let mut of_task = task.signals.lock_uninterrupted();
             of_task.pending.take(set).or_else(|| of_process.pending.take(set))
         };
         let mut info = taken?;
@@ -105,9 +135,19 @@ pub(crate) fn take_of(set: SignalSet) -> Option<Info> {
 }
 
 /// What a signal that was taken does, unless it is ignored; a handler that runs once is gone.
-fn action_for(of_process: &mut ProcessSignals, signal: Signal) -> Option<Action> {
+fn action_for(
+    process: &Process,
+    of_process: &mut ProcessSignals,
+    signal: Signal,
+) -> Option<Action> {
     let action = of_process.actions.get(signal);
     if action.ignores(signal) {
+        return None;
+    }
+    // The first process of a namespace: only from outside it does a signal stop it, and that was
+    // looked at when it was sent.
+    if action.is_default() && signal != Signal::STOP && process.is_protected.load(Ordering::Relaxed)
+    {
         return None;
     }
     if action.is_caught() && action.flags & flag::RESET_HANDLER != 0 {
@@ -134,14 +174,10 @@ fn by_default(signal: Signal) {
 }
 
 /// Makes the registers those of a handler.
-fn handle(regs: &mut SavedRegs, info: &Info, action: &Action) {
+fn handle(regs: &mut SavedRegs, Taken { info, action, mask, stack }: &Taken) {
     let task = current_task();
-    let (mask, stack) = {
-        let mut signals = task.signals.lock();
-        (signals.saved_mask.take().unwrap_or(signals.blocked), signals.stack)
-    };
     let is_ready = sequences::interrupt(regs);
-    if is_ready.and_then(|()| frame::push(regs, info, action, mask, stack)).is_err() {
+    if is_ready.and_then(|()| frame::push(regs, info, action, *mask, stack)).is_err() {
         if info.signal == Signal::SEGV {
             // Its own handler cannot begin: it would never end.
             let mut signals = current().signals.lock();
@@ -166,13 +202,16 @@ pub(crate) fn force(info: Info) {
     let allowed = process.allowance();
     {
         let mut of_process = process.signals.lock();
-        let mut of_task = task.signals.lock();
+        let mut of_task = task.signals.lock_uninterrupted();
         let mut action = of_process.actions.get(info.signal);
         let is_blocked = of_task.blocked.contains(info.signal);
         if is_blocked || action.handler == action::IGNORE {
             action.handler = action::DEFAULT;
             of_process.actions.set(info.signal, action);
             of_task.blocked = of_task.blocked.without(SignalSet::of(&[info.signal]));
+        }
+        if action.is_default() {
+            process.is_protected.store(false, Ordering::Relaxed);
         }
         // Without memory to keep what is told, the signal is there all the same.
         let _told = of_task.pending.add(info, allowed);
@@ -182,31 +221,40 @@ pub(crate) fn force(info: Info) {
 
 /// Has the calling thread look for signals before user mode, if it has some that it lets through.
 pub(crate) fn notify_if_pending() {
-    let (process, task) = (current(), current_task());
-    let is_there = {
-        let of_process = process.signals.lock();
-        let of_task = task.signals.lock();
-        let there = of_process.pending.set().union(of_task.pending.set());
-        !there.without(of_task.blocked).is_empty()
-    };
-    if is_there {
+    if with_signals(|of_process, of_task| is_there(of_process, of_task)) {
         sched::current_arc().notify();
     }
+}
+
+/// Runs `body` with the signals of the calling thread's process and its own.
+#[inline(always)]
+fn with_signals<R>(body: impl FnOnce(&mut ProcessSignals, &mut TaskSignals) -> R) -> R {
+    let task = current_task();
+    let mut of_process = task.process.signals.lock();
+    let mut of_task = task.signals.lock_uninterrupted();
+    body(&mut of_process, &mut of_task)
+}
+
+/// Whether a signal is pending that the thread lets through.
+fn is_there(of_process: &ProcessSignals, of_task: &TaskSignals) -> bool {
+    let there = of_process.pending.set().union(of_task.pending.set());
+    !there.without(of_task.blocked).is_empty()
 }
 
 /// Sets the mask of the calling thread. Signals for the process that it will not take any more go
 /// to others.
 pub(crate) fn set_mask(mask: SignalSet) {
-    let task = current_task();
-    let newly = {
-        let mut signals = task.signals.lock();
-        let before = core::mem::replace(&mut signals.blocked, mask.without(SignalSet::UNBLOCKABLE));
-        signals.blocked.without(before)
-    };
+    let (newly, is_there) = with_signals(|of_process, of_task| {
+        let mask = mask.without(SignalSet::UNBLOCKABLE);
+        let before = core::mem::replace(&mut of_task.blocked, mask);
+        (mask.without(before), is_there(of_process, of_task))
+    });
     if !newly.is_empty() {
         crate::process::send::hand_over(current(), newly);
     }
-    notify_if_pending();
+    if is_there {
+        sched::current_arc().notify();
+    }
 }
 
 /// The frame of a handler is done: back to what it interrupted.
@@ -218,10 +266,7 @@ pub(crate) fn sigreturn(regs: &mut SavedRegs) -> crate::error::SysResult {
             }
             set_mask(mask);
             match stack {
-                // Errors in it are ignored, as on Linux.
-                Some(stack) => {
-                    let _not_set = frame::set_stack(stack, abi::stack_pointer(regs));
-                }
+                Some(stack) => frame::restore_stack(stack, abi::stack_pointer(regs)),
                 None => force(Info::kernel(Signal::SEGV)),
             }
         }

@@ -14,7 +14,6 @@ use crate::abi::frame::{Request, StackBytes};
 use crate::abi::signals::{Info, SignalSet};
 use crate::error::Errno;
 use crate::process::task::AlternateStack;
-use crate::process::user_memory::put;
 use crate::process::{current, current_task, shadow};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
@@ -25,7 +24,7 @@ pub(super) fn push(
     info: &Info,
     action: &Action,
     mask: SignalSet,
-    stack: AlternateStack,
+    stack: &AlternateStack,
 ) -> Result<(), Errno> {
     let sp = abi::stack_pointer(regs);
     let is_on = stack.holds(sp);
@@ -41,34 +40,35 @@ pub(super) fn push(
         restorer: (action.flags & flag::RESTORER != 0).then_some(action.restorer),
         wants_info: action.flags & flag::SIGINFO != 0,
         mask,
-        stack: StackBytes { lowest: stack.lowest, bytes: stack.bytes, flags: flags(&stack, sp) },
+        stack: StackBytes { lowest: stack.lowest, bytes: stack.bytes, flags: flags(stack, sp) },
         trampoline: current().trampoline(),
         fpu,
         trap: *current_task().trap.lock(),
         shadow: shadow::for_frame(),
     };
-    let mut handler = *regs;
-    let (at, bytes) = abi::frame::build(&mut handler, top, &request)?;
+    let place = abi::frame::place(top, &request)?;
     // A frame that leaves the alternate stack overflows it.
-    if (is_on || enters) && !(stack.lowest..end.unwrap_or(u64::MAX)).contains(&at) {
+    if (is_on || enters) && !(stack.lowest..end.unwrap_or(u64::MAX)).contains(&place.at) {
         return Err(Errno::EFAULT);
     }
-    put(at, &bytes)?;
+    {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        abi::frame::build(regs, place, &request, &mut *memory.lock())?;
+    }
     shadow::push(request.restorer.unwrap_or(request.trampoline))?;
     abi::frame::enter_handler(fpu);
-    *regs = handler;
+    abi::frame::enter(regs, place, &request);
     Ok(())
 }
 
 /// Goes back from a handler: the registers that its frame has. Gives out the mask and the alternate
 /// stack.
 pub(super) fn pop(regs: &mut SavedRegs) -> Result<(SignalSet, Option<StackBytes>), Errno> {
-    let read = |at: u64, to: &mut [u8]| {
-        let memory = current().memory().ok_or(Errno::EFAULT)?;
-        Ok(memory.lock().read(at, to)?)
-    };
     let floats = sched::current().fpu().ok_or(Errno::EFAULT)?;
-    let popped = abi::frame::parse(regs, floats, read)?;
+    let popped = {
+        let memory = current().memory().ok_or(Errno::EFAULT)?;
+        abi::frame::parse(regs, floats, &mut *memory.lock())?
+    };
     shadow::pop(popped.shadow)?;
     *regs = popped.regs;
     Ok((popped.mask, popped.stack))
@@ -86,6 +86,16 @@ pub(crate) fn flags(stack: &AlternateStack, sp: u64) -> u32 {
         } else {
             0
         }
+}
+
+/// The end of a handler: the alternate stack that its frame has, which most often is the one that
+/// there is. Errors are ignored, as on Linux.
+pub(super) fn restore_stack(new: StackBytes, sp: u64) {
+    let now = current_task().signals.lock().stack;
+    let told = StackBytes { lowest: now.lowest, bytes: now.bytes, flags: flags(&now, sp) };
+    if new != told {
+        let _not_set = set_stack(new, sp);
+    }
 }
 
 /// sigaltstack: checks and sets the alternate stack of the calling thread.

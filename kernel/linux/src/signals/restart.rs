@@ -12,7 +12,7 @@ use crate::abi;
 use crate::abi::action::{Action, flag};
 use crate::error::{Errno, SysResult};
 use crate::process::current_task;
-use crate::process::task::{Continuation, Interruption};
+use crate::process::task::Continuation;
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
@@ -21,7 +21,7 @@ use threads::sched;
 #[cold]
 pub(crate) fn note(regs: &mut SavedRegs, error: Errno) {
     abi::set_result(regs, Errno::EINTR.as_result());
-    *current_task().interruption.lock() = Some(Interruption(error));
+    current_task().interruption.set(error);
     sched::current_arc().notify();
 }
 
@@ -32,8 +32,8 @@ pub(crate) fn continue_later(continuation: Continuation) -> Errno {
 }
 
 /// A handler is about to run.
-pub(super) fn for_handler(regs: &mut SavedRegs, interruption: Interruption, action: &Action) {
-    let again = match interruption.0 {
+pub(super) fn for_handler(regs: &mut SavedRegs, asked: Errno, action: &Action) {
+    let again = match asked {
         Errno::ERESTARTNOINTR => true,
         Errno::ERESTARTSYS => action.flags & flag::RESTART != 0,
         _ => false,
@@ -46,9 +46,9 @@ pub(super) fn for_handler(regs: &mut SavedRegs, interruption: Interruption, acti
 }
 
 /// No handler runs.
-pub(super) fn without_handler(regs: &mut SavedRegs, interruption: Interruption) {
+pub(super) fn without_handler(regs: &mut SavedRegs, asked: Errno) {
     abi::rewind_call(regs);
-    if interruption.0 == Errno::ERESTART_RESTARTBLOCK {
+    if asked == Errno::ERESTART_RESTARTBLOCK {
         abi::set_number(regs, abi::RESTART_SYSCALL);
     }
 }

@@ -11,10 +11,12 @@
 
 use alloc::sync::Arc;
 use core::iter::Empty;
+use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
 
 use kstack::addr::{Addr, AddrRange};
 use kstack::arch::current::tables::CpuTables;
+use kstack::interrupts::InterruptsOff;
 use kstack::ports::Ports;
 use kstack::shadow::Form;
 
@@ -28,10 +30,12 @@ use super::irqchip::{self, vector};
 use super::paging::{self, Access, NoMemory, UserTables};
 use super::power::{self, End};
 use super::serial::{self, Port};
-use super::{cpu, cpu_tables, layout, regs::SavedRegs, rtc, smp, step, user};
+use super::{caches, cpu, cpu_tables, layout, regs::SavedRegs, rtc, smp, step, user, virtio};
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::cpus::Cpu;
 use crate::memory::frames::Frame;
+use virtio_drivers::Hal;
+use virtio_drivers::transport::{DeviceType, SomeTransport};
 
 // `layout`: where the kernel's memory is.
 const _: [u64; 6] = [
@@ -46,7 +50,14 @@ const _: u32 = layout::ARENA_SLOTS;
 
 // `boot`: first instruction to `kernel_main`.
 const _: usize = BOOT_STACK_BYTES;
+const _: fn() -> AddrRange = boot::boot_stack;
 const _: unsafe fn(u64, &mut BootInfo) -> bool = boot::read_boot_info;
+
+// `caches`: for devices that do not see them.
+const _: fn() -> u32 = caches::line;
+const _: unsafe fn(*const u8, usize) = caches::clean;
+const _: unsafe fn(*const u8, usize) = caches::invalidate;
+const _: fn() = caches::settle;
 
 // `cpu`: its instructions.
 const _: fn() -> bool = cpu::interrupts_are_on;
@@ -60,7 +71,7 @@ const _: fn() -> u64 = cpu::cycles;
 const _: fn(Empty<u64>) = cpu::flush_pages;
 const _: fn(u64) = cpu::flush_page;
 const _: fn() = cpu::flush_all;
-const _: unsafe fn(u64) = cpu::load_tables;
+const _: unsafe fn(u64, &InterruptsOff) = cpu::load_tables;
 const _: unsafe fn(*mut u8) = cpu::zero_page;
 const _: fn() -> usize = cpu::stack_pointer;
 const _: fn() -> usize = cpu::frame_pointer;
@@ -153,6 +164,7 @@ const _: fn(&mut UserTables, u64, Frame) -> Result<(), NoMemory> = UserTables::m
 const _: fn(&mut UserTables, u64, Frame, Access) -> Result<(), NoMemory> = UserTables::map;
 const _: fn(&mut UserTables, u64) -> Option<Frame> = UserTables::unmap;
 const _: fn(&UserTables, u64) -> Option<(Frame, Access)> = UserTables::lookup;
+const _: fn(&UserTables, u64, bool) -> Option<Frame> = UserTables::usable;
 const _: fn(&mut UserTables, u64, Access) = UserTables::protect;
 const _: fn(&mut UserTables, u64) -> Result<(), NoMemory> = UserTables::prepare;
 const _: fn(&UserTables, u64, u64) -> Option<u64> = UserTables::next_mapped;
@@ -184,6 +196,14 @@ const _: fn(&Cpu) = smp::interrupt_to_park;
 
 // `step`: how long an instruction is.
 const _: fn(&[u8]) -> Option<usize> = step::instruction_length;
+
+// `virtio`: where its devices are.
+const _: fn() -> bool = virtio::sees_caches;
+#[expect(dead_code, reason = "a function with a parameter has no type of its own to compare")]
+fn find<H: Hal>() -> fn(DeviceType) -> Option<SomeTransport<'static>> {
+    virtio::find::<H>
+}
+const _: fn(u64, usize) -> Option<NonNull<u8>> = virtio::registers;
 
 // `user`: the word that a program's thread-local storage is found through.
 const _: fn(&AtomicU64) = user::save_tls;

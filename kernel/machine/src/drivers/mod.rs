@@ -7,6 +7,7 @@
 //! | `pci_serial` | QEMU's serial card, a 16550 on the PCI bus | riscv64 |
 //! | `pl011` | Arm's PL011 | arm64, arm32 |
 //! | `gic_v2` | Arm's interrupt controller, version 2 | arm64, arm32 |
+//! | `virtio` | the emulator's disk and random bytes, by a crate | every machine |
 //!
 //! Drivers know registers. Where a device is, which line it has, and what instruction orders its
 //! registers with memory is the tree's.
@@ -16,3 +17,4 @@ pub mod ns16550;
 pub mod pci_serial;
 pub mod pl011;
 pub mod serial;
+pub mod virtio;

@@ -85,11 +85,15 @@ impl<R: Registers> Uart for Ns16550<R> {
             (LINE_CONTROL, EIGHT_BITS),
             (FIFO_CONTROL, FIFOS),
             (MODEM_CONTROL, MODEM),
-            (INTERRUPTS, if interrupt_on_input { ON_INPUT } else { 0 }),
         ];
         for (register, value) in registers {
             self.0.write(register, value);
         }
+        self.let_interrupt(interrupt_on_input);
+    }
+
+    fn let_interrupt(self, on_input: bool) {
+        self.0.write(INTERRUPTS, if on_input { ON_INPUT } else { 0 });
     }
 
     fn put(self, byte: u8) {

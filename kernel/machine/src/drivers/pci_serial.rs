@@ -65,6 +65,10 @@ impl Uart for PciSerial {
         self.registers.set_up(interrupt_on_input);
     }
 
+    fn let_interrupt(self, on_input: bool) {
+        self.registers.let_interrupt(on_input);
+    }
+
     fn put(self, byte: u8) {
         self.registers.put(byte);
     }

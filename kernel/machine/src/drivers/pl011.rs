@@ -51,8 +51,12 @@ impl Uart for Pl011 {
         self.write(CONTROL, 0);
         self.write(INTERRUPT_CLEAR, ALL_INTERRUPTS);
         self.write(LINE_CONTROL, EIGHT_BITS_AND_FIFOS);
-        self.write(INTERRUPT_MASK, if interrupt_on_input { RECEIVE_AND_TIMEOUT } else { 0 });
+        self.let_interrupt(interrupt_on_input);
         self.write(CONTROL, ON_BOTH_WAYS);
+    }
+
+    fn let_interrupt(self, on_input: bool) {
+        self.write(INTERRUPT_MASK, if on_input { RECEIVE_AND_TIMEOUT } else { 0 });
     }
 
     fn put(self, byte: u8) {

@@ -8,6 +8,9 @@ pub trait Uart: Copy {
     /// 8N1. `interrupt_on_input`: raise the line when a byte has come.
     fn set_up(self, interrupt_on_input: bool);
 
+    /// Whether the line is raised when a byte has come. The rest stays as it was set up.
+    fn let_interrupt(self, on_input: bool);
+
     /// Sends a byte as soon as there is room. A device that is not there takes it at once.
     fn put(self, byte: u8);
 
@@ -27,6 +30,13 @@ impl<A: Uart, B: Uart> Uart for Either<A, B> {
         match self {
             Self::First(uart) => uart.set_up(interrupt_on_input),
             Self::Second(uart) => uart.set_up(interrupt_on_input),
+        }
+    }
+
+    fn let_interrupt(self, on_input: bool) {
+        match self {
+            Self::First(uart) => uart.let_interrupt(on_input),
+            Self::Second(uart) => uart.let_interrupt(on_input),
         }
     }
 
@@ -72,6 +82,11 @@ impl<U: Uart> Port<U> {
     /// Sets the device up. `interrupt_on_input`: raise the line when a byte has come.
     pub fn set_up(self, interrupt_on_input: bool) {
         self.uart.set_up(interrupt_on_input);
+    }
+
+    /// Whether the line is raised when a byte has come.
+    pub fn let_interrupt(self, on_input: bool) {
+        self.uart.let_interrupt(on_input);
     }
 
     /// Sends a byte as soon as there is room.

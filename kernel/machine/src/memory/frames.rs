@@ -20,6 +20,7 @@
 use crate::arch::cpu;
 use crate::memory::direct;
 use crate::spin::SpinLock;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes in a frame.
@@ -68,7 +69,7 @@ impl Frame {
 
     /// Where `bytes` bytes from `offset` on lie in the direct map.
     #[inline(always)]
-    fn part(self, offset: usize, bytes: usize) -> *mut u8 {
+    pub(crate) fn part(self, offset: usize, bytes: usize) -> *mut u8 {
         let fits = offset.checked_add(bytes).is_some_and(|top| top <= FRAME_BYTES as usize);
         assert!(fits, "bytes beyond a frame");
         self.bytes_ptr().wrapping_add(offset)
@@ -135,6 +136,80 @@ impl Frame {
         // SAFETY: (1) a frame in the direct map, for as long as the caller has it, which is longer
         // than `fill` runs.
         fill(unsafe { core::slice::from_raw_parts_mut(self.bytes_ptr(), FRAME_BYTES as usize) })
+    }
+}
+
+/// A stretch of bytes that the caller has a part in, up to a page of them: in one frame, or from
+/// the end of one to the beginning of another.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    first: Frame,
+    offset: usize,
+    second: Option<Frame>,
+}
+
+impl Stretch {
+    /// Bytes from an offset in a frame on; where that ends, from the beginning of the second on.
+    pub const fn new(first: Frame, offset: usize, second: Option<Frame>) -> Self {
+        Self { first, offset, second }
+    }
+
+    /// Where so many bytes begin, if they lie in one frame.
+    #[inline(always)]
+    pub(crate) fn whole(self, bytes: usize) -> Option<*mut u8> {
+        let fits = self.offset + bytes <= FRAME_BYTES as usize;
+        fits.then(|| self.first.part(self.offset, bytes))
+    }
+
+    /// Calls `each` with a frame, where in it, and which of `bytes` bytes from `at` on.
+    #[inline(always)]
+    fn parts(self, at: usize, bytes: usize, mut each: impl FnMut(Frame, usize, Range<usize>)) {
+        const FRAME: usize = FRAME_BYTES as usize;
+        let from = self.offset + at;
+        let in_first = FRAME.saturating_sub(from).min(bytes);
+        if in_first > 0 {
+            each(self.first, from, 0..in_first);
+        }
+        if in_first < bytes {
+            let second = self.second.expect("bytes beyond a stretch");
+            each(second, from + in_first - FRAME, in_first..bytes);
+        }
+    }
+
+    /// The stretch from an offset on.
+    #[inline(always)]
+    pub fn from(self, at: usize) -> Self {
+        const FRAME: usize = FRAME_BYTES as usize;
+        let offset = self.offset + at;
+        match self.second {
+            Some(second) if offset >= FRAME => Self::new(second, offset - FRAME, None),
+            second => Self::new(self.first, offset, second),
+        }
+    }
+
+    /// Copies bytes out, from an offset on.
+    #[inline]
+    pub fn array<const N: usize>(self, at: usize) -> [u8; N] {
+        let from = self.offset + at;
+        if from + N <= FRAME_BYTES as usize {
+            // SAFETY: (1) inside a frame, which the direct map shows; (2) any bytes are bytes.
+            return unsafe { self.first.part(from, N).cast::<[u8; N]>().read() };
+        }
+        let mut bytes = [0; N];
+        self.read(at, &mut bytes);
+        bytes
+    }
+
+    /// Copies bytes out, from an offset on.
+    #[inline]
+    pub fn read(self, at: usize, to: &mut [u8]) {
+        self.parts(at, to.len(), |frame, offset, part| frame.read(offset, &mut to[part]));
+    }
+
+    /// Copies bytes in, from an offset on.
+    #[inline]
+    pub fn write(self, at: usize, from: &[u8]) {
+        self.parts(at, from.len(), |frame, offset, part| frame.write(offset, &from[part]));
     }
 }
 
@@ -256,8 +331,17 @@ fn entry(frame: Frame) -> &'static Entry {
     entry_at(index_of(frame))
 }
 
+/// In a frame's count of users: a stack is mapped to it. Nothing shares such a frame.
+const OF_A_STACK: u32 = 1 << 31;
+
 /// A frame with one user, contents unspecified.
 pub fn alloc() -> Option<Frame> {
+    take(1)
+}
+
+/// A frame whose count of users is this.
+#[inline(always)]
+fn take(users: u32) -> Option<Frame> {
     if injected_failure() {
         return None;
     }
@@ -270,7 +354,7 @@ pub fn alloc() -> Option<Frame> {
         index
     };
     free.free -= 1;
-    entry_at(index as usize).users.store(1, Ordering::Relaxed);
+    entry_at(index as usize).users.store(users, Ordering::Relaxed);
     let number = u64::from(index) + LOWEST.load(Ordering::Relaxed) as u64;
     Some(Frame(number * FRAME_BYTES))
 }
@@ -286,6 +370,38 @@ pub fn alloc_zeroed() -> Option<Frame> {
     })
 }
 
+/// A frame, all zero, for a page of a stack: see [`is_of_a_stack`].
+pub fn alloc_zeroed_for_stack() -> Option<Frame> {
+    cpu::without_interrupts(|| {
+        let frame = take(OF_A_STACK | 1)?;
+        // SAFETY: (1) interrupts are off.
+        unsafe { frame.zero_uninterrupted() };
+        Some(frame)
+    })
+}
+
+/// Frees frames that were for stacks, a handful of them under one lock.
+pub fn release_of_stacks(frames: impl Iterator<Item = Frame>) {
+    let mut free = FREE.lock();
+    for frame in frames {
+        let index = index_of(frame);
+        let entry = entry_at(index);
+        entry.users.store(0, Ordering::Relaxed);
+        free.put((index, entry));
+    }
+}
+
+/// Whether a stack is mapped to the memory at a physical address. So that it is known by its direct
+/// mapping as well, which is another address.
+pub fn is_of_a_stack(physical: u64) -> bool {
+    is_memory(physical) && refs(Frame::at(physical)) & OF_A_STACK != 0
+}
+
+/// Whether there is an entry for the frame at a physical address.
+pub fn is_memory(physical: u64) -> bool {
+    index_of(Frame::at(physical)) < ENTRIES.load(Ordering::Relaxed)
+}
+
 /// One more user.
 pub fn share(frame: Frame) {
     entry(frame).users.fetch_add(1, Ordering::Relaxed);
@@ -296,12 +412,6 @@ pub fn release(frame: Frame) {
     if let Some(unused) = give_up(frame) {
         FREE.lock().put(unused);
     }
-}
-
-/// The same for a handful of frames, under one lock.
-pub fn release_all(frames: impl Iterator<Item = Frame>) {
-    let mut free = FREE.lock();
-    frames.filter_map(give_up).for_each(|unused| free.put(unused));
 }
 
 /// One user less. Its place in the table and its entry if that was the last one.

@@ -1,5 +1,6 @@
 //! The kernel's heap: the crate `talc` over frames of the direct map, behind a lock that is safe
-//! against interrupts; and one layout from a slab cache of its own.
+//! against interrupts, with some small blocks of each size kept for the next; and one layout from a
+//! slab cache of its own.
 //!
 //! A thread is held by an `Arc`, which allocates through the global allocator. Its layout is unlike
 //! any other, so the allocator knows it by that and serves it from the cache that [`serve_from`]
@@ -13,10 +14,129 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use talc::{ErrOnOom, Span, Talc};
 
-struct Heap(SpinLock<Talc<ErrOnOom>>);
+struct Heap(SpinLock<Blocks>);
 
 #[global_allocator]
-static HEAP: Heap = Heap(SpinLock::new(Talc::new(ErrOnOom)));
+static HEAP: Heap = Heap(SpinLock::new(Blocks::new()));
+
+/// What there is to give out: the allocator's, and small blocks that came back and are kept for the
+/// next who asks for that size. Under one lock.
+struct Blocks {
+    talc: Talc<ErrOnOom>,
+    kept: [Kept; KINDS],
+}
+
+/// Blocks of one size: the first, in each the address of the next, and how many.
+#[derive(Clone, Copy)]
+struct Kept {
+    first: *mut u8,
+    count: usize,
+}
+
+/// Blocks of up to this size are kept, each as large as a multiple of [`STEP`].
+const MAX_KEPT_BYTES: usize = 1024;
+const STEP: usize = 32;
+const KINDS: usize = MAX_KEPT_BYTES / STEP;
+/// As many of a size: what threads and processes come and go with.
+const MAX_KEPT: usize = 16;
+
+// SAFETY: (1) the pointers lead to free blocks, which are this heap's alone, under its lock.
+unsafe impl Send for Blocks {}
+
+/// How large a block for a layout really is: of those that may be kept, a multiple of [`STEP`].
+#[inline(always)]
+fn rounded(layout: Layout) -> Layout {
+    if layout.size() > MAX_KEPT_BYTES {
+        return layout;
+    }
+    let bytes = layout.size().next_multiple_of(STEP);
+    // SAFETY: (1) the alignment is that of a layout; (2) so small a size does not overflow when it
+    // is rounded up to any alignment that a layout of it can have: at most the half of all
+    // addresses, and this is a layout already.
+    unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) }
+}
+
+/// Which of the kept ones a size is.
+#[inline(always)]
+fn kind(bytes: usize) -> Option<usize> {
+    (1..=MAX_KEPT_BYTES).contains(&bytes).then(|| (bytes - 1) / STEP)
+}
+
+impl Blocks {
+    const fn new() -> Self {
+        let none = Kept { first: ptr::null_mut(), count: 0 };
+        Self { talc: Talc::new(ErrOnOom), kept: [none; KINDS] }
+    }
+
+    /// # Safety
+    ///
+    /// 1. The size is not 0.
+    #[inline(always)]
+    unsafe fn take(&mut self, layout: Layout) -> *mut u8 {
+        if let Some(kept) = kind(layout.size()).map(|kind| &mut self.kept[kind]) {
+            let block = kept.first;
+            if !block.is_null() && block.addr() & (layout.align() - 1) == 0 {
+                // SAFETY: (1) `give` wrote the next one there; nothing else has the block.
+                kept.first = unsafe { block.cast::<*mut u8>().read() };
+                kept.count -= 1;
+                return block;
+            }
+        }
+        // SAFETY: (1) by the caller's promise.
+        unsafe { self.allocate(rounded(layout)) }
+    }
+
+    /// # Safety
+    ///
+    /// 1. The size is not 0.
+    #[inline(never)]
+    unsafe fn allocate(&mut self, layout: Layout) -> *mut u8 {
+        // SAFETY: (1) by the caller's promise.
+        if let Ok(block) = unsafe { self.talc.malloc(layout) } {
+            return block.as_ptr();
+        }
+        // What is kept may be what is missing.
+        self.give_up_kept();
+        // SAFETY: (1) as above.
+        unsafe { self.talc.malloc(layout) }.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    #[cold]
+    fn give_up_kept(&mut self) {
+        for kind in 0..KINDS {
+            while let Some(block) = NonNull::new(self.kept[kind].first) {
+                // SAFETY: (1) as in `take`.
+                self.kept[kind].first = unsafe { block.cast::<*mut u8>().read() };
+                // SAFETY: (1) a block of this size, as it was allocated; the alignment says nothing
+                // when it is freed.
+                unsafe {
+                    let layout = Layout::from_size_align_unchecked((kind + 1) * STEP, 1);
+                    self.talc.free(block, layout);
+                }
+            }
+            self.kept[kind].count = 0;
+        }
+    }
+
+    /// # Safety
+    ///
+    /// 1. The block came from [`Blocks::take`] with this layout, and is not used any more.
+    #[inline(always)]
+    unsafe fn give(&mut self, block: NonNull<u8>, layout: Layout) {
+        if let Some(kept) = kind(layout.size()).map(|kind| &mut self.kept[kind])
+            && kept.count < MAX_KEPT
+        {
+            // SAFETY: (1) it has room for an address, and its alignment is at least that of one:
+            // the allocator gives no less.
+            unsafe { block.cast::<*mut u8>().write(kept.first) };
+            kept.first = block.as_ptr();
+            kept.count += 1;
+            return;
+        }
+        // SAFETY: (1) as large as it was allocated.
+        unsafe { self.talc.free(block, rounded(layout)) };
+    }
+}
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
@@ -41,7 +161,7 @@ pub fn has_room_for_nodes(more: usize) -> bool {
 /// 1. The memory is mapped, unused, and stays the heap's.
 pub unsafe fn set_up(lowest: *mut u8, bytes: usize) {
     // SAFETY: (1) by the caller's promise.
-    let claimed = unsafe { HEAP.0.lock().claim(Span::from_base_size(lowest, bytes)) };
+    let claimed = unsafe { HEAP.0.lock().talc.claim(Span::from_base_size(lowest, bytes)) };
     assert!(claimed.is_ok(), "the heap's memory is too small");
     LOWEST.store(lowest.addr(), Ordering::Relaxed);
     BYTES.store(bytes, Ordering::Relaxed);
@@ -131,8 +251,8 @@ fn promised(layout: Layout) -> Option<*mut u8> {
     (!block.is_null()).then_some(block)
 }
 
-// SAFETY: (1) Talc hands out distinct blocks of the layout asked for; (2) the lock makes every call
-// exclusive.
+// SAFETY: (1) Talc hands out distinct blocks of the layout asked for, and those that are kept are
+// theirs, aligned as the next one asks; (2) the lock makes every call exclusive.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if let Some(slab) = slab_of(layout) {
@@ -146,11 +266,11 @@ unsafe impl GlobalAlloc for Heap {
             return block;
         }
         // SAFETY: (1) the layout's size is not zero, by the caller's promise.
-        let block = unsafe { self.0.lock().malloc(layout) };
-        if block.is_ok() {
+        let block = unsafe { self.0.lock().take(layout) };
+        if !block.is_null() {
             ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
         }
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+        block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -161,7 +281,7 @@ unsafe impl GlobalAlloc for Heap {
         }
         if let Some(block) = NonNull::new(block) {
             // SAFETY: (1) the block came from `alloc` with this layout, by the caller's promise.
-            unsafe { self.0.lock().free(block, layout) };
+            unsafe { self.0.lock().give(block, layout) };
             ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
         }
     }

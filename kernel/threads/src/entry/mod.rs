@@ -1,5 +1,9 @@
 //! The kernel's side of entries: interrupts and softirqs, and what tests make them run.
 
+pub mod device;
 pub mod interrupts;
+pub mod ksoftirqd;
 pub mod probes;
 pub mod softirq;
+pub mod softirq_table;
+pub mod tasklet;

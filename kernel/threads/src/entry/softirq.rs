@@ -3,7 +3,7 @@
 //!
 //! Where they run is the library's decision (`kstack::irq`): on the way out of an interrupt on the
 //! stack the interrupt ran on, or, raised by a thread, on the IRQ stack when bottom halves are
-//! enabled again.
+//! enabled again. What is too much for that is left to a thread ([`super::ksoftirqd`]).
 
 use kstack::irq;
 use machine::fn_cell::FnCell;
@@ -16,9 +16,11 @@ pub enum Softirq {
     Timer = 0,
     /// What a test or the console has set with [`set_probe`].
     Probe = 1,
+    /// Tasklets are scheduled.
+    Tasklet = 2,
 }
 
-static PROBE: FnCell<fn()> = FnCell::new();
+pub(super) static PROBE: FnCell<fn()> = FnCell::new();
 
 /// What [`Softirq::Probe`] runs.
 pub fn set_probe(function: fn()) {
@@ -52,28 +54,4 @@ pub fn enable_bottom_halves() {
 pub fn raise_from_thread(softirq: Softirq) {
     // SAFETY: (1) by the caller; (2) threads run on CPUs that are up.
     unsafe { irq::raise_softirq_from_thread(softirq as u32) };
-}
-
-/// Runs pending softirqs; the library calls this with interrupts on, never nested.
-pub fn run(pending: u32) {
-    if pending & 1 << Softirq::Timer as u32 != 0 {
-        return run_all(pending);
-    }
-    run_probe(pending);
-}
-
-/// Of a function of its own: what needs no sleepers woken saves no registers for that.
-#[inline(never)]
-fn run_all(pending: u32) {
-    crate::time::wake_sleepers();
-    run_probe(pending);
-}
-
-#[inline(always)]
-fn run_probe(pending: u32) {
-    if pending & 1 << Softirq::Probe as u32 != 0
-        && let Some(probe) = PROBE.get()
-    {
-        probe();
-    }
 }

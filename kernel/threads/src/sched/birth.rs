@@ -9,6 +9,7 @@ use crate::stacks::{self, OwnedStack, StackError};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::addr::CpuId;
 use kstack::first_frame::{self, Start};
 use kstack::stacks::ThreadId;
 use machine::arch::fpu::FpuState;
@@ -41,6 +42,21 @@ pub fn spawn_kernel(
     let start = Start::Kernel { function: kernel_thread, argument };
     let thread = create_unstarted(name, None, start)?;
     thread.work.store(function as usize, Ordering::Relaxed);
+    push_ready(thread.clone());
+    Ok(thread)
+}
+
+/// Starts a kernel thread that stays on one CPU.
+pub fn spawn_on(
+    cpu: CpuId,
+    name: &str,
+    function: fn(usize),
+    argument: usize,
+) -> Result<Arc<Thread>, SpawnError> {
+    let start = Start::Kernel { function: kernel_thread, argument };
+    let thread = create_unstarted(name, None, start)?;
+    thread.work.store(function as usize, Ordering::Relaxed);
+    thread.allowed.store(1 << cpu.get(), Ordering::Relaxed);
     push_ready(thread.clone());
     Ok(thread)
 }

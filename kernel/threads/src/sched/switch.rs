@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::addr::Addr;
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
+use kstack::interrupts::InterruptsOff;
 use kstack::room;
 use machine::arch::extras::LocalSegments;
 use machine::arch::{cpu, cpu_tables, paging, smp, user};
@@ -124,12 +125,16 @@ fn switch_programs(cpu: &Cpu, prev: &Thread, next: &Thread) {
         fpu.load();
         user::load_tls(&next.user_tls);
     }
-    load_tables_on(cpu, next);
+    // SAFETY: (1) a switch runs with interrupts off.
+    load_tables_on(cpu, next, &unsafe { InterruptsOff::assume() });
 }
 
 /// Loads the page tables that the running thread wants.
 pub fn load_tables_of(thread: &Thread) {
-    cpu::without_interrupts(|| load_tables_on(cpus::this(), thread));
+    cpu::without_interrupts(|| {
+        // SAFETY: (1) they are off in here.
+        load_tables_on(cpus::this(), thread, &unsafe { InterruptsOff::assume() });
+    });
 }
 
 /// Makes this CPU forget what translations of the running program it remembers.
@@ -137,13 +142,13 @@ pub fn forget_user_translations() {
     cpu::without_interrupts(|| {
         let root = cpus::this().tables_root.load(Ordering::Relaxed);
         // SAFETY: (1) the tables that are loaded already: loading them again only forgets
-        // translations; (2) interrupts are off.
-        unsafe { cpu::load_tables(root as u64) };
+        // translations; (2) interrupts are off in here.
+        unsafe { cpu::load_tables(root as u64, &InterruptsOff::assume()) };
     });
 }
 
 #[inline(always)]
-fn load_tables_on(cpu: &Cpu, thread: &Thread) {
+fn load_tables_on(cpu: &Cpu, thread: &Thread, off: &InterruptsOff) {
     let root = match thread.tables_root.load(Ordering::Relaxed) {
         0 => paging::kernel_root() as usize,
         root => root,
@@ -153,7 +158,7 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread) {
         // SAFETY: (1) the kernel half is that of all address spaces; (2) the tables live as long as
         // the thread's process, and a process that drops them has moved its threads to the kernel's
         // first.
-        unsafe { cpu::load_tables(root as u64) };
+        unsafe { cpu::load_tables(root as u64, off) };
     }
 }
 

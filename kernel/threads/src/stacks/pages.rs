@@ -149,7 +149,7 @@ unsafe impl Backing for StackPages {
     }
 
     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
-        let frame = frames::alloc_zeroed().ok_or(Exhausted::Frame)?;
+        let frame = frames::alloc_zeroed_for_stack().ok_or(Exhausted::Frame)?;
         match leaf_or_new(page) {
             Ok(leaf) => {
                 paging::set_kernel_leaf(leaf, frame);
@@ -157,7 +157,7 @@ unsafe impl Backing for StackPages {
                 Ok(())
             }
             Err(paging::NoMemory) => {
-                frames::release(frame);
+                frames::release_of_stacks(core::iter::once(frame));
                 Err(Exhausted::PageTable)
             }
         }
@@ -175,7 +175,7 @@ unsafe impl Backing for StackPages {
         smp::flush_others();
         let taken = taken.into_iter().flatten();
         MAPPED.fetch_sub(taken.clone().count(), Ordering::Relaxed);
-        frames::release_all(taken);
+        frames::release_of_stacks(taken);
     }
 
     #[inline(always)]

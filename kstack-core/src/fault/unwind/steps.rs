@@ -129,7 +129,8 @@ impl<const N: usize> Backtrace<N> {
     }
 
     pub(super) fn keep(&mut self, step: Step, is_end: bool) {
-        let last = self.length.checked_sub(1);
+        // What was left out came after the last one that is here.
+        let last = if self.dropped == 0 { self.length.checked_sub(1) } else { None };
         if let Some(last) = last.filter(|&last| self.steps[last].0 == step) {
             self.steps[last].1 += 1;
         } else if self.length < N - 1 || is_end && self.length < N {

@@ -57,9 +57,8 @@ pub(super) extern "C" fn syscall_entry() {
         "mov rax, [rsp + {r11}]",
         "cmp rax, [rsp + {rflags}]",
         "jne {return_path}",
-        "mov rax, rcx",
-        "shr rax, 47",
-        "jnz {return_path}",
+        "cmp rcx, [rip + {USER_TOP}]",
+        "jae {return_path}",
         "cmp word ptr [rsp + {cs}], {user_code}",
         "jne {return_path}",
         // The resume flag and the trap flag need iretq.
@@ -84,7 +83,7 @@ pub(super) extern "C" fn syscall_entry() {
         "pop rbx",
         ".cfi_adjust_cfa_offset -8",
         ".cfi_same_value rbx",
-        "add rsp, 8", // r11 becomes the flags
+        "pop r11", // the flags, by invariant 8
         ".cfi_adjust_cfa_offset -8",
         ".cfi_same_value r11",
         "pop r10",
@@ -111,7 +110,6 @@ pub(super) extern "C" fn syscall_entry() {
         "pop rdi",
         ".cfi_adjust_cfa_offset -8",
         ".cfi_same_value rdi",
-        "mov r11, [rsp + {rflags} - {orig_rax}]",
         "mov rsp, [rsp + {rsp} - {orig_rax}]",
         ".cfi_def_cfa rsp, 0",
         ".cfi_restore rsp",
@@ -133,6 +131,7 @@ pub(super) extern "C" fn syscall_entry() {
         r11 = const offset_of!(SavedRegs, r11),
         cs = const offset_of!(SavedRegs, cs),
         rflags = const offset_of!(SavedRegs, rflags),
+        USER_TOP = sym USER_TOP,
         orig_rax = const offset_of!(SavedRegs, orig_rax),
         rsp = const offset_of!(SavedRegs, rsp),
         on_syscall = sym crate::hooks::on_syscall,
@@ -140,6 +139,9 @@ pub(super) extern "C" fn syscall_entry() {
         return_path = sym return_path,
     )
 }
+
+/// The lowest address that is not in the lower half.
+static USER_TOP: u64 = 1 << 47;
 
 unsafe extern "C" {
     /// The byte behind the last of [`syscall_entry`].

@@ -73,6 +73,49 @@ const ACCEPTED: &[Accepted] = &[
         )],
     },
     Accepted {
+        file: "kstack-hosted/src/backing.rs",
+        reason: "rights and flags of a mapping have no bit in common",
+        mutants: &[
+            ("replace | with ^ in <impl Pages for Process>::map_page", "| libc::PROT_WRITE"),
+            ("replace | with ^ in <impl Pages for Process>::unmap_pages", "| libc::MAP_ANONYMOUS"),
+            ("replace | with ^ in <impl Pages for Process>::unmap_pages", "| libc::MAP_NORESERVE"),
+            ("replace | with ^ in <impl Pages for Process>::unmap_pages", "| libc::MAP_FIXED"),
+        ],
+    },
+    Accepted {
+        file: "kstack-hosted/src/backing.rs",
+        reason: "Linux does not look at the file of a mapping that has none",
+        mutants: &[("delete - in <impl Pages for Process>::unmap_pages", "-1, 0)")],
+    },
+    Accepted {
+        file: "kstack-hosted/src/pool.rs",
+        reason: "flags of a mapping have no bit in common",
+        mutants: &[
+            ("replace | with ^ in reserve", "| libc::MAP_ANONYMOUS"),
+            ("replace | with ^ in reserve", "| libc::MAP_NORESERVE"),
+        ],
+    },
+    Accepted {
+        file: "kstack-hosted/src/pool.rs",
+        reason: "Linux does not look at the file of a mapping that has none",
+        mutants: &[("delete - in reserve", "-1, 0)")],
+    },
+    Accepted {
+        file: "kstack-hosted/src/pool.rs",
+        reason: "exactly 128 KiB are whole 128 KiB already",
+        mutants: &[("replace > with >= in geometry", "> MAX_COUNTED {")],
+    },
+    Accepted {
+        file: "kstack-hosted/src/pool.rs",
+        reason: "no test can have a period end at the very nanosecond at which it is looked at",
+        mutants: &[("replace < with <= in StackPool::adapt", "< PERIOD {")],
+    },
+    Accepted {
+        file: "kstack-hosted/src/pool.rs",
+        reason: "a shadow stack that is on needs a processor and a C library with it: no machine of ours has both",
+        mutants: &[("replace shadow_stack_is_on -> bool with false", "let mut status")],
+    },
+    Accepted {
         file: "kstack/src/arch/x86_64/tables.rs",
         reason: "the index of a selector and its privilege level have no bit in common",
         mutants: &[("replace | with ^", "| 3;")],

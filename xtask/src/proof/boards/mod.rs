@@ -85,6 +85,27 @@ const SHADOW_STACKS: [&str; 6] = [
     "p7_a_page_below_a_shadow_stack_is_left_free_and_ends_what_overflows",
     "p7_shadow_stacks_are_there_where_the_cpu_has_them_and_nmis_leave_them_alone",
 ];
+/// What is the same with interrupts that have threads: where hard interrupts run, what softirqs may
+/// and may not, what programs and timers do. (Where softirqs run is not: the tests of `i3_` and
+/// `i4_` that compare their stacks are not among them.)
+const IRQ_THREADS: [&str; 16] = [
+    "i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at",
+    "i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it",
+    "i2_an_interrupt_that_comes_while_the_irq_stack_is_in_use_stays_on_it",
+    "i4_softirqs_never_nest",
+    "i4_a_thread_with_bottom_halves_disabled_is_not_preempted",
+    "i3_i5_a_softirq_that_raises_itself_each_time_starves_no_thread",
+    "i5_what_is_too_much_for_the_way_out_of_interrupts_runs_in_a_thread",
+    "i5_a_storm_of_softirqs_on_all_cpus_leaves_threads_and_timers_their_time",
+    "i5_a_tasklet_runs_on_one_cpu_at_a_time_and_after_each_time_it_was_scheduled",
+    "i5_tasklets_run_in_the_order_in_which_they_were_scheduled",
+    "i6_a_device_with_a_thread_is_quiet_until_the_thread_has_served_it",
+    "i6_with_interrupt_threads_every_softirq_runs_in_a_thread",
+    "p6_p8_clocks_sleeps_and_timers_of_programs_are_as_on_linux",
+    "p8_a_short_sleep_does_not_wait_for_a_tick",
+    "o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported",
+    "b2_t8_backtraces_in_a_storm_of_threads_harm_nothing",
+];
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 25;
 /// Between these the table stands in CAVEATS.md.
@@ -222,6 +243,7 @@ fn release_of(emulator: Emulator, arch: Arch) -> Result<String> {
 /// A verdict's name, with the rows it shows.
 fn name_of(row: &Row) -> String {
     let does = match row.expected {
+        Expected::Runs if row.irq_threads => "i5_i6_runs_with_interrupt_threads",
         Expected::Runs if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
         Expected::Runs => "runs",
         Expected::Refuses(_) => "says_what_it_lacks",
@@ -277,7 +299,15 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         (true, _) => &SHADOW_STACKS[..5],
         (false, _) => &[],
     };
-    SMOKE.iter().chain(of_pcs).chain(shadow).copied().chain(fit.map(|&(test, _)| test)).collect()
+    let threads: &[_] = if row.irq_threads { &IRQ_THREADS } else { &[] };
+    SMOKE
+        .iter()
+        .chain(of_pcs)
+        .chain(shadow)
+        .chain(threads)
+        .copied()
+        .chain(fit.map(|&(test, _)| test))
+        .collect()
 }
 
 /// Boots one machine and judges what it did.
@@ -287,7 +317,10 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
     let mut on_line = |line: &str| heard.line(line);
     let Prepared { kernel, image } = &built.prepared;
     let shadow = u8::from(row.shadow_stacks);
-    let command_line = format!("mode=test has-shadow-stacks={shadow} tests={}", tests.join(","));
+    let options = if row.irq_threads { "threadirqs " } else { "" };
+    let tests_to_run = tests.join(",");
+    let command_line =
+        format!("{options}mode=test has-shadow-stacks={shadow} tests={tests_to_run}");
     let name = format!("board-{place}");
     let finished = if row.emulator == Emulator::Bochs {
         bochs::Boot {

@@ -44,6 +44,8 @@ pub(super) struct Row {
     pub(super) expected: Expected,
     /// Whether its CPU has shadow stacks for programs, and the tests of them run.
     pub(super) shadow_stacks: bool,
+    /// Whether its interrupts have threads (the kernel's option `threadirqs`).
+    pub(super) irq_threads: bool,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
 }
@@ -110,6 +112,7 @@ const fn row(
         odd: None,
         expected: Runs,
         shadow_stacks: false,
+        irq_threads: false,
         always: false,
     }
 }
@@ -143,6 +146,12 @@ impl Row {
         self
     }
 
+    /// With interrupts that have threads.
+    const fn irq_threads(mut self) -> Row {
+        self.irq_threads = true;
+        self
+    }
+
     /// With a CPU that comes up too late.
     const fn late(mut self, cpu: u32) -> Row {
         self.late = Some(cpu);
@@ -172,6 +181,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "max,-erms", "64M", 1),
     row(X86_64, Q35, "Nehalem", "1200M", 2).always(),
     row(X86_64, PC, "EPYC", "6G", 4).always(),
+    row(X86_64, Q35, "max", "512M", 4).irq_threads().always(),
     row(X86_64, PC, "Opteron_G1", "3500M", 1),
     row(X86_64, Q35, "qemu64", "2G", 16),
     row(X86_64, Q35, "Skylake-Client", "16G", 8),
@@ -204,6 +214,7 @@ pub(super) const TABLE: &[Row] = &[
     row(I386, Q35, "max,-erms", "64M", 1),
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
     row(I386, PC, "EPYC", "3500M", 2).always(),
+    row(I386, Q35, "max", "512M", 4).irq_threads().always(),
     row(I386, PC, "n270", "2G", 2),
     row(I386, Q35, "qemu64", "8G", 16),
     row(I386, Q35, "Opteron_G3", "16G", 4),
@@ -223,6 +234,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC3, "max", "64M", 1),
     row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
+    row(Arm64, GIC3, "max", "512M", 4).irq_threads().always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
     row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),
@@ -237,6 +249,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm32, LOW, "cortex-a7", "1G", 2).always(),
     row(Arm32, HIGH, "cortex-a15", "2G", 4),
     row(Arm32, HIGH, "cortex-a15", "8G", 2).always(),
+    row(Arm32, LOW, "cortex-a15", "512M", 4).irq_threads().always(),
     row(Arm32, LOW, "max", "512M", 4),
     row(Arm32, LOW, "cortex-a7", "768M", 8),
     row(Arm32, LOW_HYP, "cortex-a15", "512M", 1).refuses("not in HYP mode"),
@@ -246,6 +259,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "rv64", "64M", 1),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=off", "3G", 2).always(),
     row(Riscv64, VIRT, "max", "6G", 4).always(),
+    row(Riscv64, VIRT, "rv64", "512M", 4).irq_threads().always(),
     row(Riscv64, VIRT, "rva22s64,sv48=on", "1G", 4),
     row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),

@@ -7,11 +7,10 @@
 //!               744  code for going back, 16
 //! ```
 
-use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at, u64_at};
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::{USER_TOP, number};
 use crate::error::Errno;
-use alloc::vec::Vec;
 use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::{SavedRegs, THUMB};
 
@@ -75,15 +74,28 @@ pub fn least_stack_told() -> Option<u64> {
     None
 }
 
-/// Lays out a frame below `top` and makes the registers the handler's.
+/// Bytes of what comes before the frame.
+fn info_bytes(request: &Request<'_>) -> usize {
+    if request.wants_info { INFO_BYTES } else { 0 }
+}
+
+/// Where a frame goes below `top`.
+pub fn place(top: u64, request: &Request<'_>) -> Result<Place, Errno> {
+    let bytes = (info_bytes(request) + FRAME_BYTES) as u64;
+    let at = below(top, bytes, 8)?;
+    Ok(Place { at, above: at + bytes })
+}
+
+/// Lays a frame out.
 pub fn build(
-    regs: &mut SavedRegs,
-    top: u64,
+    regs: &SavedRegs,
+    Place { at, .. }: Place,
     request: &Request<'_>,
-) -> Result<(u64, Vec<u8>), Errno> {
-    let info = if request.wants_info { INFO_BYTES } else { 0 };
-    let at = below(top, (info + FRAME_BYTES) as u64, 8)?;
-    let mut bytes = zeros((info + FRAME_BYTES) as u64)?;
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
+    let info = info_bytes(request);
+    let mut bytes = [0; INFO_BYTES + FRAME_BYTES];
+    let bytes = &mut bytes[..info + FRAME_BYTES];
     if request.wants_info {
         bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     }
@@ -97,7 +109,7 @@ pub fn build(
     put(frame, CONTEXT, request.trap.number as u32);
     put(frame, CONTEXT + 4, request.trap.error as u32);
     put(frame, CONTEXT + 8, request.mask.0 as u32);
-    for (value, i) in fields(regs).into_iter().zip(3..) {
+    for (value, i) in fields(&mut regs.clone()).into_iter().zip(3..) {
         put(frame, CONTEXT + 4 * i, *value);
     }
     put(frame, CONTEXT + 4 * 20, request.trap.address as u32);
@@ -111,15 +123,21 @@ pub fn build(
     }
     put(fpu, FPSCR, floats[64]);
     put(fpu, FPEXC, FPU_ON);
-    regs.r0 = request.info.signal.number().into();
-    if request.wants_info {
-        regs.r1 = at as u32;
-        regs.r2 = (at + info as u64) as u32;
-    }
     let code = if request.wants_info { 173 } else { 119 };
     // mov r7, #code; svc 0: for a program whose stack is executable.
     put(frame, CODE, 0xe3a0_7000 | code);
     put(frame, CODE + 4, 0xef00_0000);
+    memory.write(at, bytes)?;
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
+    regs.r0 = request.info.signal.number().into();
+    if request.wants_info {
+        regs.r1 = at as u32;
+        regs.r2 = (at + info_bytes(request) as u64) as u32;
+    }
     // The kernel's own code has one for each kind of handler.
     let trampoline = request.trampoline + if request.wants_info { 8 } else { 0 };
     regs.lr = request.restorer.unwrap_or(trampoline) as u32;
@@ -127,7 +145,6 @@ pub fn build(
     let is_thumb = request.handler & 1 != 0;
     regs.pc = request.handler as u32 & if is_thumb { !1 } else { !3 };
     regs.cpsr = regs.cpsr & !(THUMB | IF_THEN | BIG_ENDIAN) | if is_thumb { THUMB } else { 0 };
-    Ok((at, bytes))
 }
 
 /// A handler begins with the floating point of what it interrupts.
@@ -138,14 +155,14 @@ pub fn enter_handler(_floats: &FpuState) {}
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    memory: &mut impl Space,
 ) -> Result<Popped, Errno> {
     let info = if number(regs) == SIGRETURN { 0 } else { INFO_BYTES };
     if !regs.sp.is_multiple_of(8) {
         return Err(Errno::EFAULT);
     }
     let mut bytes = [0; FPU + FPU_BYTES];
-    read(u64::from(regs.sp) + info as u64, &mut bytes)?;
+    memory.read(u64::from(regs.sp) + info as u64, &mut bytes)?;
     let mut stack = [0; StackBytes::BYTES];
     stack.copy_from_slice(&bytes[STACK..CONTEXT]);
     let mut new = *regs;

@@ -8,12 +8,11 @@
 //!   ≥   4,688  the interrupted function's frame record: x29, x30
 //! ```
 
-use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at, u64_at};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
-use alloc::vec::Vec;
-use machine::arch::fpu::{FpuState, Snapshot};
+use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
 
 pub const RED_ZONE: u64 = 0;
@@ -30,6 +29,16 @@ const RECORD_BYTES: usize = 4096;
 const FRAME_BYTES: usize = RECORDS + RECORD_BYTES;
 const FPU_MAGIC: u32 = 0x4650_8001;
 const FPU_RECORD: u32 = 528;
+/// In a frame: where the record of the floating point begins and ends, and in it the registers,
+/// behind its head with FPSR and FPCR.
+const FPU: usize = RECORDS;
+const FPU_HEAD: usize = 16;
+const FPU_REGISTERS: usize = FPU_RECORD as usize - FPU_HEAD;
+const FPU_END: usize = FPU + FPU_RECORD as usize;
+/// Magic and length of a record; all zero at the end of records.
+const RECORD_HEAD: usize = 8;
+/// Of the interrupted function: x29, x30.
+const FRAME_RECORD: usize = 16;
 /// The record of a fault: its syndrome.
 const SYNDROME_MAGIC: u32 = 0x4553_5201;
 const SYNDROME_RECORD: u32 = 16;
@@ -50,15 +59,21 @@ pub fn least_stack_told() -> Option<u64> {
     Some(FRAME_BYTES as u64 + 16 + 16)
 }
 
-/// Lays out a frame below `top` and makes the registers the handler's.
+/// Where a frame goes below `top`.
+pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
+    let above = below(top, FRAME_RECORD as u64, 16)?;
+    Ok(Place { at: below(above, FRAME_BYTES as u64, 16)?, above })
+}
+
+/// Lays a frame out. Of the room for records only those that
+/// there are, and the end of them, are written.
 pub fn build(
-    regs: &mut SavedRegs,
-    top: u64,
+    regs: &SavedRegs,
+    Place { at, above }: Place,
     request: &Request<'_>,
-) -> Result<(u64, Vec<u8>), Errno> {
-    let record = below(top, 16, 16)?;
-    let at = below(record, FRAME_BYTES as u64, 16)?;
-    let mut bytes = zeros(record + 16 - at)?;
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
+    let mut bytes = [0; FPU + FPU_HEAD];
     let mut put = |offset: usize, value: u64| {
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     };
@@ -70,44 +85,79 @@ pub fn build(
     put(REGISTERS + 8 * 33, regs.pc);
     put(REGISTERS + 8 * 34, regs.pstate);
     put(MASK, request.mask.0);
-    put((record - at) as usize, regs.x[29]);
-    put((record - at) as usize + 8, regs.x[30]);
     bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
-    let floats = request.fpu.snapshot();
-    let fpu = &mut bytes[RECORDS..RECORDS + FPU_RECORD as usize];
-    fpu[..4].copy_from_slice(&FPU_MAGIC.to_le_bytes());
-    fpu[4..8].copy_from_slice(&FPU_RECORD.to_le_bytes());
-    // FPSR and FPCR come first there, each in half of what the snapshot has.
-    fpu[8..12].copy_from_slice(&floats[512..516]);
-    fpu[12..16].copy_from_slice(&floats[520..524]);
-    fpu[16..].copy_from_slice(&floats[..512]);
-    let mut next = RECORDS + FPU_RECORD as usize;
-    if request.trap.error != 0 {
-        let record = &mut bytes[next..];
-        record[..4].copy_from_slice(&SYNDROME_MAGIC.to_le_bytes());
-        record[4..8].copy_from_slice(&SYNDROME_RECORD.to_le_bytes());
-        record[8..16].copy_from_slice(&request.trap.error.to_le_bytes());
-        next += SYNDROME_RECORD as usize;
-    }
-    if let Some([pointer, mode]) = request.shadow {
-        let record = &mut bytes[next..];
-        record[..4].copy_from_slice(&SHADOW_MAGIC.to_le_bytes());
-        record[4..8].copy_from_slice(&SHADOW_RECORD.to_le_bytes());
-        record[8..16].copy_from_slice(&pointer.to_le_bytes());
-        record[16..24].copy_from_slice(&mode.to_le_bytes());
-    }
+    put_registers(request.fpu, at, &mut bytes, memory)?;
+    memory.write(at + FPU_END as u64, records(request).bytes())?;
+    let mut record = [0; FRAME_RECORD];
+    record[..8].copy_from_slice(&regs.x[29].to_le_bytes());
+    record[8..].copy_from_slice(&regs.x[30].to_le_bytes());
+    memory.write(above, &record)?;
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, above }: Place, request: &Request<'_>) {
     regs.x[0] = request.info.signal.number().into();
     if request.wants_info {
         regs.x[1] = at;
         regs.x[2] = at + CONTEXT as u64;
     }
-    regs.x[29] = record;
+    regs.x[29] = above;
     regs.x[30] = request.restorer.unwrap_or(request.trampoline);
     regs.pc = request.handler;
     regs.pstate &= !(BRANCH_TYPE | TAG_CHECKS_OFF);
     regs.sp = at;
-    Ok((at, bytes))
+}
+
+/// Writes the frame up to the floating point, of which `bytes` gets the head, and that.
+fn put_registers(
+    floats: &FpuState,
+    at: u64,
+    bytes: &mut [u8; FPU + FPU_HEAD],
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
+    let registers = at + (FPU + FPU_HEAD) as u64;
+    let [status, control] = floats.write_to(memory.stretch(registers, FPU_REGISTERS, true)?);
+    let head = [FPU_MAGIC, FPU_RECORD, status, control];
+    for (to, word) in bytes[FPU..].chunks_exact_mut(4).zip(head) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    memory.write(at, bytes)
+}
+
+/// The records behind that of the floating point, and the end.
+struct Records {
+    bytes: [u8; (SYNDROME_RECORD + SHADOW_RECORD) as usize + RECORD_HEAD],
+    used: usize,
+}
+
+impl Records {
+    fn add(&mut self, magic: u32, record: u32, words: &[u64]) {
+        let to = &mut self.bytes[self.used..];
+        to[..4].copy_from_slice(&magic.to_le_bytes());
+        to[4..RECORD_HEAD].copy_from_slice(&record.to_le_bytes());
+        for (to, word) in to[RECORD_HEAD..].chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        self.used += record as usize;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.used + RECORD_HEAD]
+    }
+}
+
+fn records(request: &Request<'_>) -> Records {
+    let mut records =
+        Records { bytes: [0; (SYNDROME_RECORD + SHADOW_RECORD) as usize + RECORD_HEAD], used: 0 };
+    if request.trap.error != 0 {
+        records.add(SYNDROME_MAGIC, SYNDROME_RECORD, &[request.trap.error]);
+    }
+    if let Some(shadow) = request.shadow {
+        records.add(SHADOW_MAGIC, SHADOW_RECORD, &shadow);
+    }
+    records
 }
 
 /// A handler begins with the floating point of what it interrupts.
@@ -117,14 +167,13 @@ pub fn enter_handler(_floats: &FpuState) {}
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    memory: &mut impl Space,
 ) -> Result<Popped, Errno> {
     if !regs.sp.is_multiple_of(16) {
         return Err(Errno::EFAULT);
     }
-    const READ: usize = RECORDS + FPU_RECORD as usize;
-    let mut bytes = [0; READ];
-    read(regs.sp, &mut bytes)?;
+    let mut bytes = [0; FPU + FPU_HEAD];
+    memory.read(regs.sp, &mut bytes)?;
     let mut stack = [0; StackBytes::BYTES];
     stack.copy_from_slice(&bytes[STACK..MASK]);
     let field = |i: usize| u64_at(&bytes, REGISTERS + 8 * i);
@@ -142,12 +191,10 @@ pub fn parse(
     if u32_at(&bytes, RECORDS) != FPU_MAGIC || u32_at(&bytes, RECORDS + 4) != FPU_RECORD {
         return Err(Errno::EFAULT);
     }
-    let mut fpu: Snapshot = [0; size_of::<Snapshot>()];
-    fpu[512..516].copy_from_slice(&bytes[RECORDS + 8..RECORDS + 12]);
-    fpu[520..524].copy_from_slice(&bytes[RECORDS + 12..RECORDS + 16]);
-    fpu[..512].copy_from_slice(&bytes[RECORDS + 16..]);
-    floats.adopt(&fpu);
-    let shadow = shadow_record(regs.sp, read)?;
+    let words = [FPU + 8, FPU + 12].map(|at| u32_at(&bytes, at));
+    let registers = regs.sp + (FPU + FPU_HEAD) as u64;
+    floats.adopt_from(memory.stretch(registers, FPU_REGISTERS, false)?, words);
+    let shadow = shadow_record(regs.sp, memory)?;
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
@@ -158,16 +205,12 @@ pub fn parse(
 
 /// What a frame says of the shadow stack: among the records behind that of the floating point, one
 /// after the other, up to one that is all zero.
-fn shadow_record(
-    frame: u64,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
-) -> Result<Option<[u64; 2]>, Errno> {
-    const HEAD: usize = 8;
+fn shadow_record(frame: u64, memory: &mut impl Space) -> Result<Option<[u64; 2]>, Errno> {
     let mut found = None;
     let mut at = RECORDS + FPU_RECORD as usize;
-    while at + HEAD <= FRAME_BYTES {
+    while at + RECORD_HEAD <= FRAME_BYTES {
         let mut record = [0; SHADOW_RECORD as usize];
-        read(frame + at as u64, &mut record[..HEAD])?;
+        memory.read(frame + at as u64, &mut record[..RECORD_HEAD])?;
         let (magic, bytes) = (u32_at(&record, 0), u32_at(&record, 4));
         match magic {
             0 if bytes == 0 => return Ok(found),
@@ -176,12 +219,12 @@ fn shadow_record(
                 if at + SHADOW_RECORD as usize > FRAME_BYTES {
                     return Err(Errno::EFAULT);
                 }
-                read(frame + at as u64, &mut record)?;
+                memory.read(frame + at as u64, &mut record)?;
                 found = Some([u64_at(&record, 8), u64_at(&record, 16)]);
             }
             _ => return Err(Errno::EFAULT),
         }
-        if bytes < HEAD as u32 * 2 || !bytes.is_multiple_of(16) {
+        if bytes < RECORD_HEAD as u32 * 2 || !bytes.is_multiple_of(16) {
             return Err(Errno::EFAULT);
         }
         at = at.saturating_add(bytes as usize);

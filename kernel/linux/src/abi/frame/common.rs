@@ -4,15 +4,33 @@ use crate::abi::WORD;
 use crate::abi::signals::{Info, SignalSet, Trap};
 use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
-use alloc::vec::Vec;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
+use machine::memory::frames::Stretch;
 
 /// `SS_…` flags of an alternate stack.
 pub mod stack_flag {
     pub const ON_STACK: u32 = 1;
     pub const DISABLE: u32 = 2;
     pub const AUTO_DISARM: u32 = 1 << 31;
+}
+
+/// The program's memory, as frames are laid into it and read back.
+pub trait Space {
+    fn read(&mut self, at: u64, to: &mut [u8]) -> Result<(), Errno>;
+    fn write(&mut self, at: u64, from: &[u8]) -> Result<(), Errno>;
+    /// Where so many bytes at an address lie, up to a page of them, made present for this use.
+    fn stretch(&mut self, at: u64, bytes: usize, write: bool) -> Result<Stretch, Errno>;
+}
+
+/// Where a frame goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The stack pointer of the handler.
+    pub at: u64,
+    /// Where what lies above the structure begins: the floating point, or on arm64 the frame
+    /// record.
+    pub above: u64,
 }
 
 /// A handler to be run.
@@ -107,15 +125,6 @@ pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&bytes[offset..offset + 8]);
     u64::from_le_bytes(number)
-}
-
-/// Zeros for a frame, of memory that can run out.
-pub(super) fn zeros(bytes: u64) -> Result<Vec<u8>, Errno> {
-    let bytes = usize::try_from(bytes).map_err(|_| Errno::EFAULT)?;
-    let mut frame = Vec::new();
-    frame.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
-    frame.resize(bytes, 0);
-    Ok(frame)
 }
 
 /// An address so many bytes below another one, aligned.

@@ -11,12 +11,11 @@
 //!              724  code for going back, 8
 //! ```
 
-use super::common::{Popped, Request, StackBytes, below, u32_at, zeros};
-use super::pc::{self, FSAVE_BYTES, put_state, take_state};
+use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at};
+use super::pc::{self, Environment, FSAVE_BYTES, put_state, take_state};
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::{USER_TOP, number};
 use crate::error::Errno;
-use alloc::vec::Vec;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::SavedRegs;
@@ -87,41 +86,47 @@ fn put(bytes: &mut [u8], offset: usize, value: u32) {
     bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-/// Lays out a frame below `top` and makes the registers the handler's.
+/// Where a frame goes below `top`.
+pub fn place(top: u64, request: &Request<'_>) -> Result<Place, Errno> {
+    let fx_at = below(top, pc::state_bytes(), 64)?;
+    let above = fx_at.checked_sub(FSAVE_BYTES as u64).ok_or(Errno::EFAULT)?;
+    let frame_bytes = if request.wants_info { BYTES } else { PLAIN_BYTES };
+    // SP + 4 is a multiple of 16, as at a function's entry.
+    let at = below(above.checked_sub(frame_bytes as u64).ok_or(Errno::EFAULT)? + 4, 0, 16)?
+        .checked_sub(4)
+        .ok_or(Errno::EFAULT)?;
+    Ok(Place { at, above })
+}
+
+/// Lays a frame out.
 pub fn build(
-    regs: &mut SavedRegs,
-    top: u64,
+    regs: &SavedRegs,
+    Place { at, above }: Place,
     request: &Request<'_>,
-) -> Result<(u64, Vec<u8>), Errno> {
-    let fx_bytes = pc::state_bytes();
-    let fx_at = below(top, fx_bytes, 64)?;
-    let fpu_at = fx_at.checked_sub(FSAVE_BYTES as u64).ok_or(Errno::EFAULT)?;
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
     let (frame_bytes, context, code) = if request.wants_info {
         (BYTES, CONTEXT, CODE)
     } else {
         (PLAIN_BYTES, PLAIN_CONTEXT, PLAIN_CODE)
     };
-    // SP + 4 is a multiple of 16, as at a function's entry.
-    let at = below(fpu_at.checked_sub(frame_bytes as u64).ok_or(Errno::EFAULT)? + 4, 0, 16)?
-        .checked_sub(4)
-        .ok_or(Errno::EFAULT)?;
-    let mut bytes = zeros(fx_at + fx_bytes - at)?;
+    let mut bytes = [0; PLAIN_BYTES];
+    let bytes = &mut bytes[..frame_bytes];
     for (value, i) in fields(regs).into_iter().zip(0..) {
-        put(&mut bytes, context + 4 * i, value);
+        put(bytes, context + 4 * i, value);
     }
-    put(&mut bytes, context + FPU_AT, fpu_at as u32);
-    put(&mut bytes, context + TRAP, request.trap.number as u32);
-    put(&mut bytes, context + ERROR, request.trap.error as u32);
-    put(&mut bytes, context + OLD_MASK, request.mask.0 as u32);
-    put(&mut bytes, context + CR2, request.trap.address as u32);
+    put(bytes, context + FPU_AT, above as u32);
+    put(bytes, context + TRAP, request.trap.number as u32);
+    put(bytes, context + ERROR, request.trap.error as u32);
+    put(bytes, context + OLD_MASK, request.mask.0 as u32);
+    put(bytes, context + CR2, request.trap.address as u32);
     // The code is not run; debuggers know frames by it.
-    let signal = u32::from(request.info.signal.number());
-    put(&mut bytes, 4, signal);
+    put(bytes, 4, request.info.signal.number().into());
     if request.wants_info {
         // mov eax, 173; int 0x80
         bytes[code..code + 7].copy_from_slice(&[0xb8, 173, 0, 0, 0, 0xcd, 0x80]);
-        put(&mut bytes, 8, at as u32 + INFO as u32);
-        put(&mut bytes, 12, at as u32 + UCONTEXT as u32);
+        put(bytes, 8, at as u32 + INFO as u32);
+        put(bytes, 12, at as u32 + UCONTEXT as u32);
         bytes[INFO..UCONTEXT].copy_from_slice(&request.info.encode());
         bytes[UCONTEXT] = pc::state_flags() as u8;
         bytes[STACK..CONTEXT].copy_from_slice(&request.stack.encode());
@@ -129,16 +134,21 @@ pub fn build(
     } else {
         // pop eax; mov eax, 119; int 0x80
         bytes[code..code + 8].copy_from_slice(&[0x58, 0xb8, 119, 0, 0, 0, 0xcd, 0x80]);
-        put(&mut bytes, PLAIN_HIGH_MASK, (request.mask.0 >> 32) as u32);
+        put(bytes, PLAIN_HIGH_MASK, (request.mask.0 >> 32) as u32);
     }
     // The kernel's own code has one for each kind of handler.
     let trampoline = request.trampoline + if request.wants_info { 8 } else { 0 };
-    put(&mut bytes, 0, request.restorer.unwrap_or(trampoline) as u32);
-    let fpu = &mut bytes[(fpu_at - at) as usize..];
-    put_state(request.fpu, &mut fpu[FSAVE_BYTES..], FSAVE_BYTES);
-    let fsave = fpu[FSAVE_BYTES..].first_chunk().map(fsave_of);
-    fpu[..FSAVE_BYTES].copy_from_slice(&fsave.ok_or(Errno::EFAULT)?);
-    regs.eax = signal;
+    put(bytes, 0, request.restorer.unwrap_or(trampoline) as u32);
+    memory.write(at, bytes)?;
+    memory.write(above, &fsave_of(&request.fpu.snapshot()))?;
+    let area = memory.stretch(above + FSAVE_BYTES as u64, pc::state_bytes() as usize, true)?;
+    put_state(request.fpu, area, FSAVE_BYTES);
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
+    regs.eax = request.info.signal.number().into();
     regs.edx = if request.wants_info { at as u32 + INFO as u32 } else { 0 };
     regs.ecx = if request.wants_info { at as u32 + UCONTEXT as u32 } else { 0 };
     regs.eip = request.handler as u32;
@@ -146,7 +156,6 @@ pub fn build(
     (regs.cs, regs.ss, regs.ds, regs.es) =
         (USER_CODE.into(), USER_DATA.into(), USER_DATA.into(), USER_DATA.into());
     regs.eflags &= !CLEARED;
-    Ok((at, bytes))
 }
 
 /// Reads a frame back: of a plain handler or of one with SA_SIGINFO, as the number of the call
@@ -154,22 +163,22 @@ pub fn build(
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    memory: &mut impl Space,
 ) -> Result<Popped, Errno> {
     let sp = u64::from(regs.esp);
     let is_plain = number(regs) == SIGRETURN;
     // The return address is off the stack; after a plain handler its argument too.
     let at = sp.checked_sub(if is_plain { 8 } else { 4 }).ok_or(Errno::EFAULT)?;
     let mut context = [0; CONTEXT_BYTES];
-    read(at + if is_plain { PLAIN_CONTEXT } else { CONTEXT } as u64, &mut context)?;
+    memory.read(at + if is_plain { PLAIN_CONTEXT } else { CONTEXT } as u64, &mut context)?;
     let (mut mask, mut stack) = ([0; 8], [0; StackBytes::BYTES]);
     let stack = if is_plain {
         mask[..4].copy_from_slice(&context[OLD_MASK..OLD_MASK + 4]);
-        read(at + PLAIN_HIGH_MASK as u64, &mut mask[4..])?;
+        memory.read(at + PLAIN_HIGH_MASK as u64, &mut mask[4..])?;
         None
     } else {
-        read(at + MASK as u64, &mut mask)?;
-        read(at + STACK as u64, &mut stack)?;
+        memory.read(at + MASK as u64, &mut mask)?;
+        memory.read(at + STACK as u64, &mut stack)?;
         Some(StackBytes::decode(&stack))
     };
     let field = |i: usize| u32_at(&context, 4 * i);
@@ -189,15 +198,16 @@ pub fn parse(
     }
     let fpu_at = u64::from(u32_at(&context, FPU_AT));
     let mut fsave = [0; FSAVE_BYTES];
-    let is_there = fpu_at == 0 || read(fpu_at, &mut fsave).is_ok();
+    let is_there = fpu_at == 0 || memory.read(fpu_at, &mut fsave).is_ok();
     if !is_there {
         floats.clear();
     }
     // Above all of a program's memory nothing can be read.
     let fx_at = if fpu_at == 0 { 0 } else { fpu_at + FSAVE_BYTES as u64 };
+    let take = |fx: &mut Snapshot| take_environment(fx, &fsave);
+    let environment: Option<Environment<'_>> = Some(&take);
     // All else is taken by then, as on Linux.
-    let fits =
-        is_there && take_state(floats, fx_at, |fx| take_environment(fx, &fsave), read).is_ok();
+    let fits = is_there && take_state(floats, fx_at, environment, memory).is_ok();
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64::from_le_bytes(mask)),

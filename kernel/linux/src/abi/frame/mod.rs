@@ -1,9 +1,9 @@
 //! The frames of signal handlers, and the structures around them: what Linux lays on a handler's
 //! stack, a file for each architecture.
 //!
-//! Each has the same names: `build` lays a frame out below a stack pointer and makes the registers
-//! the handler's; `parse` reads it back and takes from it what a program may change, and nothing
-//! that gives a privilege.
+//! Each has the same names: `place` says where a frame goes below a stack pointer; `build` lays it
+//! out there, and `enter` makes the registers the handler's; `parse` reads it back and takes from it what a
+//! program may change, and nothing that gives a privilege.
 
 mod action;
 mod common;
@@ -33,4 +33,4 @@ pub use riscv64::*;
 pub use x86_64::*;
 
 pub use action::{decode_action, encode_action};
-pub use common::{Request, StackBytes, stack_flag};
+pub use common::{Place, Request, Space, StackBytes, stack_flag};

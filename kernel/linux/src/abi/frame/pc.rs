@@ -10,11 +10,12 @@
 //!   bytes  the second mark
 //! ```
 
-use super::common::{u32_at, u64_at, zeros};
+use super::common::{Space, u32_at, u64_at};
 use crate::error::Errno;
 use alloc::vec::Vec;
-use machine::arch::fpu::FpuState;
+use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::pc::xstate::{self, HEADER, LEGACY, LEGACY_BYTES};
+use machine::memory::frames::Stretch;
 
 /// `FP_XSTATE_MAGIC1`, `FP_XSTATE_MAGIC2`.
 const FIRST_MARK: u32 = 0x4650_5853;
@@ -25,6 +26,7 @@ const SOFTWARE: usize = 464;
 const ALL_BYTES: usize = SOFTWARE + 4;
 const STATES: usize = SOFTWARE + 8;
 const STATES_BYTES: usize = SOFTWARE + 16;
+const STATES_END: usize = STATES_BYTES + 4;
 /// `uc_flags`: the area has a header.
 const EXTENDED: u64 = 1;
 /// Bytes of the x87 registers as `fsave` has them: they come first in a frame of a 32-bit program.
@@ -55,101 +57,129 @@ pub fn enter_handler(floats: &FpuState) {
     floats.clear();
 }
 
-/// Writes the registers into a frame. `before`: bytes of the older form before `to`.
-pub(super) fn put_state(floats: &FpuState, to: &mut [u8], before: usize) {
+/// What says which registers there are: the words of an area from [`SOFTWARE`] on. `before`: bytes
+/// of the older form before the area.
+fn software(before: usize) -> [u8; LEGACY_BYTES - SOFTWARE] {
+    let mut words = [0; LEGACY_BYTES - SOFTWARE];
+    let mut put = |at: usize, value: &[u8]| {
+        words[at - SOFTWARE..at - SOFTWARE + value.len()].copy_from_slice(value);
+    };
     let bytes = xstate::bytes();
-    floats.read(&mut to[..bytes]);
-    if xstate::features() == 0 {
-        return;
-    }
-    let mut put = |at: usize, value: &[u8]| to[at..at + value.len()].copy_from_slice(value);
-    let all = (before + bytes + MARK_BYTES) as u32;
     put(SOFTWARE, &FIRST_MARK.to_le_bytes());
-    put(ALL_BYTES, &all.to_le_bytes());
+    put(ALL_BYTES, &((before + bytes + MARK_BYTES) as u32).to_le_bytes());
     put(STATES, &xstate::features().to_le_bytes());
     put(STATES_BYTES, &(bytes as u32).to_le_bytes());
-    put(bytes, &SECOND_MARK.to_le_bytes());
-    // A program that knows only the first 512 bytes may change them: they are always taken.
-    to[HEADER.start] |= LEGACY as u8;
+    words
 }
 
-/// Loads the registers from a frame at `at`; without one they are as at a program's start.
-/// `environment` puts the older form over the first 512 bytes. An error leaves the registers as at
-/// a program's start, as Linux does it.
+/// Writes the registers into a frame, from the beginning of `area` on, with `before` bytes of the
+/// older form before it.
+pub(super) fn put_state(floats: &FpuState, area: Stretch, before: usize) {
+    floats.write_to(area);
+    if xstate::features() != 0 {
+        area.write(SOFTWARE, &software(before));
+        // A program that knows only the first 512 bytes may change them: they are always taken.
+        let [states] = area.array(HEADER.start);
+        area.write(HEADER.start, &[states | LEGACY as u8]);
+        area.write(xstate::bytes(), &SECOND_MARK.to_le_bytes());
+    }
+}
+
+/// Zeros for an area, of memory that can run out.
+fn zeros(bytes: u64) -> Result<Vec<u8>, Errno> {
+    let bytes = usize::try_from(bytes).map_err(|_| Errno::EFAULT)?;
+    let mut area = Vec::new();
+    area.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
+    area.resize(bytes, 0);
+    Ok(area)
+}
+
+/// Puts the older form of the registers over the first bytes of the newer one.
+pub(super) type Environment<'e> = &'e dyn Fn(&mut Snapshot);
+
+/// Loads the registers from a frame at `at`; without one they are as at a program's start. An error
+/// leaves them as at a program's start, as Linux does it.
 pub(super) fn take_state(
     floats: &FpuState,
     at: u64,
-    environment: impl FnOnce(&mut [u8; LEGACY_BYTES]),
-    read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    environment: Option<Environment<'_>>,
+    memory: &mut impl Space,
 ) -> Result<(), Errno> {
     if at == 0 {
         floats.clear();
         return Ok(());
     }
-    let taken = take(floats, at, environment, read);
+    let taken = match memory.stretch(at, state_bytes() as usize, false) {
+        Ok(area) => take_whole(floats, area, environment),
+        Err(_) => take_begun(floats, at, environment, memory),
+    };
     if taken.is_err() {
         floats.clear();
     }
     taken
 }
 
-fn take(
+/// Loads the registers from an area that is there whole, as most often.
+fn take_whole(
     floats: &FpuState,
-    at: u64,
-    environment: impl FnOnce(&mut [u8; LEGACY_BYTES]),
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    area: Stretch,
+    environment: Option<Environment<'_>>,
 ) -> Result<(), Errno> {
-    /// Up to AVX, and the mark.
-    const USUAL: usize = 832 + MARK_BYTES;
-    let (mut usual, mut larger) = ([0; USUAL], Vec::new());
-    let bytes = state_bytes() as usize;
-    let area = if bytes <= USUAL {
-        &mut usual[..bytes]
-    } else {
-        larger.append(&mut zeros(bytes as u64)?);
-        &mut larger[..]
-    };
-    // Most often all of it is there.
-    let is_whole = read(at, area).is_ok();
-    if !is_whole {
-        read(at, &mut area[..LEGACY_BYTES])?;
-    }
-    let (len, states) = match extended_bytes(area, is_whole, at, &mut read)? {
-        Some(_) if is_whole => (xstate::bytes(), u64_at(area, STATES)),
-        // As far as there are states in it.
-        Some(_) => {
-            read(at, &mut area[..HEADER.end])?;
-            let states = u64_at(area, STATES) & xstate::features();
-            let end = xstate::end_of(states & u64_at(area, HEADER.start));
-            read(at, &mut area[..end])?;
-            (xstate::bytes(), states)
+    let states = extended_bytes(&area.array::<{ STATES_END - SOFTWARE }>(SOFTWARE)).and_then(
+        |(bytes, states)| (area.array(bytes) == SECOND_MARK.to_le_bytes()).then_some(states),
+    );
+    let adopted = match environment {
+        None => floats.adopt_from(area, None, states),
+        Some(environment) => {
+            let mut legacy = area.array(0);
+            environment(&mut legacy);
+            floats.adopt_from(area, Some(&legacy), states)
         }
-        None => (LEGACY_BYTES, LEGACY),
     };
-    if let Some(legacy) = area.first_chunk_mut() {
-        environment(legacy);
-    }
-    floats.adopt(&area[..len], states & xstate::features().max(LEGACY)).map_err(|_| Errno::EFAULT)
+    adopted.map_err(|_| Errno::EFAULT)
 }
 
-/// Bytes of the states, if a header and states follow the first 512 bytes; otherwise these are all
-/// that is taken (`check_xstate_in_sigframe`).
-fn extended_bytes(
-    area: &[u8],
-    is_whole: bool,
+/// Loads the registers from an area that is not there to its end.
+#[cold]
+fn take_begun(
+    floats: &FpuState,
     at: u64,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
-) -> Result<Option<usize>, Errno> {
-    let [all, told] = [ALL_BYTES, STATES_BYTES].map(|at| u32_at(area, at) as usize);
-    let fits = (HEADER.end..=xstate::bytes()).contains(&told) && told <= all;
-    if xstate::features() == 0 || u32_at(area, SOFTWARE) != FIRST_MARK || !fits {
-        return Ok(None);
+    environment: Option<Environment<'_>>,
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
+    let mut area = zeros(state_bytes())?;
+    memory.read(at, &mut area[..LEGACY_BYTES])?;
+    let states = match extended_bytes(&area[SOFTWARE..LEGACY_BYTES]) {
+        Some((bytes, states)) => {
+            let mut mark = [0; MARK_BYTES];
+            memory.read(at.checked_add(bytes as u64).ok_or(Errno::EFAULT)?, &mut mark)?;
+            (mark == SECOND_MARK.to_le_bytes()).then_some(states)
+        }
+        None => None,
+    };
+    let len = match states {
+        // As far as there are states in it.
+        Some(states) => {
+            memory.read(at, &mut area[..HEADER.end])?;
+            let end = xstate::end_of(states & u64_at(&area, HEADER.start));
+            memory.read(at, &mut area[..end])?;
+            xstate::bytes()
+        }
+        None => LEGACY_BYTES,
+    };
+    if let (Some(environment), Some(legacy)) = (environment, area.first_chunk_mut()) {
+        environment(legacy);
     }
-    let mut mark = [0; MARK_BYTES];
-    if is_whole {
-        mark.copy_from_slice(&area[told..told + MARK_BYTES]);
-    } else {
-        read(at.checked_add(told as u64).ok_or(Errno::EFAULT)?, &mut mark)?;
-    }
-    Ok((u32::from_le_bytes(mark) == SECOND_MARK).then_some(told))
+    floats.adopt(&area[..len], states.unwrap_or(LEGACY)).map_err(|_| Errno::EFAULT)
+}
+
+/// Bytes up to the end of states, where the second mark is, and which are taken, if what is `told`
+/// from [`SOFTWARE`] on says that a header and states follow the first 512 bytes; otherwise these
+/// are all that is taken (`check_xstate_in_sigframe`).
+fn extended_bytes(told: &[u8]) -> Option<(usize, u64)> {
+    let [all, bytes] = [ALL_BYTES, STATES_BYTES].map(|at| u32_at(told, at - SOFTWARE) as usize);
+    let fits = (HEADER.end..=xstate::bytes()).contains(&bytes) && bytes <= all;
+    let is_marked = xstate::features() != 0 && u32_at(told, 0) == FIRST_MARK;
+    let states = u64_at(told, STATES - SOFTWARE) & xstate::features();
+    (is_marked && fits).then_some((bytes, states))
 }

@@ -6,11 +6,10 @@
 //!         128  ucontext: flags, link, stack 16, mask 40, sigcontext 176: pc, x1 to x31, then f0 to f31, fcsr
 //! ```
 
-use super::common::{Popped, Request, StackBytes, below, u32_at, u64_at, zeros};
+use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at, u64_at};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
-use alloc::vec::Vec;
 use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::SavedRegs;
 
@@ -45,18 +44,24 @@ pub fn least_stack_told() -> Option<u64> {
     Some((FRAME_BYTES as u64).next_multiple_of(16))
 }
 
-/// Lays out a frame below `top` and makes the registers the handler's.
-pub fn build(
-    regs: &mut SavedRegs,
-    top: u64,
-    request: &Request<'_>,
-) -> Result<(u64, Vec<u8>), Errno> {
+/// Where a frame goes below `top`.
+pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
     let at = below(top, FRAME_BYTES as u64, 16)?;
-    let mut bytes = zeros(FRAME_BYTES as u64)?;
+    Ok(Place { at, above: at + FRAME_BYTES as u64 })
+}
+
+/// Lays a frame out.
+pub fn build(
+    regs: &SavedRegs,
+    Place { at, .. }: Place,
+    request: &Request<'_>,
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
+    let mut bytes = [0; FRAME_BYTES];
     let mut put = |offset: usize, value: u64| {
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     };
-    for (value, i) in fields(regs).into_iter().zip(0..) {
+    for (value, i) in fields(&mut regs.clone()).into_iter().zip(0..) {
         put(REGISTERS + 8 * i, *value);
     }
     put(MASK, request.mask.0);
@@ -67,13 +72,18 @@ pub fn build(
     bytes[FPU + 256..FPU + 260].copy_from_slice(&(floats[32] as u32).to_le_bytes());
     bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
+    memory.write(at, &bytes)?;
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
     regs.ra = request.trampoline;
     regs.epc = request.handler;
     regs.sp = at;
     regs.a0 = request.info.signal.number().into();
     regs.a1 = at;
     regs.a2 = at + CONTEXT as u64;
-    Ok((at, bytes))
 }
 
 /// A handler begins with the floating point of what it interrupts.
@@ -83,10 +93,10 @@ pub fn enter_handler(_floats: &FpuState) {}
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    memory: &mut impl Space,
 ) -> Result<Popped, Errno> {
     let mut bytes = [0; FRAME_BYTES];
-    read(regs.sp, &mut bytes)?;
+    memory.read(regs.sp, &mut bytes)?;
     let mut stack = [0; StackBytes::BYTES];
     stack.copy_from_slice(&bytes[STACK..MASK]);
     let mut new = *regs;

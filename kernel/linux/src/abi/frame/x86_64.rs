@@ -8,7 +8,7 @@
 //!   ≥     440  floating point, 512 bytes or more, at a multiple of 64
 //! ```
 
-use super::common::{Popped, Request, StackBytes, below, u64_at, zeros};
+use super::common::{Place, Popped, Request, Space, StackBytes, below, u64_at};
 use super::pc::{self, put_state, take_state};
 
 pub use super::pc::{enter_handler, least_stack_told};
@@ -16,7 +16,6 @@ pub use super::pc::{enter_handler, least_stack_told};
 use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
-use alloc::vec::Vec;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::extras::is_stack;
 use machine::arch::fpu::FpuState;
@@ -36,21 +35,14 @@ const INFO: usize = MASK + 8;
 const FRAME_BYTES: usize = INFO + INFO_BYTES;
 /// Offsets in `struct sigcontext`.
 const SEGMENTS: usize = 18 * 8;
-const ERROR: usize = 19 * 8;
-const TRAP: usize = 20 * 8;
-const OLD_MASK: usize = 21 * 8;
-const CR2: usize = 22 * 8;
 const FPU_AT: usize = 23 * 8;
 /// `uc_flags`: the frame has SS; and SS is to be taken from it, whatever it is (in 64-bit code).
 const HAS_SS: u64 = 2;
 const STRICT_RESTORE_SS: u64 = 4;
 
-const fn fields(regs: &SavedRegs) -> [u64; 18] {
-    let r = regs;
-    [
-        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx,
-        r.rax, r.rcx, r.rsp, r.rip, r.rflags,
-    ]
+/// The bytes of words.
+macro_rules! words {
+    ($($word:expr),* $(,)?) => { [$(u64::to_le_bytes($word)),*] };
 }
 
 /// Flags that a program may change (`FIX_EFLAGS`).
@@ -59,40 +51,48 @@ const FLAGS: u64 = 0x5_0dd5;
 const CLEARED: u64 = 1 << 10 | 1 << 8 | RESUME;
 const RESUME: u64 = 1 << 16;
 
-/// Lays out a frame below `top` and makes the registers the handler's.
+/// Where a frame goes below `top`.
+pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
+    let above = below(top, pc::state_bytes(), 64)?;
+    // As at a function's entry: 8 below a multiple of 16.
+    let at = below(above, FRAME_BYTES as u64, 16)?.checked_sub(8).ok_or(Errno::EFAULT)?;
+    Ok(Place { at, above })
+}
+
+/// Lays a frame out.
 pub fn build(
-    regs: &mut SavedRegs,
-    top: u64,
+    regs: &SavedRegs,
+    Place { at, above }: Place,
     request: &Request<'_>,
-) -> Result<(u64, Vec<u8>), Errno> {
+    memory: &mut impl Space,
+) -> Result<(), Errno> {
     // The C library always gives one, and Linux runs no handler without.
     let restorer = request.restorer.ok_or(Errno::EFAULT)?;
-    let fpu_bytes = pc::state_bytes();
-    let fpu_at = below(top, fpu_bytes, 64)?;
-    // As at a function's entry: 8 below a multiple of 16.
-    let at = below(fpu_at, FRAME_BYTES as u64, 16)?.checked_sub(8).ok_or(Errno::EFAULT)?;
-    let mut bytes = zeros(fpu_at + fpu_bytes - at)?;
-    let mut put = |offset: usize, value: u64| {
-        bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
-    };
-    put(0, restorer);
-    let is_64_bit = regs.cs == USER_CODE.into();
-    let strict = if is_64_bit { STRICT_RESTORE_SS } else { 0 };
-    put(CONTEXT, HAS_SS | strict | pc::state_flags());
-    for (value, i) in fields(regs).into_iter().zip(0..) {
-        put(REGISTERS + 8 * i, value);
-    }
-    put(REGISTERS + SEGMENTS, regs.cs & 0xffff | (regs.ss & 0xffff) << 48);
-    put(REGISTERS + ERROR, request.trap.error);
-    put(REGISTERS + TRAP, request.trap.number);
-    put(REGISTERS + OLD_MASK, request.mask.0);
-    put(REGISTERS + CR2, request.trap.address);
-    put(REGISTERS + FPU_AT, fpu_at);
-    put(MASK, request.mask.0);
-    bytes[STACK..STACK + StackBytes::BYTES].copy_from_slice(&request.stack.encode());
-    bytes[INFO..INFO + INFO_BYTES].copy_from_slice(&request.info.encode());
-    let fpu = (fpu_at - at) as usize;
-    put_state(request.fpu, &mut bytes[fpu..], 0);
+    let floats_at = (above - at) as usize;
+    let area = memory.stretch(at, floats_at + pc::state_bytes() as usize, true)?;
+    let r = regs;
+    let StackBytes { lowest, bytes, flags } = request.stack;
+    let segments = r.cs & 0xffff | (r.ss & 0xffff) << 48;
+    let (trap, mask) = (request.trap, request.mask.0);
+    let strict = if r.cs == USER_CODE.into() { STRICT_RESTORE_SS } else { 0 };
+    #[rustfmt::skip]
+    let head = words![
+        restorer,
+        HAS_SS | strict | pc::state_flags(), 0, lowest, u64::from(flags), bytes,
+        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx,
+        r.rax, r.rcx, r.rsp, r.rip, r.rflags, segments, trap.error, trap.number, mask,
+        trap.address, above, 0, 0, 0, 0, 0, 0, 0, 0,
+        mask,
+    ];
+    const { assert!(size_of::<[[u8; 8]; 39]>() == INFO, "the words before siginfo") };
+    area.write(0, head.as_flattened());
+    area.write(INFO, &request.info.encode());
+    put_state(request.fpu, area.from(floats_at), 0);
+    Ok(())
+}
+
+/// Makes the registers those of a handler whose frame is laid out.
+pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_>) {
     regs.rdi = request.info.signal.number().into();
     regs.rsi = at + INFO as u64;
     regs.rdx = at + CONTEXT as u64;
@@ -107,7 +107,6 @@ pub fn build(
     if regs.ss != USER_DATA.into() {
         regs.rflags |= RESUME;
     }
-    Ok((at, bytes))
 }
 
 /// Reads a frame back, the floating point into the registers: the restorer has taken the return
@@ -115,19 +114,30 @@ pub fn build(
 pub fn parse(
     regs: &SavedRegs,
     floats: &FpuState,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Errno>,
+    memory: &mut impl Space,
 ) -> Result<Popped, Errno> {
     let at = regs.rsp.checked_sub(8).ok_or(Errno::EFAULT)?;
-    let mut bytes = [0; INFO];
-    read(at, &mut bytes)?;
-    let mut stack = [0; StackBytes::BYTES];
-    stack.copy_from_slice(&bytes[STACK..STACK + StackBytes::BYTES]);
+    let frame = memory.stretch(at, INFO, false)?;
+    let bytes = frame.array::<INFO>(0);
+    let stack = bytes[STACK..].first_chunk().map(StackBytes::decode);
     let field = |i: usize| u64_at(&bytes, REGISTERS + 8 * i);
     let mut new = *regs;
-    [new.r8, new.r9, new.r10, new.r11, new.r12, new.r13, new.r14, new.r15] =
-        [0, 1, 2, 3, 4, 5, 6, 7].map(field);
-    [new.rdi, new.rsi, new.rbp, new.rbx, new.rdx, new.rax, new.rcx, new.rsp] =
-        [8, 9, 10, 11, 12, 13, 14, 15].map(field);
+    new.r8 = field(0);
+    new.r9 = field(1);
+    new.r10 = field(2);
+    new.r11 = field(3);
+    new.r12 = field(4);
+    new.r13 = field(5);
+    new.r14 = field(6);
+    new.r15 = field(7);
+    new.rdi = field(8);
+    new.rsi = field(9);
+    new.rbp = field(10);
+    new.rbx = field(11);
+    new.rdx = field(12);
+    new.rax = field(13);
+    new.rcx = field(14);
+    new.rsp = field(15);
     new.rip = field(16);
     new.rflags = regs.rflags & !FLAGS | field(17) & FLAGS;
     if new.rip >= USER_TOP {
@@ -149,11 +159,11 @@ pub fn parse(
     }
     let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);
     // All else is taken by then, as on Linux.
-    let fits = take_state(floats, fpu_at, |_| {}, read).is_ok();
+    let fits = take_state(floats, fpu_at, None, memory).is_ok();
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),
-        stack: fits.then(|| StackBytes::decode(&stack)),
+        stack: stack.filter(|_| fits),
         shadow: None,
     })
 }

@@ -89,8 +89,8 @@ pub(super) fn new_at(from: u64, at: u64) -> Result<String, Errno> {
 /// What a directory and a path of the program lead to.
 pub(super) fn place_at(from: u64, at: u64, follow: bool) -> Result<Place, Errno> {
     let path = path(at)?;
-    // With a slash behind it, it is the path of a directory, to which a link may lead.
-    let is_of_directory = path.ends_with('/');
+    // With a slash or a point behind it, it is the path of a directory, to which a link may lead.
+    let is_of_directory = path.ends_with('/') || path.ends_with("/.");
     match walk::find(absolute(from, &path)?, follow || is_of_directory)? {
         Place::Node(node, _) if is_of_directory && !node.is_directory() => Err(Errno::ENOTDIR),
         Place::Open(_) if is_of_directory => Err(Errno::ENOTDIR),

@@ -8,7 +8,7 @@ use super::transfer::may_have_length;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::files::attributes::now;
+use crate::files::attributes::{Moment, now};
 use crate::files::file_bytes::FileBytes;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
@@ -18,8 +18,9 @@ use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, path};
 use crate::process::walk::{self, Place};
-use crate::process::{current_task, permissions};
-use alloc::sync::Arc;
+use crate::process::{current_task, permissions, users};
+use crate::spaces::user::Kind;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
@@ -90,6 +91,8 @@ pub(crate) const fn narrow(id: u64) -> u64 {
 }
 
 fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
+    let user: u64 = users::meant_or_keep(Kind::Users, user as u32)?.into();
+    let group: u64 = users::meant_or_keep(Kind::Groups, group as u32)?.into();
     permissions::may_give(&node.stat(), user as u32, group as u32)?;
     // A new owner does not get what the old one's program may do.
     if !node.is_directory() {
@@ -112,6 +115,15 @@ pub(crate) fn fchown(number: u64, user: u64, group: u64) -> SysResult {
     set_owner(&*node_of(usable(number)?)?, user, group)
 }
 
+/// A time that a program names. Seconds have a sign.
+fn moment(seconds: u64, nanoseconds: u64, size: WordSize) -> Moment {
+    let seconds = match size {
+        WordSize::Four => i64::from(seconds as u32 as i32),
+        WordSize::Eight => seconds as i64,
+    };
+    Moment { seconds, nanoseconds: nanoseconds as u32 }
+}
+
 /// lchown's flags.
 pub(crate) const NOFOLLOW: u64 = AT_SYMLINK_NOFOLLOW;
 
@@ -123,9 +135,7 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
     let one = |[seconds, nanoseconds]: [u64; 2]| match nanoseconds {
         NOW => Ok(Some(now())),
         OMIT => Ok(None),
-        0..1_000_000_000 => {
-            Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)))
-        }
+        0..1_000_000_000 => Ok(Some(moment(seconds, nanoseconds, size))),
         _ => Err(Errno::EINVAL),
     };
     let [read, written] = match times {
@@ -171,9 +181,7 @@ pub(crate) fn utimes(from: u64, at: u64, times: u64) -> SysResult {
             if b >= 1_000_000 || d >= 1_000_000 {
                 return Err(Errno::EINVAL);
             }
-            [[a, b], [c, d]].map(|[seconds, micro]| {
-                seconds.saturating_mul(1_000_000_000).saturating_add(micro * 1000)
-            })
+            [[a, b], [c, d]].map(|[seconds, micro]| moment(seconds, micro * 1000, abi::WORD))
         }
     };
     let node = node_at(from, at, 0)?;
@@ -187,7 +195,7 @@ pub(crate) fn utime(at: u64, times: u64) -> SysResult {
     let to_now = times == 0;
     let times = match times {
         0 => [now(); 2],
-        times => get_numbers(times, abi::WORD)?.map(|time: u64| time.saturating_mul(1_000_000_000)),
+        times => get_numbers(times, abi::WORD)?.map(|time| moment(time, 0, abi::WORD)),
     };
     let node = node_at(HERE, at, 0)?;
     may_set_times(&node, to_now)?;
@@ -235,7 +243,9 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
             Some(special) => Content::Special(special),
             None => return Err(Errno::EPERM),
         },
-        0o060000 | 0o140000 => return Err(Errno::EPERM),
+        // No socket is bound to it.
+        0o140000 => Content::Socket(Weak::new()),
+        0o060000 => return Err(Errno::EPERM),
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };

@@ -206,17 +206,17 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
     }
     if may_write || flags & TRUNCATE != 0 {
         match &node.content {
-            Content::Fixed(_) => {
-                // A program that runs says so first.
-                node.attributes.begin_writing()?;
-                node.attributes.end_writing();
-                return Err(Errno::EROFS);
-            }
             Content::File(_) if flags & TRUNCATE != 0 => {
                 node.attributes.begin_writing()?;
                 let cut = cut::set_length(&node, 0);
                 node.attributes.end_writing();
                 cut?;
+            }
+            // Not what a program runs from: opening it ends with an error then.
+            Content::File(_) if flags & status::PATH == 0 => {
+                node.attributes.begin_writing()?;
+                node.begin_changing();
+                node.attributes.end_writing();
             }
             _ => {}
         }
@@ -271,6 +271,8 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
         Content::Special(Special::Random | Special::Urandom) => {
             OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
         }
+        // Only connect leads to what it is the name of.
+        Content::Socket(_) => Err(Errno::ENXIO),
         Content::Pipe(pipe) => {
             let (reads, writes) = access(flags);
             let nonblocking = flags & status::NONBLOCK != 0;

@@ -8,7 +8,7 @@ use crate::files::locks::{self, Lock, NO_END, Owner};
 use crate::files::message_queue::MessageQueue;
 use crate::files::open::{OpenFile, flag};
 use crate::process::user_memory::put;
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, numbers};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -204,7 +204,7 @@ pub(super) fn range(
                 length: if lock.last == NO_END { 0 } else { (lock.last - lock.first + 1) as i64 },
                 process: match lock.owner {
                     Owner::RangeOfFile(_) => -1,
-                    _ => lock.process as i32,
+                    _ => numbers::told(lock.process) as i32,
                 },
             },
         };

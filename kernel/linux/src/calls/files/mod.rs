@@ -10,7 +10,8 @@
 //! | `locks` | flock, and the ranges of fcntl |
 //! | `devices` | devices that need more of the kernel than files know |
 //! | `splice` | bytes between pipes and other files |
-//! | `sockets` | pairs of local sockets |
+//! | `local` | local sockets with names |
+//! | `sockets` | local sockets: what they send and receive |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
 
@@ -20,6 +21,7 @@ mod background;
 mod descriptors;
 mod devices;
 mod epoll;
+mod local;
 mod locks;
 mod mounts;
 mod names;
@@ -82,19 +84,24 @@ calls! {
     "epoll_wait" (epoll, at, count, timeout) => epoll::wait(epoll, at, count, timeout);
     "epoll_pwait" (epoll, at, count, timeout, mask, bytes) => epoll::wait_with_mask([epoll, at, count, timeout, mask, bytes]);
     "epoll_pwait2" (epoll, at, count, timeout, mask, bytes) => epoll::wait_with_timespec([epoll, at, count, timeout, mask, bytes]);
-    "socket" (domain) => sockets::socket(domain);
+    "socket" (domain, kind, protocol) => local::socket(domain, kind, protocol);
     "socketpair" (domain, kind, protocol, to) => sockets::socketpair(domain, kind, protocol, to);
-    "bind" | "connect" | "listen" | "accept" | "accept4" (fd) => sockets::connected(fd);
-    "getsockname" | "getpeername" (fd, to, length) => sockets::name(fd, to, length);
-    "sendto" (fd, from, length, flags, to) => sockets::send([fd, from, length, flags, to]);
-    "send" (fd, from, length, flags) => sockets::send([fd, from, length, flags, 0]);
+    "bind" (fd, at, length) => local::bind(fd, at, length);
+    "connect" (fd, at, length) => local::connect(fd, at, length);
+    "listen" (fd, backlog) => local::listen(fd, backlog);
+    "accept" (fd, at, length) => local::accept([fd, at, length, 0]);
+    "accept4" (fd, at, length, flags) => local::accept([fd, at, length, flags]);
+    "getsockname" (fd, to, length) => local::name(fd, to, length, false);
+    "getpeername" (fd, to, length) => local::name(fd, to, length, true);
+    "sendto" (fd, from, length, flags, to, to_length) => sockets::send([fd, from, length, flags, to, to_length]);
+    "send" (fd, from, length, flags) => sockets::send([fd, from, length, flags, 0, 0]);
     "recvfrom" (fd, to, length, flags, from, from_length) => sockets::receive([fd, to, length, flags, from, from_length]);
     "recv" (fd, to, length, flags) => sockets::receive([fd, to, length, flags, 0, 0]);
     "sendmsg" (fd, at, flags) => sockets::send_message(fd, at, flags);
     "recvmsg" (fd, at, flags) => sockets::receive_message(fd, at, flags);
     "shutdown" (fd, how) => sockets::shutdown(fd, how);
     "getsockopt" (fd, level, option, to, length) => sockets::option(fd, level, option, to, length);
-    "setsockopt" (fd, level) => sockets::set_option(fd, level);
+    "setsockopt" (fd, level, option, at, length) => sockets::set_option([fd, level, option, at, length]);
     #[cfg(target_pointer_width = "32")]
     "socketcall" (call, at) => sockets::call(call, at);
     "eventfd" (value) => eventfd(value, 0);

@@ -3,21 +3,28 @@
 
 use super::at::{HERE, place_at};
 use crate::error::{Errno, SysResult};
-use crate::files::mounts::{self, number};
+use crate::files::made::{Hides, Seen, View};
+use crate::files::mounts::{self, Made, New, number};
 use crate::files::open::Target;
-use crate::files::tree::Node;
+use crate::files::tree::{self, Content, Node, Special};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{as_text, path, string};
 use crate::process::walk::Place;
-use crate::process::{Process, current_task, table};
+use crate::process::{Process, current_task, numbers, table, users};
+use crate::spaces::pid::Own;
+use crate::spaces::user::Kind;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+use machine::memory::fallible;
 
 /// Bytes of a page: what mount reads of its strings.
 const MOST: usize = 4096;
 
 fn check_may() -> Result<(), Errno> {
-    let may = current_task().credentials().can(capability::SYS_ADMIN);
+    let mounts = current_task().place().mounts();
+    let owner = mounts.and_then(|mounts| mounts.owner().clone());
+    let may = current_task().credentials().can_in(&owner, capability::SYS_ADMIN);
     if may { Ok(()) } else { Err(Errno::EPERM) }
 }
 
@@ -25,13 +32,61 @@ fn text(at: u64) -> Result<String, Errno> {
     if at == 0 { Ok(String::new()) } else { as_text(string(at, MOST)?) }
 }
 
+/// A directory with its path; of what is made when it is read, only a whole /proc or /sys.
 fn directory(at: u64) -> Result<(Arc<Node>, String), Errno> {
     match place_at(HERE, at, true)? {
         Place::Node(node, path) if node.is_directory() => Ok((node, path)),
+        Place::Made(path) if is_whole(&path) => {
+            // The walk through the tree ends there.
+            let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
+            Ok((node, path))
+        }
         // What is made there stays what is seen.
         Place::Made(_) => Err(Errno::EBUSY),
         _ => Err(Errno::ENOTDIR),
     }
+}
+
+/// Whether a path is that of a whole /proc or /sys.
+fn is_whole(path: &str) -> bool {
+    matches!(path, "/proc" | "/sys") || mounts::is_root_of_made(path)
+}
+
+/// What lies at a path of a directory, if that is made when it is read.
+fn made_at(node: &Node, path: &str) -> Option<(Made, Seen)> {
+    if !matches!(node.content, Content::Special(Special::Proc)) {
+        return None;
+    }
+    let is_sys = path == "/sys";
+    let usual = || (if is_sys { Made::Sys } else { Made::Proc }, None);
+    Some(mounts::made_at(path).map_or_else(usual, |(made, view, _)| (made, view)))
+}
+
+/// Whether the caller may mount what shows a PID namespace.
+fn check_may_show(space: &Own) -> Result<(), Errno> {
+    let owner = space.as_ref().and_then(|space| space.owner.clone());
+    let may = current_task().credentials().can_in(&owner, capability::SYS_ADMIN);
+    if may { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// A mount of /proc for the caller's namespace, with its options.
+fn view(options: &str) -> Result<View, Errno> {
+    /// Numbers of file systems that no other has.
+    static NEXT: AtomicU64 = AtomicU64::new(0x100);
+    let (mut hides, mut group, mut only_processes) = (Hides::Nothing, 0, false);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("hidepid", "0" | "off") => hides = Hides::Nothing,
+            ("hidepid", "1" | "noaccess") => hides = Hides::Content,
+            ("hidepid", "2" | "invisible") => hides = Hides::Folders,
+            ("hidepid", "4" | "ptraceable") => hides = Hides::Untraceable,
+            ("gid", number) => group = number.parse().map_err(|_| Errno::EINVAL)?,
+            ("subset", "pid") => only_processes = true,
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ok(View { number, space: numbers::here().clone(), hides, group, only_processes })
 }
 
 pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) -> SysResult {
@@ -54,6 +109,7 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
         | RECURSIVE
         | SILENT
         | RELATIVE_TIMES;
+    const NO_PROGRAMS: u32 = 8;
     let kind = text(kind)?;
     let options = text(data)?;
     path(target)?;
@@ -63,15 +119,25 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
         flags &= 0xffff;
     }
     let (over, place) = directory(target)?;
+    // No program lies in what is made when it is read.
+    if matches!(&*kind, "proc" | "sysfs") {
+        flags &= !NO_PROGRAMS;
+    }
     match flags & !WITHOUT_EFFECT {
         // No change of one mount is seen by another.
         PRIVATE | SLAVE => {
-            let is_there = place == "/" || mounts::is_root(&over);
+            let is_there = place == "/" || mounts::is_root(&over) || is_whole(&place);
             return if is_there { Ok(0) } else { Err(Errno::EINVAL) };
         }
         BIND => {
             let (root, from) = directory(source)?;
-            mounts::add(over, root, &place, &from, "tmpfs")?;
+            let made = made_at(&root, &from);
+            let kind = match &made {
+                None => "tmpfs",
+                Some((Made::Proc, _)) => "proc",
+                Some((Made::Sys, _)) => "sysfs",
+            };
+            mounts::add(over, &place, New { root, source: &from, kind, made })?;
             return Ok(0);
         }
         0 => {}
@@ -80,15 +146,33 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
     let kind = match &*kind {
         "tmpfs" => "tmpfs",
         "ramfs" => "ramfs",
+        kind @ ("proc" | "sysfs") => {
+            let made = match kind {
+                "proc" => {
+                    check_may_show(numbers::here())?;
+                    (Made::Proc, Some(fallible::shared(view(&options)?)?))
+                }
+                _ if options.is_empty() => (Made::Sys, None),
+                _ => return Err(Errno::EINVAL),
+            };
+            let kind = if kind == "proc" { "proc" } else { "sysfs" };
+            let root = Node::new(Content::Special(Special::Proc), 0o555)?;
+            let source = text(source)?;
+            let source = if source.is_empty() { "none" } else { &source };
+            mounts::add(over, &place, New { root, source, kind, made: Some(made) })?;
+            return Ok(0);
+        }
         // They are where they always are.
-        "proc" | "sysfs" | "devtmpfs" | "devpts" => return Err(Errno::EBUSY),
+        "devtmpfs" | "devpts" => return Err(Errno::EBUSY),
         "" => return Err(Errno::EINVAL),
         _ => return Err(Errno::ENODEV),
     };
-    if place == "/" {
+    if place == "/" || is_whole(&place) {
         return Err(Errno::EBUSY);
     }
     let root = Node::directory()?;
+    let all = current_task().credentials();
+    root.attributes.set_owner(all.user.file, all.group.file);
     root.attributes.set_permissions(if kind == "tmpfs" { 0o1777 } else { 0o755 });
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -97,15 +181,21 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
                 let mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?;
                 root.attributes.set_permissions(mode);
             }
-            "uid" => root.attributes.set_owner(value.parse().map_err(|_| Errno::EINVAL)?, u32::MAX),
-            "gid" => root.attributes.set_owner(u32::MAX, value.parse().map_err(|_| Errno::EINVAL)?),
+            "uid" => {
+                let user = value.parse().map_err(|_| Errno::EINVAL)?;
+                root.attributes.set_owner(users::meant(Kind::Users, user)?, u32::MAX);
+            }
+            "gid" => {
+                let group = value.parse().map_err(|_| Errno::EINVAL)?;
+                root.attributes.set_owner(u32::MAX, users::meant(Kind::Groups, group)?);
+            }
             // A size would be a limit that is not held.
             _ => return Err(Errno::EINVAL),
         }
     }
     let source = text(source)?;
     let source = if source.is_empty() { "none" } else { &source };
-    mounts::add(over, root, &place, source, kind)?;
+    mounts::add(over, &place, New { root, source, kind, made: None })?;
     Ok(0)
 }
 
@@ -149,6 +239,11 @@ pub(crate) fn unmount(target: u64, flags: u64) -> SysResult {
     check_may()?;
     let (node, place) = match place_at(HERE, target, flags & NO_FOLLOW == 0)? {
         Place::Node(node, place) => (node, place),
+        Place::Made(place) if mounts::is_root_of_made(&place) => {
+            let taken = mounts::remove(&place)?;
+            drop(taken);
+            return Ok(0);
+        }
         _ => return Err(Errno::EBUSY),
     };
     if !mounts::is_root(&node) {

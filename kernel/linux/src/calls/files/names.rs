@@ -2,7 +2,8 @@
 
 use super::at::{HERE, Last, directory, file, named_at, new_at, path_at, place_at};
 use crate::error::{Errno, SysResult};
-use crate::files::tree::{self, Content, MAX_NAME, Node};
+use crate::files::text;
+use crate::files::tree::{self, Content, MAX_NAME, MAX_NAME_TEXT, Node};
 use crate::proc;
 use crate::process::credentials::capability;
 use crate::process::user_memory::{path, put};
@@ -16,23 +17,23 @@ use machine::memory::fallible;
 pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
     let file = file(number)?;
     let mut done = 0;
-    let mut name = [0; MAX_NAME];
+    let mut name = [0; MAX_NAME_TEXT];
     while let Some((name_bytes, inode, mode)) = file.next_name(&mut name)? {
         // inode 8, offset 8, length 2, type 1, name, NUL; a multiple of 8.
-        let bytes = (19 + name_bytes + 1).next_multiple_of(8);
+        let name = &name[..name_bytes];
+        let mut entry = [0; 19 + MAX_NAME + 9];
+        let told = text::put_bytes(name, &mut entry[19..19 + MAX_NAME]);
+        let bytes = (19 + told + 1).next_multiple_of(8);
         if done + bytes as u64 > length {
             if done == 0 {
                 return Err(Errno::EINVAL);
             }
             break;
         }
-        let name = &name[..name_bytes];
         let at = to.checked_add(done).ok_or(Errno::EFAULT)?;
-        let mut entry = [0; 19 + MAX_NAME + 9];
         entry[..8].copy_from_slice(&inode.to_le_bytes());
         entry[16..18].copy_from_slice(&(bytes as u16).to_le_bytes());
         entry[18] = (mode >> 12) as u8;
-        entry[19..19 + name.len()].copy_from_slice(name);
         match put(at, &entry[..bytes]) {
             Ok(()) => {}
             Err(error) if done == 0 => return Err(error),
@@ -53,12 +54,13 @@ pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
         tree::find("/", &path, true)?;
     }
     let (begin, path) = as_seen(&path, tree::root_of_caller().as_deref().map(String::as_str));
+    let path = text::to_bytes(path)?;
     let bytes = (begin.len() + path.len()) as u64 + 1;
     if bytes > length {
         return Err(Errno::ERANGE);
     }
     put(to, begin.as_bytes())?;
-    put(to.checked_add(begin.len() as u64).ok_or(Errno::EFAULT)?, path.as_bytes())?;
+    put(to.checked_add(begin.len() as u64).ok_or(Errno::EFAULT)?, &path)?;
     put(to.checked_add(bytes - 1).ok_or(Errno::EFAULT)?, &[0])?;
     Ok(bytes)
 }
@@ -87,7 +89,7 @@ pub(crate) fn change_root(at: u64) -> SysResult {
         }
         _ => return Err(Errno::ENOTDIR),
     };
-    if !current_task().credentials().can(capability::SYS_CHROOT) {
+    if !current_task().credentials().can_here(capability::SYS_CHROOT) {
         return Err(Errno::EPERM);
     }
     namespaces::set_root(path)?;
@@ -163,7 +165,8 @@ pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
 }
 
 pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
-    let answer = |target: &[u8]| {
+    let answer = |target: &str| {
+        let target = text::to_bytes(target)?;
         let bytes = &target[..(target.len() as u64).min(length) as usize];
         put(to, bytes)?;
         Ok(bytes.len() as u64)
@@ -173,11 +176,11 @@ pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {
     }
     match place_at(from, at, false)? {
         Place::Node(node, _) => match &node.content {
-            Content::Link(target) => answer(target.as_bytes()),
+            Content::Link(target) => answer(target),
             _ => Err(Errno::EINVAL),
         },
         Place::Made(path) => match proc::link(&path) {
-            Some(target) => answer(target?.as_bytes()),
+            Some(target) => answer(&target?),
             None => proc::stat(&path).and(Err(Errno::EINVAL)),
         },
         Place::Open(_) => Err(Errno::EINVAL),

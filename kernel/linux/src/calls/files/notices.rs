@@ -5,7 +5,7 @@ use crate::files::notices::{Addressee, Whom};
 use crate::files::open::OpenFile;
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put};
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, numbers};
 
 /// The kinds of `struct f_owner_ex`.
 const THREAD: u32 = 0;
@@ -32,17 +32,18 @@ pub(super) fn set_owner_of_kind(file: &OpenFile, at: u64) -> SysResult {
 }
 
 fn name(file: &OpenFile, kind: u32, number: u32) -> SysResult {
-    let number = u64::from(number);
+    let said = number != 0;
+    let number = numbers::meant(number.into());
     let is_there = match kind {
         THREAD => table::find_thread(None, number).is_some(),
         PROCESS => table::find(number).is_some(),
         _ => table::for_each(Which::Group(number), |_| {}) > 0,
     };
-    if number != 0 && !is_there {
+    if said && !is_there {
         return Err(Errno::ESRCH);
     }
     let whom = match kind {
-        _ if number == 0 => Whom::None,
+        _ if !said => Whom::None,
         THREAD => Whom::Thread(number),
         PROCESS => Whom::Process(number),
         _ => Whom::Group(number),
@@ -57,8 +58,8 @@ fn name(file: &OpenFile, kind: u32, number: u32) -> SysResult {
 pub(super) fn get_owner(file: &OpenFile) -> SysResult {
     Ok(match file.addressee().whom {
         Whom::None => 0,
-        Whom::Thread(number) | Whom::Process(number) => number,
-        Whom::Group(number) => number.wrapping_neg(),
+        Whom::Thread(number) | Whom::Process(number) => numbers::told(number),
+        Whom::Group(number) => numbers::told(number).wrapping_neg(),
     })
 }
 
@@ -72,7 +73,7 @@ pub(super) fn get_owner_of_kind(file: &OpenFile, at: u64) -> SysResult {
     };
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&kind.to_le_bytes());
-    bytes[4..].copy_from_slice(&(number as u32).to_le_bytes());
+    bytes[4..].copy_from_slice(&(numbers::told(number) as u32).to_le_bytes());
     put(at, &bytes)?;
     Ok(0)
 }

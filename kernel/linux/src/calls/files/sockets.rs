@@ -1,22 +1,30 @@
-//! Calls about sockets: pairs of local ones. There is no network and no name to connect to: what
-//! needs them is refused as a Linux without them does.
+//! Calls about sockets: local ones, with what they send and receive. There is no network: what needs
+//! it is refused as a Linux without it does. Names are in `local`.
 
 use super::at::{file, file_arc};
-use super::descriptors::{CLOSE_ON_EXEC, give, put_pair};
+use super::descriptors::{give, put_pair};
+use super::local;
 use super::transfer::{broken_pipe, piece_of, take};
 use crate::abi;
+use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::files::local::{Maker, Name};
 use crate::files::open::{Descriptor, OpenFile, flag};
-use crate::files::socket::{Kind, MAX_BYTES, Received, Socket};
-use crate::process::current_task;
+use crate::files::socket::{Kind, MAX_BYTES, Pair, Received, Socket};
+use crate::process::credentials::{Ids, capability};
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put, put_word};
+use crate::process::{current, current_task};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
-const UNIX: u64 = 1;
+pub(super) const UNIX: u64 = 1;
 const SOL_SOCKET: u32 = 1;
 const SCM_RIGHTS: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
+/// Bytes of `struct ucred`.
+const MAKER_BYTES: usize = 12;
 /// Open files in one message.
 const MAX_FILES: usize = 253;
 const MAX_PIECES: u64 = 1024;
@@ -33,42 +41,22 @@ mod message {
     pub(super) const CLOEXEC: u64 = 0x4000_0000;
 }
 
-/// What there is no such thing of.
-pub(crate) fn socket(_domain: u64) -> SysResult {
-    Err(Errno::EAFNOSUPPORT)
-}
-
 pub(crate) fn socketpair(domain: u64, kind: u64, protocol: u64, to: u64) -> SysResult {
-    if domain as u32 as u64 != UNIX {
-        return Err(Errno::EAFNOSUPPORT);
-    }
-    let (kind, nonblocking) = (kind & 0xffff_ffff, kind as u32 & flag::NONBLOCK);
-    let close_on_exec = kind & CLOSE_ON_EXEC != 0;
-    let kind = match kind & !(CLOSE_ON_EXEC | u64::from(flag::NONBLOCK)) {
-        1 => Kind::Stream,
-        // SOCK_RAW counts as datagrams, as in Linux.
-        2 | 3 => Kind::Datagram,
-        5 => Kind::Packets,
-        kind if kind & !0xf != 0 => return Err(Errno::EINVAL),
-        _ => return Err(Errno::ESOCKTNOSUPPORT),
-    };
-    if protocol as u32 > 1 {
-        return Err(Errno::EPROTONOSUPPORT);
-    }
-    let [first, second] = Socket::pair(kind)?;
+    let (kind, nonblocking, close_on_exec) = local::asked(domain, kind, protocol)?;
+    let [first, second] = Socket::pair(kind, local::maker())?;
     let flags = nonblocking | flag::READ_WRITE;
     let pair = [OpenFile::of_object(first, flags)?, OpenFile::of_object(second, flags)?];
     put_pair(to, pair, close_on_exec)
 }
 
-fn socket_of(file: &OpenFile) -> Result<&Socket, Errno> {
+pub(super) fn socket_of(file: &OpenFile) -> Result<&Socket, Errno> {
     if file.flags() & flag::PATH != 0 {
         return Err(Errno::EBADF);
     }
     file.object().and_then(|object| object.of_kind()).ok_or(Errno::ENOTSOCK)
 }
 
-fn nonblocking(file: &OpenFile, flags: u64) -> bool {
+pub(super) fn nonblocking(file: &OpenFile, flags: u64) -> bool {
     flags & message::DONT_WAIT != 0 || file.flags() & flag::NONBLOCK != 0
 }
 
@@ -132,14 +120,26 @@ fn sent(result: Result<usize, Errno>, flags: u64) -> SysResult {
     result.map(|sent| sent as u64)
 }
 
-/// sendto. A pair is connected: it knows no other address.
-pub(crate) fn send([number, from, length, flags, address]: [u64; 5]) -> SysResult {
+/// Whom a message goes to, if it says so. `EISCONN`, `EOPNOTSUPP`: only datagrams can.
+fn addressee(socket: &Socket, at: u64, length: u64) -> Result<Option<Arc<Pair>>, Errno> {
+    if at == 0 || length as u32 == 0 {
+        return Ok(None);
+    }
+    match socket.kind {
+        Kind::Datagram => local::addressee(at, length),
+        // Packets have no use for it (unix_seqpacket_sendmsg).
+        Kind::Packets => Ok(None),
+        _ if socket.is_connected() => Err(Errno::EISCONN),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+/// sendto.
+pub(crate) fn send([number, from, length, flags, address, address_length]: [u64; 6]) -> SysResult {
     let file = file(number)?;
     let socket = socket_of(file)?;
     send_flags(flags)?;
-    if address != 0 {
-        return Err(Errno::EISCONN);
-    }
+    let to = addressee(socket, address, address_length)?;
     if socket.kind != Kind::Stream && length > MAX_BYTES as u64 {
         return Err(Errno::EMSGSIZE);
     }
@@ -147,7 +147,11 @@ pub(crate) fn send([number, from, length, flags, address]: [u64; 5]) -> SysResul
         length.min(64 << 10).max(if socket.kind == Kind::Stream { 0 } else { length }) as usize,
         |room| {
             take(from, room)?;
-            sent(socket.send(room, Vec::new(), nonblocking(file, flags)), flags)
+            let nonblocking = nonblocking(file, flags);
+            sent(
+                socket.send(room, Vec::new(), nonblocking, to.as_ref(), Some(local::maker())),
+                flags,
+            )
         },
     )
 }
@@ -157,17 +161,26 @@ pub(crate) fn receive([number, to, length, flags, address, address_length]: [u64
     let socket = socket_of(file)?;
     check_receive(flags)?;
     let length = length.min(MAX_BYTES as u64) as usize;
+    let mut from = None;
     let received = with_room(length, |room| {
         let received = receive_into(socket, room, file, flags)?;
+        from = received.from;
         put(to, &room[..received.bytes])?;
         let is_cut = flags & message::CUT != 0 && socket.kind != Kind::Stream;
         Ok(if is_cut { received.whole } else { received.bytes } as u64)
     })?;
     if address != 0 && address_length != 0 {
-        // The other end has no name.
-        put(address_length, &0_u32.to_le_bytes())?;
+        put_sender(from.as_ref(), address, address_length)?;
     }
     Ok(received)
+}
+
+/// Who sent a message, if it has a name: of others nothing is told.
+fn put_sender(from: Option<&Name>, at: u64, length: u64) -> Result<(), Errno> {
+    match from {
+        Some(_) => local::put_name(from, at, length),
+        None => put(length, &0_u32.to_le_bytes()),
+    }
 }
 
 fn check_receive(flags: u64) -> Result<(), Errno> {
@@ -211,9 +224,22 @@ impl Header {
     }
 }
 
-/// The open files that a message's control data names.
-fn files_of(control: u64, length: u64) -> Result<Vec<Arc<OpenFile>>, Errno> {
-    let mut files = Vec::new();
+/// The open files that a message's control data names, and who is to be said to have sent it.
+type Control = (Vec<Arc<OpenFile>>, Option<Maker>);
+
+/// Who a program says that it is. `EPERM`: it is not, and may not say so.
+fn said(at: u64) -> Result<Maker, Errno> {
+    let [process, user, group] = get_numbers(at, WordSize::Four)?.map(|number: u64| number as u32);
+    let all = current_task().credentials();
+    let is_one = |id: u32, ids: &Ids| [ids.real, ids.effective, ids.saved].contains(&id);
+    let may = (u64::from(process) == current().id || all.can(capability::SYS_ADMIN))
+        && (is_one(user, &all.user) || all.can(capability::SETUID))
+        && (is_one(group, &all.group) || all.can(capability::SETGID));
+    if may { Ok(Maker { process, user, group }) } else { Err(Errno::EPERM) }
+}
+
+fn control_of(control: u64, length: u64) -> Result<Control, Errno> {
+    let (mut files, mut maker) = (Vec::new(), None);
     let head = WORD_BYTES + 8;
     let mut at = 0;
     if length > 20_480 {
@@ -226,12 +252,15 @@ fn files_of(control: u64, length: u64) -> Result<Vec<Arc<OpenFile>>, Errno> {
         if whole < head || whole > length - at {
             return Err(Errno::EINVAL);
         }
-        if u32::from_le_bytes([a, b, c, d]) != SOL_SOCKET
-            || u32::from_le_bytes([e, f, g, h]) != SCM_RIGHTS
-        {
-            return Err(Errno::EINVAL);
-        }
-        for place in (head..whole).step_by(4).filter(|place| place + 4 <= whole) {
+        let of_files = match [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])] {
+            [SOL_SOCKET, SCM_RIGHTS] => true,
+            [SOL_SOCKET, SCM_CREDENTIALS] if whole == head + MAKER_BYTES as u64 => {
+                maker = Some(said(control.wrapping_add(at + head))?);
+                false
+            }
+            _ => return Err(Errno::EINVAL),
+        };
+        for place in (head..whole).step_by(4).filter(|place| of_files && place + 4 <= whole) {
             if files.len() >= MAX_FILES {
                 return Err(Errno::EINVAL);
             }
@@ -240,7 +269,7 @@ fn files_of(control: u64, length: u64) -> Result<Vec<Arc<OpenFile>>, Errno> {
         }
         at += whole.next_multiple_of(WORD_BYTES);
     }
-    Ok(files)
+    Ok((files, maker))
 }
 
 pub(crate) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
@@ -249,17 +278,19 @@ pub(crate) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
     send_flags(flags)?;
     let header = Header::read(at)?;
     let pieces = header.pieces()?;
-    if header.0[0] != 0 && header.0[1] as u32 != 0 {
-        return Err(Errno::EISCONN);
-    }
-    let files = if header.0[4] == 0 { Vec::new() } else { files_of(header.0[4], header.0[5])? };
+    let to = addressee(socket, header.0[0], header.0[1])?;
+    let (files, said) = match header.0[4] {
+        0 => Control::default(),
+        control => control_of(control, header.0[5])?,
+    };
+    let maker = Some(said.unwrap_or_else(local::maker));
     if socket.kind != Kind::Stream && pieces.whole > MAX_BYTES {
         return Err(Errno::EMSGSIZE);
     }
     let length = pieces.whole.min(MAX_BYTES);
     with_room(length, |room| {
         pieces.each(length, |base, range| take(base, &mut room[range]))?;
-        sent(socket.send(room, files, nonblocking(file, flags)), flags)
+        sent(socket.send(room, files, nonblocking(file, flags), to.as_ref(), maker), flags)
     })
 }
 
@@ -301,6 +332,7 @@ pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
     let header = Header::read(at)?;
     let pieces = header.pieces()?;
     let (mut told, mut files) = (0, Vec::new());
+    let (mut from, mut maker) = (None, Maker::default());
     let length = pieces.whole.min(MAX_BYTES);
     let result = with_room(length, |room| {
         let received = receive_into(socket, room, file, flags)?;
@@ -310,16 +342,37 @@ pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
         if socket.kind == Kind::Packets && received.whole > 0 {
             told |= message::END_OF_RECORD;
         }
-        files = received.files;
+        (files, from, maker) = (received.files, received.from, received.maker);
         let whole = is_cut && flags & message::CUT != 0;
         Ok(if whole { received.whole } else { received.bytes } as u64)
     })?;
     let close_on_exec = flags & message::CLOEXEC != 0;
     let room = if header.0[4] == 0 { 0 } else { header.0[5] };
-    let (control, is_cut) = put_files(files, header.0[4], room, close_on_exec)?;
+    let mut before = 0;
+    if socket.options.load(Ordering::Relaxed) & 1 << option::PASS_CREDENTIALS != 0 {
+        let head = WORD_BYTES + 8;
+        if head + MAKER_BYTES as u64 <= room {
+            put_word(header.0[4], head + MAKER_BYTES as u64)?;
+            let numbers = [SOL_SOCKET, SCM_CREDENTIALS, maker.process, maker.user, maker.group];
+            for (place, number) in (WORD_BYTES..).step_by(4).zip(numbers) {
+                put(header.0[4].wrapping_add(place), &number.to_le_bytes())?;
+            }
+            before = (head + MAKER_BYTES as u64).next_multiple_of(WORD_BYTES).min(room);
+        } else {
+            told |= message::CONTROL_CUT;
+        }
+    }
+    let control = header.0[4].wrapping_add(before);
+    let (control, is_cut) = put_files(files, control, room - before, close_on_exec)?;
+    let control = before + control;
     told |= if is_cut { message::CONTROL_CUT } else { 0 };
     if header.0[0] != 0 {
-        put(at + WORD_BYTES, &0_u32.to_le_bytes())?;
+        let name_room = usize::try_from(header.0[1] as i32).map_err(|_| Errno::EINVAL)?;
+        let length = match &from {
+            Some(_) => local::put_some(from.as_ref(), header.0[0], name_room)?,
+            None => 0,
+        };
+        put(at + WORD_BYTES, &(length as u32).to_le_bytes())?;
     }
     put_word(at + 5 * WORD_BYTES, control)?;
     put(at + 6 * WORD_BYTES, &(told as u32).to_le_bytes())?;
@@ -337,39 +390,58 @@ pub(crate) fn shutdown(number: u64, how: u64) -> SysResult {
     Ok(0)
 }
 
-/// getsockname and getpeername: an end of a pair has no name but its family.
-pub(crate) fn name(number: u64, to: u64, length: u64) -> SysResult {
-    socket_of(file(number)?)?;
+/// Options of SOL_SOCKET.
+mod option {
+    pub(super) const REUSE: u32 = 2;
+    pub(super) const TYPE: u32 = 3;
+    pub(super) const ERROR: u32 = 4;
+    pub(super) const BROADCAST: u32 = 6;
+    pub(super) const SEND_BYTES: u32 = 7;
+    pub(super) const RECEIVE_BYTES: u32 = 8;
+    pub(super) const KEEP_ALIVE: u32 = 9;
+    pub(super) const PASS_CREDENTIALS: u32 = 16;
+    pub(super) const PEER: u32 = 17;
+    pub(super) const ACCEPTS: u32 = 30;
+    pub(super) const PROTOCOL: u32 = 38;
+    pub(super) const DOMAIN: u32 = 39;
+}
+
+/// Switches that a socket keeps. All but one mean something to other families only, as on Linux.
+const SWITCHES: [u32; 4] =
+    [option::REUSE, option::BROADCAST, option::KEEP_ALIVE, option::PASS_CREDENTIALS];
+
+/// SO_PEERCRED.
+fn put_peer(socket: &Socket, to: u64, length: u64) -> SysResult {
     let room = i32::from_le_bytes(get(length)?);
-    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
-    put(to, &(UNIX as u16).to_le_bytes()[..room.min(2)])?;
-    put(length, &2_u32.to_le_bytes())?;
+    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(MAKER_BYTES);
+    let maker = socket.maker_of_other();
+    let mut bytes = [0; MAKER_BYTES];
+    // Nobody: there is no other end.
+    let none = u32::MAX;
+    let ids = if maker.process == 0 { [none; 2] } else { [maker.user, maker.group] };
+    for (place, number) in bytes.chunks_exact_mut(4).zip([maker.process, ids[0], ids[1]]) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    put(to, &bytes[..room])?;
+    put(length, &(room as u32).to_le_bytes())?;
     Ok(0)
 }
 
-/// bind, connect, listen, accept: an end of a pair has its other end.
-pub(crate) fn connected(number: u64) -> SysResult {
-    socket_of(file(number)?)?;
-    Err(Errno::EINVAL)
-}
-
 pub(crate) fn option(number: u64, level: u64, option: u64, to: u64, length: u64) -> SysResult {
-    const TYPE: u32 = 3;
-    const ERROR: u32 = 4;
-    const SEND_BYTES: u32 = 7;
-    const RECEIVE_BYTES: u32 = 8;
-    const ACCEPTS: u32 = 30;
-    const PROTOCOL: u32 = 38;
-    const DOMAIN: u32 = 39;
     let socket = socket_of(file(number)?)?;
     if level as u32 != SOL_SOCKET {
         return Err(Errno::EOPNOTSUPP);
     }
     let value = match option as u32 {
-        TYPE => socket.kind as u32,
-        ERROR | ACCEPTS | PROTOCOL => 0,
-        SEND_BYTES | RECEIVE_BYTES => MAX_BYTES as u32,
-        DOMAIN => UNIX as u32,
+        option::PEER => return put_peer(socket, to, length),
+        switch if SWITCHES.contains(&switch) => {
+            socket.options.load(Ordering::Relaxed) >> switch & 1
+        }
+        option::TYPE => socket.kind as u32,
+        option::ERROR | option::PROTOCOL => 0,
+        option::ACCEPTS => socket.is_listening().into(),
+        option::SEND_BYTES | option::RECEIVE_BYTES => MAX_BYTES as u32,
+        option::DOMAIN => UNIX as u32,
         _ => return Err(Errno::ENOPROTOOPT),
     };
     let room = i32::from_le_bytes(get(length)?);
@@ -379,10 +451,25 @@ pub(crate) fn option(number: u64, level: u64, option: u64, to: u64, length: u64)
     Ok(0)
 }
 
-/// setsockopt: none can be changed.
-pub(crate) fn set_option(number: u64, level: u64) -> SysResult {
-    socket_of(file(number)?)?;
-    Err(if level as u32 == SOL_SOCKET { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP })
+/// setsockopt: switches.
+pub(crate) fn set_option([number, level, option, at, length]: [u64; 5]) -> SysResult {
+    let socket = socket_of(file(number)?)?;
+    if level as u32 != SOL_SOCKET {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if (length as i32) < 4 {
+        return Err(Errno::EINVAL);
+    }
+    let is_on = u32::from_le_bytes(get(at)?) != 0;
+    let option = option as u32;
+    if !SWITCHES.contains(&option) {
+        return Err(Errno::ENOPROTOOPT);
+    }
+    match is_on {
+        true => socket.options.fetch_or(1 << option, Ordering::Relaxed),
+        false => socket.options.fetch_and(!(1 << option), Ordering::Relaxed),
+    };
+    Ok(0)
 }
 
 /// The one call that i386 had for all of these: its arguments lie in memory.
@@ -396,21 +483,27 @@ pub(crate) fn call(number: u64, at: u64) -> SysResult {
         Ok(all)
     };
     match number as u32 {
-        1 => socket(argument(3)?[0]),
-        2 | 3 | 4 | 5 | 18 => connected(argument(2)?[0]),
-        6 | 7 => argument(3).and_then(|[fd, to, length, ..]| name(fd, to, length)),
+        1 => argument(3)
+            .and_then(|[domain, kind, protocol, ..]| local::socket(domain, kind, protocol)),
+        2 => argument(3).and_then(|[fd, at, length, ..]| local::bind(fd, at, length)),
+        3 => argument(3).and_then(|[fd, at, length, ..]| local::connect(fd, at, length)),
+        4 => argument(2).and_then(|[fd, backlog, ..]| local::listen(fd, backlog)),
+        5 => argument(3).and_then(|[fd, at, length, ..]| local::accept([fd, at, length, 0])),
+        18 => argument(4)
+            .and_then(|[fd, at, length, flags, ..]| local::accept([fd, at, length, flags])),
+        6 | 7 => argument(3)
+            .and_then(|[fd, to, length, ..]| local::name(fd, to, length, number as u32 == 7)),
         8 => argument(4)
             .and_then(|[domain, kind, protocol, to, ..]| socketpair(domain, kind, protocol, to)),
-        9 => {
-            argument(4).and_then(|[fd, from, length, flags, ..]| send([fd, from, length, flags, 0]))
-        }
+        9 => argument(4)
+            .and_then(|[fd, from, length, flags, ..]| send([fd, from, length, flags, 0, 0])),
         10 => argument(4)
             .and_then(|[fd, to, length, flags, ..]| receive([fd, to, length, flags, 0, 0])),
-        11 => argument(6)
-            .and_then(|[fd, from, length, flags, to, _]| send([fd, from, length, flags, to])),
+        11 => argument(6).and_then(send),
         12 => argument(6).and_then(receive),
         13 => argument(2).and_then(|[fd, how, ..]| shutdown(fd, how)),
-        14 => argument(5).and_then(|[fd, level, ..]| set_option(fd, level)),
+        14 => argument(5)
+            .and_then(|[fd, level, name, at, length, _]| set_option([fd, level, name, at, length])),
         15 => argument(5)
             .and_then(|[fd, level, name, to, length, _]| option(fd, level, name, to, length)),
         16 => argument(3).and_then(|[fd, at, flags, ..]| send_message(fd, at, flags)),

@@ -4,11 +4,13 @@ use super::at::{HERE, directory, file, place_at};
 use crate::abi::{self, Stat};
 use crate::error::Errno;
 use crate::error::SysResult;
+use crate::files::file_bytes;
 use crate::files::open::Target;
 use crate::proc;
-use crate::process::permissions;
 use crate::process::user_memory::{get, put};
 use crate::process::walk::{self, Place};
+use crate::process::{permissions, users};
+use crate::spaces::user::{self, Kind};
 use machine::memory::{fallible, frames};
 
 const AT_EMPTY_PATH: u64 = 0x1000;
@@ -22,13 +24,21 @@ fn stat_by_path(from: u64, at: u64, follow: bool) -> Result<Stat, Errno> {
     })
 }
 
+/// A status with its owners as the caller is told of them.
+pub(crate) fn told(stat: Stat) -> Stat {
+    let space = users::here();
+    let user = user::shown(&space, Kind::Users, stat.user);
+    let group = user::shown(&space, Kind::Groups, stat.group);
+    Stat { user, group, ..stat }
+}
+
 pub(crate) fn stat(at: u64, to: u64, follow: bool) -> SysResult {
-    put(to, &abi::encode_stat(&stat_by_path(HERE, at, follow)?))?;
+    put(to, &abi::encode_stat(&told(stat_by_path(HERE, at, follow)?)))?;
     Ok(0)
 }
 
 pub(crate) fn fstat(number: u64, to: u64) -> SysResult {
-    put(to, &abi::encode_stat(&file(number)?.stat()))?;
+    put(to, &abi::encode_stat(&told(file(number)?.stat())))?;
     Ok(0)
 }
 
@@ -55,7 +65,7 @@ fn stat_at(number: u64, at: u64, flags: u64) -> Result<Stat, Errno> {
 }
 
 pub(crate) fn fstatat(number: u64, at: u64, to: u64, flags: u64) -> SysResult {
-    put(to, &abi::encode_stat(&stat_at(number, at, flags)?))?;
+    put(to, &abi::encode_stat(&told(stat_at(number, at, flags)?)))?;
     Ok(0)
 }
 
@@ -66,7 +76,7 @@ pub(crate) fn statx(number: u64, at: u64, flags: u64, mask: u64, to: u64) -> Sys
     if mask & RESERVED != 0 || flags & FRESHNESS == FRESHNESS {
         return Err(Errno::EINVAL);
     }
-    put(to, &abi::encode_statx(&stat_at(number, at, flags)?))?;
+    put(to, &abi::encode_statx(&told(stat_at(number, at, flags)?)))?;
     Ok(0)
 }
 
@@ -94,8 +104,8 @@ fn put_statfs(made: Option<&str>, to: u64) -> SysResult {
     let encoded = if let Some(path) = made {
         abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, 0, 0)
     } else {
-        let (whole, free) = (frames::total_count() as u64, frames::free_count() as u64);
-        abi::encode_statfs(TMPFS, whole / 2, free.min(whole / 2))
+        let (whole, free) = file_bytes::room();
+        abi::encode_statfs(TMPFS, whole, free.min(frames::free_count() as u64))
     };
     put(to, &encoded)?;
     Ok(0)

@@ -10,7 +10,7 @@ use crate::files::object::Caller;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::proc;
 use crate::process::user_memory::{get, put};
-use crate::process::{current, current_task, table};
+use crate::process::{current, current_task, numbers, table};
 use core::sync::atomic::Ordering;
 
 pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
@@ -133,6 +133,14 @@ impl Caller for Program {
     fn session_and_group(&self) -> (u64, u64) {
         let process = current();
         (process.session.load(Ordering::Relaxed), process.group.load(Ordering::Relaxed))
+    }
+
+    fn number_meant(&self, number: u64) -> u64 {
+        numbers::meant(number)
+    }
+
+    fn number_told(&self, number: u64) -> u64 {
+        numbers::told(number)
     }
 
     fn leads_session(&self) -> bool {

@@ -183,7 +183,7 @@ pub(super) fn broken_pipe() -> Result<(), Errno> {
 fn send_to_self(signal: Signal) -> Result<(), Errno> {
     let process = current();
     let user = current_task().credentials().user.real;
-    let fields = Fields::Sender { process: process.id as u32, user };
+    let fields = Fields::Sender { process: process.local as u32, user };
     let info = Info { signal, code: code::USER, fields };
     send::to_thread(process, &sched::current_arc(), info).map(|_sent| ())
 }

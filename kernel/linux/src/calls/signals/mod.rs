@@ -10,12 +10,13 @@ use crate::abi::signals::{Fields, INFO_BYTES, Info, Signal, SignalSet, code};
 use crate::abi::stack_image::WordSize;
 use crate::calls::table::calls;
 use crate::error::{Errno, SysResult};
-use crate::process::credentials::Sender;
+use crate::process::credentials::Credentials;
 use crate::process::send::{self, to_process};
-use crate::process::table::{self, Which};
+use crate::process::table::Which;
 use crate::process::user_memory::{get, put, timespec};
-use crate::process::{Process, current, current_task, timers};
+use crate::process::{Process, current, current_task, numbers, timers};
 use crate::signals::{deliver, frame, restart};
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use threads::sched::{WaitQueue, Waited};
 use threads::time;
@@ -223,20 +224,20 @@ fn sigaltstack(new: u64, old: u64, sp: u64) -> SysResult {
 /// Who the calling process is, to those that it sends signals to.
 pub(crate) struct Caller {
     process: &'static Process,
-    sender: Sender,
+    sender: Arc<Credentials>,
     session: u64,
 }
 
 impl Caller {
     pub(crate) fn new() -> Self {
         let process = current();
-        let sender = current_task().credentials().sender();
+        let sender = current_task().credentials();
         Self { process, sender, session: process.session.load(Ordering::Relaxed) }
     }
 
     /// What is told with its signal.
     pub(crate) fn info(&self, signal: Signal, code: i32) -> Info {
-        let (process, user) = (self.process.id as u32, self.sender.user.real);
+        let (process, user) = (self.process.local as u32, self.sender.user.real);
         Info { signal, code, fields: Fields::Sender { process, user } }
     }
 
@@ -257,10 +258,8 @@ fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
 }
 
 /// The process that a number means: its own number, or that of one of its threads.
-fn find(number: u64) -> Result<alloc::sync::Arc<Process>, Errno> {
-    table::find(number)
-        .or_else(|| table::find_thread(None, number).map(|(process, _)| process))
-        .ok_or(Errno::ESRCH)
+fn find(number: u64) -> Result<Arc<Process>, Errno> {
+    numbers::find_by_any(number).ok_or(Errno::ESRCH)
 }
 
 fn kill(which: i64, number: u64) -> SysResult {
@@ -285,8 +284,10 @@ fn kill(which: i64, number: u64) -> SysResult {
     let (mut met, mut worked, mut error) = (false, false, None);
     let mut refused = None;
     let info = |process: &Process| {
-        // "All" is all but the caller and what stands for Linux's first process.
-        if which == Which::Any && (process.id == me.id || process.is_first) {
+        // "All" is all that the caller sees but itself and the first process.
+        if which == Which::Any
+            && (process.id == me.id || process.is_first || matches!(process.told(), 0 | 1))
+        {
             return None;
         }
         met = true;
@@ -322,13 +323,13 @@ fn kill(which: i64, number: u64) -> SysResult {
 fn with_thread(
     process: Option<i32>,
     thread: i32,
-    body: impl FnOnce(&Process, &alloc::sync::Arc<threads::sched::Thread>) -> SysResult,
+    body: impl FnOnce(&Process, &Arc<threads::sched::Thread>) -> SysResult,
 ) -> SysResult {
     if thread <= 0 || process.is_some_and(|process| process <= 0) {
         return Err(Errno::EINVAL);
     }
     let (process, thread) =
-        table::find_thread(process.map(|process| process as u64), thread as u64)
+        numbers::find_thread(process.map(|process| process as u64), thread as u64)
             .ok_or(Errno::ESRCH)?;
     body(&process, &thread)
 }
@@ -337,32 +338,40 @@ fn with_thread(
 /// was not waited for: what is sent to that is lost.
 fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
     let caller = Caller::new();
-    if thread > 0
-        && process.is_none_or(|process| process == thread)
-        && let Some(ended) = table::find(thread as u64).filter(|ended| ended.crew.count() == 0)
-    {
-        let signal = signal_or_none(number)?;
-        caller.check(&ended, signal)?;
-        return Ok(0);
-    }
-    with_thread(process, thread, |process, thread| {
+    let send_to = |process: &Process, thread: &_| {
         let signal = signal_or_none(number)?;
         caller.check(process, signal)?;
         if let Some(signal) = signal {
             send::to_thread(process, thread, caller.info(signal, code::TKILL))?;
         }
         Ok(0)
-    })
+    };
+    // To itself, most often.
+    let is_own = |number: i32, own: u64| number > 0 && number as u64 == own;
+    if is_own(thread, current_task_number())
+        && process.is_none_or(|process| is_own(process, caller.process.local))
+    {
+        return send_to(caller.process, &threads::sched::current_arc());
+    }
+    if thread > 0
+        && process.is_none_or(|process| process == thread)
+        && let Some(ended) = numbers::find(thread as u64).filter(|ended| ended.crew.count() == 0)
+    {
+        let signal = signal_or_none(number)?;
+        caller.check(&ended, signal)?;
+        return Ok(0);
+    }
+    with_thread(process, thread, send_to)
 }
 
 /// sigqueue(3) and pthread_sigqueue(3): what is told comes from the program.
 fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> SysResult {
     let bytes: [u8; INFO_BYTES] = get(info)?;
     let caller = Caller::new();
-    let code = Info::decode(Signal::HUP, &bytes).code;
+    let code = Info::code_in(&bytes);
     // Only to itself may a program say that the kernel or kill(2) sent it.
     let own = thread.unwrap_or(process) as u64;
-    let is_own = own == caller.process.id || current_task_number() == own;
+    let is_own = own == caller.process.local || current_task_number() == own;
     if (code >= 0 || code == code::TKILL) && !is_own {
         return Err(Errno::EPERM);
     }
@@ -372,7 +381,7 @@ fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> Sy
         if code <= 0 {
             caller.check(to, signal)?;
         }
-        Ok(signal.map(|signal| Info::decode(signal, &bytes)))
+        Ok(signal.map(|signal| Info::decode(signal, &bytes)).transpose()?)
     };
     match thread {
         Some(thread) => with_thread(Some(process), thread, |process, thread| {
@@ -393,5 +402,5 @@ fn sigqueueinfo(process: i32, thread: Option<i32>, number: u64, info: u64) -> Sy
 
 /// The number of the calling thread.
 fn current_task_number() -> u64 {
-    threads::sched::current().number()
+    current_task().number()
 }

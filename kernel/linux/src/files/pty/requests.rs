@@ -5,7 +5,7 @@ use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
 use crate::files::signaller::signal;
-use crate::files::termios::{TERMIOS, decode, encode, mode};
+use crate::files::termios::{TERMIO, TERMIOS, decode, decode_short, encode, encode_short, mode};
 
 impl Pty {
     /// What both sides can be asked for.
@@ -19,6 +19,10 @@ impl Pty {
         const TCGETS: u32 = 0x5401;
         const TCSETS: u32 = 0x5402;
         const TCSETSF: u32 = 0x5404;
+        const TCGETA: u32 = 0x5405;
+        const TCSETA: u32 = 0x5406;
+        const TCSETAF: u32 = 0x5408;
+        const TIOCGETD: u32 = 0x5424;
         const TCSBRK: u32 = 0x5409;
         const TCSBRKP: u32 = 0x5425;
         const TCXONC: u32 = 0x540a;
@@ -39,7 +43,8 @@ impl Pty {
         let (session, group) = caller.session_and_group();
         let is_its_own = session == holder.0 || is_master;
         let put_number = |number: u64| caller.put(argument, &(number as u32).to_le_bytes());
-        if matches!(request, TCSETS..=TCSETSF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSPGRP) {
+        if matches!(request, TCSETS..=TCSETSF | TCSETA..=TCSETAF | TCSBRK | TCSBRKP | TCXONC | TCFLSH | TIOCSPGRP)
+        {
             caller.may_change_terminal(holder.0, holder.1)?;
         }
         match request {
@@ -47,14 +52,23 @@ impl Pty {
                 let bytes = encode(&self.state.lock().modes);
                 caller.put(argument, &bytes)?;
             }
-            TCSETS..=TCSETSF => {
+            TCGETA => {
+                let bytes = encode_short(&self.state.lock().modes);
+                caller.put(argument, &bytes)?;
+            }
+            TCSETS..=TCSETSF | TCSETA..=TCSETAF => {
                 let mut bytes = [0; TERMIOS];
-                caller.get(argument, &mut bytes)?;
+                let mut short = [0; TERMIO];
+                let is_short = request >= TCSETA;
+                caller.get(argument, if is_short { &mut short } else { &mut bytes })?;
                 {
                     let mut state = self.state.lock();
                     let was_by_lines = state.has(mode::LINES);
-                    state.modes = decode(&bytes);
-                    if request == TCSETSF {
+                    state.modes = match is_short {
+                        true => decode_short(&short, &state.modes),
+                        false => decode(&bytes),
+                    };
+                    if request == TCSETSF || request == TCSETAF {
                         state.flush_input();
                     } else if was_by_lines && !state.has(mode::LINES) {
                         // What was typed so far can be read as it is.
@@ -84,6 +98,9 @@ impl Pty {
                 self.of_slave.wake();
                 self.of_master.wake();
             }
+            TCXONC | TCFLSH => return Err(Errno::EINVAL),
+            // The one that there is, N_TTY.
+            TIOCGETD => put_number(0)?,
             TIOCSCTTY if !is_master => {
                 let is_free = holder.0 == 0 || session == holder.0 || argument == 1;
                 if !caller.leads_session() || !is_free {
@@ -102,17 +119,18 @@ impl Pty {
                     signal(holder.1, Signal::CONT);
                 }
             }
-            TIOCGPGRP if is_its_own => put_number(holder.1)?,
+            TIOCGPGRP if is_its_own => put_number(caller.number_told(holder.1))?,
             TIOCGSID if is_its_own => {
                 if holder.0 == 0 {
                     return Err(Errno::ENOTTY);
                 }
-                put_number(holder.0)?;
+                put_number(caller.number_told(holder.0))?;
             }
             TIOCSPGRP if is_its_own && !is_master => {
                 let mut bytes = [0; 4];
                 caller.get(argument, &mut bytes)?;
                 let wanted = u64::try_from(i32::from_le_bytes(bytes)).map_err(|_| Errno::EINVAL)?;
+                let wanted = caller.number_meant(wanted);
                 if !caller.has_group(wanted) {
                     return Err(Errno::EPERM);
                 }

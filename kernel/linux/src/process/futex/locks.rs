@@ -15,9 +15,9 @@ use super::queues::{self, Entry, Key, Purpose};
 use super::sleepers::{ANY_BIT, Deadline, begin, finish, sleep};
 use super::word;
 use crate::error::{Errno, SysResult};
-use crate::process::table;
+use crate::process::{current_task, numbers};
 use alloc::sync::Arc;
-use threads::sched::{self, Mutex};
+use threads::sched::Mutex;
 
 /// Others wait.
 pub(super) const WAITERS: u32 = 0x8000_0000;
@@ -29,7 +29,7 @@ pub(super) const OWNER: u32 = 0x3fff_ffff;
 static HANDING: Mutex<()> = Mutex::new(());
 
 fn own_number() -> u32 {
-    sched::current().number() as u32
+    current_task().number() as u32
 }
 
 /// Takes the lock for a thread if it is free; otherwise says in it that others wait. Whether it was
@@ -47,7 +47,7 @@ fn take_or_wait(address: u64, number: u32, others: bool) -> Result<bool, Errno> 
     if owner == number {
         return Err(Errno::EDEADLK);
     }
-    if table::find_thread(None, owner.into()).is_none() {
+    if numbers::find_thread(None, owner.into()).is_none() {
         return Err(Errno::ESRCH);
     }
     Ok(false)

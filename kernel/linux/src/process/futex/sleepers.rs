@@ -6,7 +6,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::task::{Continuation, Task};
 use crate::process::{current_task, task};
 use alloc::sync::Arc;
-use threads::sched::{self, Thread, Waited};
+use threads::sched::{Thread, Waited};
 
 /// Any of the bits that a sleeper and a waker can agree on.
 pub(crate) const ANY_BIT: u32 = u32::MAX;
@@ -16,7 +16,7 @@ pub(crate) type Deadline = Option<u64>;
 
 /// What the calling thread sleeps as; kept where the thread's end finds it.
 pub(super) fn begin() -> Result<Arc<Waiter>, Errno> {
-    let waiter = Waiter::new(sched::current().number() as u32)?;
+    let waiter = Waiter::new(current_task().number() as u32)?;
     *current_task().waiter.lock() = Some(waiter.clone());
     Ok(waiter)
 }

@@ -28,7 +28,7 @@ pub(super) fn key(address: u64, is_private: bool) -> Result<Key, Errno> {
     let memory = memory()?;
     if !is_private {
         let mut memory = memory.lock();
-        memory.fault(address, false, false)?;
+        memory.present_for(address, false)?;
         if let Some((node, offset)) = memory.shared_place(address) {
             return Ok(Key::Shared(node, offset));
         }
@@ -41,7 +41,7 @@ pub(super) fn load(address: u64) -> Result<u32, Errno> {
     check(address)?;
     let memory = memory()?;
     let mut memory = memory.lock();
-    let frame = memory.fault(address, false, false)?;
+    let frame = memory.present_for(address, false)?;
     Ok(frame.word((address % 4096) as usize))
 }
 
@@ -51,6 +51,6 @@ pub(super) fn update(address: u64, change: impl FnMut(u32) -> Option<u32>) -> Re
     let memory = memory()?;
     // The lock is kept: the frame stays the program's.
     let mut memory = memory.lock();
-    let frame = memory.fault(address, true, false)?;
+    let frame = memory.present_for(address, true)?;
     Ok(frame.update_word((address % 4096) as usize, change))
 }

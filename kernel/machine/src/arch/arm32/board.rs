@@ -21,6 +21,7 @@ pub(super) fn remember(tree: &Tree<'_>) {
     }
     CPUS.remember(tree);
     crate::arch::virt::rtc::remember(tree);
+    crate::arch::virt::virtio::remember(tree);
 }
 
 /// Where the interrupt controller's distributor and CPU interface are. Physical.

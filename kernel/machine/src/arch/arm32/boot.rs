@@ -30,6 +30,7 @@ use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::addr::{Addr, AddrRange, ByteSize};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -298,6 +299,11 @@ struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
 
 static BOOT_STACK: BootStack =
     BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+
+/// The bounds of the stack that the first CPU boots on.
+pub fn boot_stack() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+}
 
 static SECONDARY_TABLES: AtomicU32 = AtomicU32::new(0);
 static SECONDARY_USER_TABLES: AtomicU32 = AtomicU32::new(0);

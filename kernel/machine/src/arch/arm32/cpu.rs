@@ -3,6 +3,7 @@
 use core::arch::asm;
 use kstack::addr::AddrRange;
 use kstack::arch::current::regs::FREE_AT_TOP;
+use kstack::interrupts::InterruptsOff;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -113,7 +114,7 @@ pub fn flush_all() {
 ///
 /// 1. The tables are those of a process, or the empty ones, and stay until others are loaded.
 #[inline(always)]
-pub unsafe fn load_tables(root: u64) {
+pub unsafe fn load_tables(root: u64, _off: &InterruptsOff) {
     // SAFETY: (1) by the caller's promise; (2) the kernel half has tables of its own, which stay.
     unsafe {
         asm!("dsb ishst", "mcrr p15, 0, {low}, {zero}, c2", "isb", "mcr p15, 0, {zero}, c8, c7, 2",

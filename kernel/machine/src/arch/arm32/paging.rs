@@ -20,6 +20,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
+use kstack::interrupts::InterruptsOff;
 
 /// Whether a CPU may remember that a page was absent. Not in its TLB. But it may have walked the
 /// tables for an access before it saw what tells it that the page is there now, and take the fault
@@ -166,10 +167,11 @@ pub fn set_up_kernel(
         }
     }
     // SAFETY: (1) the boot tables are loaded; (2) the new ones map the image where it runs, and the
-    // direct map; (3) nothing uses the boot tables' identity map after that.
+    // direct map; (3) nothing uses the boot tables' identity map after that; (4) this CPU has not
+    // turned interrupts on yet.
     unsafe {
         replace_kernel_half(root, kernel_root());
-        cpu::load_tables(kernel_root());
+        cpu::load_tables(kernel_root(), &InterruptsOff::assume());
     }
     cpu::flush_all();
     Ok(())
@@ -299,6 +301,14 @@ impl UserTables {
         let value = find(self.root, address)?.load(Ordering::Acquire);
         let access = Access { write: value & READ_ONLY == 0, exec: value & NO_EXEC == 0 };
         leaf_frame(value).map(|frame| (frame, access))
+    }
+
+    /// The frame of a page that is there for this use: a program's own access would not fault.
+    #[inline]
+    pub fn usable(&self, address: u64, write: bool) -> Option<Frame> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        let looked_at = PRESENT | USER | if write { READ_ONLY } else { 0 };
+        if value & looked_at == PRESENT | USER { leaf_frame(value) } else { None }
     }
 
     /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller

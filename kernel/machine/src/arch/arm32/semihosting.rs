@@ -32,6 +32,9 @@ pub struct Semihosting;
 impl Uart for Semihosting {
     fn set_up(self, _interrupt_on_input: bool) {}
 
+    /// Nothing does.
+    fn let_interrupt(self, _on_input: bool) {}
+
     fn put(self, byte: u8) {
         call(WRITE_CHARACTER, &byte);
     }

@@ -31,6 +31,7 @@ pub(super) fn remember(tree: &Tree<'_>) {
     FIRMWARE_BY_SMC.store(tree.text("/psci", "method") == Some("smc"), Ordering::Relaxed);
     CPUS.remember(tree);
     crate::arch::virt::rtc::remember(tree);
+    crate::arch::virt::virtio::remember(tree);
 }
 
 /// Whether calls to the firmware go by `smc`.

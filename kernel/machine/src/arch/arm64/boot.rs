@@ -26,6 +26,7 @@ use crate::cpus::MAX_CPUS;
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use kstack::addr::{Addr, AddrRange, ByteSize};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there: a thread's worth, and
 /// aligned like one, so that the bit test of the entry code holds for it too.
@@ -455,6 +456,11 @@ struct EarlyStack([AtomicU8; EARLY_STACK_BYTES]);
 
 static BOOT_STACK: BootStack = BootStack([const { AtomicU8::new(0) }; BOOT_STACK_BYTES]);
 static EARLY_STACK: EarlyStack = EarlyStack([const { AtomicU8::new(0) }; EARLY_STACK_BYTES]);
+
+/// The bounds of the stack that the first CPU boots on.
+pub fn boot_stack() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+}
 
 static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_USER_TABLES: AtomicU64 = AtomicU64::new(0);

@@ -3,6 +3,7 @@
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU8, Ordering};
 use kstack::addr::AddrRange;
+use kstack::interrupts::InterruptsOff;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -138,7 +139,7 @@ pub fn flush_all() {
 ///
 /// 1. The tables stay until others are loaded.
 #[inline(always)]
-pub unsafe fn load_tables(root: u64) {
+pub unsafe fn load_tables(root: u64, _off: &InterruptsOff) {
     // SAFETY: (1) by the caller's promise.
     unsafe {
         asm!("dsb ishst", "msr ttbr0_el1, {}", "isb", "tlbi aside1, xzr", "dsb nsh", "isb", in(reg) root,

@@ -3,6 +3,7 @@
 
 mod board;
 pub mod boot;
+pub mod caches;
 pub mod cpu;
 pub mod cpu_block;
 pub mod cpu_tables;
@@ -22,5 +23,8 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
-pub use crate::arch::virt::rtc;
+/// Whether a device sees the CPUs' caches if its node says nothing.
+pub(in crate::arch) const DEVICES_SEE_CACHES: bool = false;
+
+pub use crate::arch::virt::{rtc, virtio};
 pub use kstack::arch::current::regs;

@@ -455,6 +455,19 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
+    /// The frame of a page that is there for this use: a program's own access would not fault.
+    #[inline]
+    pub fn usable(&self, address: u64, write: bool) -> Option<Frame> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        // The page of a shadow stack alone has no NO_KERNEL_EXEC: it is read only.
+        let (looked_at, wanted) = if write {
+            (VALID | USER | NO_KERNEL_EXEC | READ_ONLY, VALID | USER | NO_KERNEL_EXEC)
+        } else {
+            (VALID | USER, VALID | USER)
+        };
+        if value & looked_at == wanted { leaf_frame(value) } else { None }
+    }
+
     /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller
     /// flushes.
     pub fn protect(&mut self, address: u64, access: Access) {

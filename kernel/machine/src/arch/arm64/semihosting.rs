@@ -79,6 +79,9 @@ impl Uart for Semihosting {
         find_semihosting();
     }
 
+    /// Nothing does.
+    fn let_interrupt(self, _on_input: bool) {}
+
     fn put(self, byte: u8) {
         // SAFETY: (1) the operation reads one byte at the address.
         unsafe { semihosting(SYS_WRITEC, (&raw const byte).cast()) };

@@ -29,7 +29,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::load::fill_gates;
 use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
 
-pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
+pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, boot_stack, prepare_secondary};
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
 pub(in crate::arch) const START_CODE: u16 = KERNEL_CODE;

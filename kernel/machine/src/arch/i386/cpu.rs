@@ -5,6 +5,7 @@ use core::arch::asm;
 use core::sync::atomic::Ordering;
 use kstack::addr::AddrRange;
 use kstack::arch::current::tables::CpuTables;
+use kstack::interrupts::InterruptsOff;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -30,16 +31,14 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
     }
 }
 
-/// Loads the page tables whose root is at this physical address, below 4 GiB.
+/// Loads the page tables whose root is at this physical address, below 4 GiB. Interrupts are off:
+/// the CPU whose task state segments get the root is the one whose register does.
 ///
 /// # Safety
 ///
 /// 1. The tables map the kernel as all others do, and stay until others are loaded.
-/// 2. Interrupts are off: the CPU whose task state segments get the root is the one whose register
-///    does.
 #[inline(always)]
-pub unsafe fn load_tables(root: u64) {
-    debug_assert!(!interrupts_are_on());
+pub unsafe fn load_tables(root: u64, _off: &InterruptsOff) {
     let tables = crate::cpus::this().arch.tables.load(Ordering::Relaxed);
     if !tables.is_null() {
         // SAFETY: (1) this CPU's tables, with interrupts off; (2) both by the caller's promise.

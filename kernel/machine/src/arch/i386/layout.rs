@@ -7,6 +7,7 @@
 //!   0xf000_0000  arena of stacks, 128 MiB
 //!   0xf900_0000  per-CPU descriptor tables between unmapped pages, and maps of I/O ports
 //!   0xfa00_0000  window through which the firmware's tables are read
+//!   0xfb00_0000  window through which devices of the PCI bus are reached
 //!   0xfec0_0000  interrupt controllers, at their physical addresses
 //!   0xffff_57ac  nothing: where unused stack pointers of the CPU point
 //! ```
@@ -28,6 +29,8 @@ pub const ARENA_SLOTS: u32 = 1 << 13;
 pub(super) const CPU_TABLES: u64 = 0xf900_0000;
 /// Where tables of the firmware appear while they are read.
 pub const FIRMWARE_WINDOW: u64 = 0xfa00_0000;
+/// Where registers of devices on the PCI bus appear.
+pub const DEVICE_WINDOW: u64 = 0xfb00_0000;
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xc000_0000;
 /// The image is loaded from this physical address on.

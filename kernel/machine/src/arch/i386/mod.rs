@@ -12,5 +12,7 @@ mod sysenter_page;
 pub mod user;
 pub mod walk;
 
-pub use crate::arch::pc::{exceptions, extras, fpu, irqchip, power, rtc, serial, smp};
+pub use crate::arch::pc::{
+    caches, exceptions, extras, fpu, irqchip, power, rtc, serial, smp, virtio,
+};
 pub use kstack::arch::current::regs;

@@ -4,6 +4,7 @@
 
 use crate::cpus::MAX_CPUS;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use kstack::addr::{Addr, AddrRange, ByteSize};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -14,6 +15,11 @@ pub(in crate::arch) struct BootStack([AtomicU8; BOOT_STACK_BYTES]);
 
 pub(in crate::arch) static BOOT_STACK: BootStack =
     BootStack([const { AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+
+/// The bounds of the stack that the first CPU boots on.
+pub fn boot_stack() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+}
 
 /// Numbers of local APICs that there can be: as many as the eight bits of CPUID leaf 1 name.
 const APICS: usize = 256;

@@ -20,6 +20,7 @@ use super::xstate::{self, HEADER, LEGACY};
 use crate::arch::cpu::{self, Selectors};
 use crate::arch::pc::control;
 use crate::memory::fallible::NoMemory;
+use crate::memory::frames::Stretch;
 use alloc::alloc::{alloc, alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::arch::asm;
@@ -32,10 +33,9 @@ pub use super::xstate::LEGACY_BYTES;
 /// The x87 and SSE registers as `fxsave` lays them out (Intel SDM vol. 1, 10.5.1).
 pub type Snapshot = [u8; LEGACY_BYTES];
 
-/// Where the control word of the x87, MXCSR and the header's list of states are in an area.
+/// Where the control word of the x87 and MXCSR are in an area.
 const CONTROL: usize = 0;
 const MXCSR: usize = 24;
-const STATES: usize = HEADER.start;
 /// All exceptions masked, round to nearest, 64 bits.
 const FRESH_CONTROL: u16 = 0x037f;
 const FRESH_MXCSR: u32 = 0x1f80;
@@ -183,51 +183,79 @@ impl FpuState {
         to.copy_from_slice(unsafe { &self.bytes()[..to.len()] });
     }
 
+    /// Stores the registers into a signal's frame, in the form of an area, every state of it. What
+    /// an area leaves to programs has any bytes then. By the owner. The stretch begins at a multiple
+    /// of 64.
+    pub fn write_to(&self, to: Stretch) {
+        let Some(area) = to.whole(xstate::bytes()) else {
+            self.save_all();
+            // SAFETY: (1) as in `read`.
+            to.write(0, unsafe { self.bytes() });
+            return;
+        };
+        assert!(area.addr().is_multiple_of(64), "an area that is not aligned");
+        // SAFETY: (1) inside a frame, which the direct map shows, aligned as the instructions want
+        // it; (2) the program may write there meanwhile, which changes what it finds, and nothing
+        // else: neither instruction looks at what is there.
+        unsafe {
+            if xstate::is_fxsave() {
+                cpu::save_fpu(area.cast());
+            } else {
+                // Of the header the CPU writes the list of states only.
+                area.add(HEADER.start).write_bytes(0, HEADER.len());
+                cpu::xsave(area);
+            }
+        }
+    }
+
+    /// Makes the registers those of an area in a signal's frame, which a program may have written
+    /// and may be writing: see [`FpuState::adopt`]. `legacy` stands for its first bytes. `states`:
+    /// as there, and without it there is no header, and only the first bytes are taken.
+    pub fn adopt_from(
+        &self,
+        from: Stretch,
+        legacy: Option<&Snapshot>,
+        states: Option<u64>,
+    ) -> Result<(), BadState> {
+        self.replace(states, |own| {
+            let bytes = if states.is_some() { own.len() } else { LEGACY_BYTES };
+            // Once, and looked at afterwards: the program cannot change it in between.
+            from.read(0, &mut own[..bytes]);
+            if let Some(legacy) = legacy {
+                own[..LEGACY_BYTES].copy_from_slice(legacy);
+            }
+        })
+    }
+
     /// Makes these the registers: of a signal's frame, which a program may have written. Those of
     /// the states in `states` are taken, where the area's header names them; others are as at a
-    /// program's start. By the owner. An error where the CPU would refuse to load them: nothing has
-    /// changed then.
+    /// program's start. By the owner. An error where the CPU would refuse to load them: then the
+    /// registers are as at a program's start.
     ///
     /// `area` has every byte of the states that are taken, at the places of the standard form.
     pub fn adopt(&self, area: &[u8], states: u64) -> Result<(), BadState> {
-        const SSE_OR_AVX: u64 = 2 | xstate::AVX;
-        let features = xstate::features();
-        let mxcsr = u32_at(area, MXCSR);
-        if mxcsr & !xstate::mxcsr_bits() != 0 {
-            return Err(BadState);
-        }
-        let named = if area.len() < HEADER.end {
-            LEGACY
-        } else {
-            let named = u64::from(u32_at(area, STATES)) | u64::from(u32_at(area, STATES + 4)) << 32;
-            // Intel SDM vol. 1, 13.8: other states, or the other form.
-            let rest = &area[STATES + 8..STATES + 24];
-            if named & !features != 0 || rest.iter().any(|&byte| byte != 0) {
-                return Err(BadState);
-            }
-            named
-        };
+        let states = (area.len() >= HEADER.end).then_some(states);
+        self.replace(states, |own| {
+            let taken = area.len().min(own.len());
+            own[..taken].copy_from_slice(&area[..taken]);
+        })
+    }
+
+    /// Has `fill` write the area as a frame has it, and loads the registers from it.
+    #[inline(always)]
+    fn replace(&self, states: Option<u64>, fill: impl FnOnce(&mut [u8])) -> Result<(), BadState> {
         cpu::without_interrupts(|| {
             // SAFETY: (1) the owner runs this, and interrupts are off, so no switch comes in
             // between.
             let own = unsafe { self.bytes() };
-            let taken = area.len().min(own.len());
-            if own.len() > STATES {
-                own[HEADER].fill(0);
-            }
-            own[..LEGACY_BYTES].copy_from_slice(&area[..LEGACY_BYTES]);
-            if taken > HEADER.end {
-                own[HEADER.end..taken].copy_from_slice(&area[HEADER.end..taken]);
-            }
-            if states & SSE_OR_AVX == 0 {
-                own[MXCSR..MXCSR + 4].copy_from_slice(&FRESH_MXCSR.to_le_bytes());
-            }
-            if own.len() > STATES {
-                own[STATES..STATES + 8].copy_from_slice(&(named & states).to_le_bytes());
+            fill(own);
+            let is_sound = make_loadable(own, states);
+            if !is_sound {
+                make_fresh(own);
             }
             self.load_registers();
-        });
-        Ok(())
+            if is_sound { Ok(()) } else { Err(BadState) }
+        })
     }
 
     /// Makes the registers those of a program's start. By the owner; its area follows at the next
@@ -254,6 +282,43 @@ impl FpuState {
     fn load_registers(&self) {
         load_registers(self.area.as_ptr());
     }
+}
+
+/// Makes what a frame has an area by invariant 1, with no state but those in `states`; without them
+/// there is no header yet. Says whether it can be: the CPU would load it.
+#[inline]
+fn make_loadable(own: &mut [u8], states: Option<u64>) -> bool {
+    const SSE_OR_AVX: u64 = 2 | xstate::AVX;
+    if u32_at(own, MXCSR) & !xstate::mxcsr_bits() != 0 {
+        return false;
+    }
+    let taken = match (own.get_mut(HEADER), states) {
+        (Some(header), Some(states)) => {
+            // Intel SDM vol. 1, 13.8: other states, or the other form. What is behind is not
+            // looked at there, and is zero in an area (invariant 1).
+            let (words, _) = header.as_chunks_mut::<8>();
+            let [named, form, reserved, rest @ ..] = words else { return false };
+            let named_states = u64::from_le_bytes(*named);
+            if named_states & !xstate::features() != 0
+                || u64::from_le_bytes(*form) | u64::from_le_bytes(*reserved) != 0
+            {
+                return false;
+            }
+            rest.fill([0; 8]);
+            *named = (named_states & states).to_le_bytes();
+            states
+        }
+        (Some(header), None) => {
+            header.fill(0);
+            header[..8].copy_from_slice(&LEGACY.to_le_bytes());
+            LEGACY
+        }
+        (None, _) => LEGACY,
+    };
+    if taken & SSE_OR_AVX == 0 {
+        own[MXCSR..MXCSR + 4].copy_from_slice(&FRESH_MXCSR.to_le_bytes());
+    }
+    true
 }
 
 /// Loads the registers from an area.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod acpi;
 pub mod boot_stacks;
+pub mod caches;
 pub mod control;
 pub mod cpu;
 pub mod exceptions;
@@ -25,4 +26,5 @@ pub mod shadow;
 pub mod smp;
 pub mod start_page;
 pub mod user_tables;
+pub mod virtio;
 pub mod xstate;

@@ -29,6 +29,21 @@ pub unsafe fn out32(port: u16, value: u32) {
     };
 }
 
+/// Reads four bytes from a port.
+///
+/// # Safety
+///
+/// 1. The device behind the port is the caller's.
+#[inline(always)]
+pub unsafe fn in32(port: u16) -> u32 {
+    let value: u32;
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags))
+    };
+    value
+}
+
 /// Reads a byte from a port.
 ///
 /// # Safety

@@ -54,6 +54,15 @@ impl UserTables {
         leaf_frame(value).map(|frame| (frame, access))
     }
 
+    /// The frame of a page that is there for this use: a program's own access would not fault.
+    #[inline]
+    pub fn usable(&self, address: u64, write: bool) -> Option<Frame> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        // A shadow stack's page has no WRITE.
+        let wanted = PRESENT | USER | if write { WRITE } else { 0 };
+        if value & wanted == wanted { leaf_frame(value) } else { None }
+    }
+
     /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller
     /// flushes.
     pub fn protect(&mut self, address: u64, access: Access) {

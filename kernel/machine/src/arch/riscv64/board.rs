@@ -4,6 +4,7 @@
 use crate::arch::virt::cpus::KnownCpus;
 use crate::arch::virt::device_tree::Tree;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use fdt::node::FdtNode;
 
 pub(super) static BOOT_HART: AtomicU64 = AtomicU64::new(0);
 
@@ -21,6 +22,8 @@ pub struct Machine {
     harts: KnownCpus<MAX_HARTS>,
     /// Ticks of the time counter per second.
     pub timebase: AtomicU64,
+    /// Bytes that a cache instruction works on; 0: there are none.
+    pub cache_block: AtomicU64,
     /// The interrupt controller's registers, physical.
     pub plic: AtomicU64,
     /// For each hart of `harts`, the controller's context that interrupts its supervisor mode.
@@ -34,6 +37,7 @@ const NONE: usize = usize::MAX;
 pub static MACHINE: Machine = Machine {
     harts: KnownCpus::new(),
     timebase: AtomicU64::new(0),
+    cache_block: AtomicU64::new(0),
     plic: AtomicU64::new(0),
     contexts: [const { AtomicUsize::new(NONE) }; MAX_HARTS],
 };
@@ -57,6 +61,13 @@ impl Machine {
         const TIMEBASE_OF_VIRT: u64 = 10_000_000;
         let frequency = tree.number("/cpus", "timebase-frequency").unwrap_or(TIMEBASE_OF_VIRT);
         self.timebase.store(frequency, Ordering::Relaxed);
+        // Zicbom: of all harts the smallest block, and none if one has none.
+        let cpus = tree.node("/cpus").into_iter().flat_map(|cpus| cpus.children());
+        let harts = cpus.filter(|cpu| cpu.property("riscv,isa").is_some());
+        let block = |cpu: FdtNode<'_, '_>| {
+            cpu.property("riscv,cbom-block-size").and_then(|bytes| bytes.as_usize()).unwrap_or(0)
+        };
+        self.cache_block.store(harts.map(block).min().unwrap_or(0) as u64, Ordering::Relaxed);
         const CONTROLLER: [&str; 2] = ["sifive,plic-1.0.0", "riscv,plic0"];
         if let Some([registers]) = tree.registers(&CONTROLLER) {
             self.plic.store(registers, Ordering::Relaxed);
@@ -65,6 +76,7 @@ impl Machine {
         let lines = plic.and_then(|node| node.property("interrupts-extended"));
         self.harts.remember(tree);
         crate::arch::virt::rtc::remember(tree);
+        crate::arch::virt::virtio::remember(tree);
         for (index, (_, own_controller)) in tree.cpus().take(MAX_HARTS).enumerate() {
             // Pairs: a hart's own controller, and what it interrupts there. The place of a pair is
             // the context.

@@ -34,7 +34,7 @@ use crate::cpus::{self, MAX_CPUS};
 use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
-use kstack::addr::CpuId;
+use kstack::addr::{Addr, AddrRange, ByteSize, CpuId};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -277,6 +277,11 @@ struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
 
 static BOOT_STACK: BootStack =
     BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+
+/// The bounds of the stack that the first CPU boots on.
+pub fn boot_stack() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+}
 
 static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);
 static SECONDARY_STACKS: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];

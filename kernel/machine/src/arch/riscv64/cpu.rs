@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 use kstack::addr::AddrRange;
+use kstack::interrupts::InterruptsOff;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -124,7 +125,7 @@ pub(super) const fn satp_of(root: u64) -> u64 {
 ///
 /// 1. The tables map the kernel as all others do, and stay until others are loaded.
 #[inline(always)]
-pub unsafe fn load_tables(root: u64) {
+pub unsafe fn load_tables(root: u64, _off: &InterruptsOff) {
     // SAFETY: (1) by the caller's promise; (2) all tables have address space number 0, so what is
     // cached of the old ones is dropped, all but the kernel's global pages; (3) the code of the new
     // program may be new to this CPU, too: a thread that writes some from here on sees in the CPU's

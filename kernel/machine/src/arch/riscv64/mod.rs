@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod boot;
+pub mod caches;
 pub mod cpu;
 pub mod cpu_block;
 pub mod cpu_tables;
@@ -19,6 +20,9 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
+/// Whether a device sees the CPUs' caches if its node says nothing.
+pub(in crate::arch) const DEVICES_SEE_CACHES: bool = true;
+
 pub use crate::arch::any::extras;
-pub use crate::arch::virt::rtc;
+pub use crate::arch::virt::{rtc, virtio};
 pub use kstack::arch::current::regs;

@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
+use kstack::interrupts::InterruptsOff;
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
@@ -157,8 +158,9 @@ pub fn set_up_kernel(
             );
         }
     }
-    // SAFETY: (1) the tables map the image where it runs, and the direct map.
-    unsafe { cpu::load_tables(root) };
+    // SAFETY: (1) the tables map the image where it runs, and the direct map; (2) this CPU has not
+    // turned interrupts on yet.
+    unsafe { cpu::load_tables(root, &InterruptsOff::assume()) };
     cpu::flush_all();
     if !this_cpu_keeps_dirty() {
         CLEARED_WHEN_TAKEN.store(0, Ordering::Relaxed);
@@ -369,6 +371,14 @@ impl UserTables {
         let value = find(self.root, address)?.load(Ordering::Acquire);
         let access = Access { write: value & WRITE != 0, exec: value & EXEC != 0 };
         leaf_frame(value).map(|frame| (frame, access))
+    }
+
+    /// The frame of a page that is there for this use: a program's own access would not fault.
+    #[inline]
+    pub fn usable(&self, address: u64, write: bool) -> Option<Frame> {
+        let value = find(self.root, address)?.load(Ordering::Acquire);
+        let wanted = PRESENT | USER | READ | if write { WRITE } else { 0 };
+        if value & wanted == wanted { leaf_frame(value) } else { None }
     }
 
     /// Changes what a mapped page may be used for, after [`UserTables::forbid`] too; the caller

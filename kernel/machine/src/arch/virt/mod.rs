@@ -9,3 +9,4 @@ pub mod cpus;
 pub mod device_tree;
 pub mod power;
 pub mod rtc;
+pub mod virtio;

@@ -24,7 +24,7 @@ use crate::boot_info::BootInfo;
 use core::arch::global_asm;
 use kstack::arch::current::load::fill_gates;
 
-pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, prepare_secondary};
+pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, boot_stack, prepare_secondary};
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
 pub(in crate::arch) const START_CODE: u16 = 0x18;

@@ -5,6 +5,7 @@ use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
 use kstack::addr::AddrRange;
 use kstack::arch::current::tables::{KERNEL_DATA, USER_DATA};
+use kstack::interrupts::InterruptsOff;
 
 pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
@@ -50,7 +51,7 @@ pub(super) unsafe fn write_msr(register: u32, value: u64) {
 ///
 /// 1. The tables map the kernel as all others do, and stay until others are loaded.
 #[inline(always)]
-pub unsafe fn load_tables(root: u64) {
+pub unsafe fn load_tables(root: u64, _off: &InterruptsOff) {
     // SAFETY: (1) by the caller's promise.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }

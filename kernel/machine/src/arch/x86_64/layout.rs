@@ -6,6 +6,7 @@
 //!   0xffff_c900_0000_0000  arena of stacks
 //!   0xffff_e000_0000_0000  per-CPU descriptor tables between unmapped pages, and maps of I/O ports
 //!   0xffff_e000_4000_0000  window through which the firmware's tables are read
+//!   0xffff_e000_8000_0000  window through which devices of the PCI bus are reached
 //!   0xffff_ffff_8000_0000  kernel image
 //! ```
 
@@ -29,6 +30,9 @@ pub const EARLY_TOP: u64 = 4 << 30;
 pub(super) const DEVICES: [u64; 2] = [0xfec0_0000, 0xfee0_0000];
 /// Where tables of the firmware appear while they are read.
 pub const FIRMWARE_WINDOW: u64 = CPU_TABLES + (1 << 30);
+
+/// Where registers of devices on the PCI bus appear.
+pub const DEVICE_WINDOW: u64 = FIRMWARE_WINDOW + (1 << 30);
 
 /// The kernel's pointer to a device register: those of [`DEVICES`] are in the direct map, uncached.
 #[inline(always)]

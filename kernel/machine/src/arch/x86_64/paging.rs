@@ -18,6 +18,7 @@ pub use crate::arch::pc::page_entry::{
 };
 pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
 pub use crate::arch::walk::{kernel_leaf_or_new, kernel_root};
+use kstack::interrupts::InterruptsOff;
 
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = false;
@@ -66,8 +67,9 @@ pub fn set_up_kernel(
                 .store((address - memory::IMAGE) | flags, Ordering::Relaxed);
         }
     }
-    // SAFETY: (1) the tables map the image where it runs, and the direct map.
-    unsafe { cpu::load_tables(root) };
+    // SAFETY: (1) the tables map the image where it runs, and the direct map; (2) this CPU has not
+    // turned interrupts on yet.
+    unsafe { cpu::load_tables(root, &InterruptsOff::assume()) };
     Ok(())
 }
 
