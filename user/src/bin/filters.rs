@@ -124,7 +124,7 @@ fn answers(here: &Here) -> i32 {
         2
     });
     must!(strict & 0x7f == SIGKILL, "a call of one that may make four");
-    // The strictest answer counts, whoever came first; arguments are told.
+    // The strictest answer counts, whichever came first; arguments are told.
     let both = child(|| {
         here.add(0, &here.for_getppid(ERROR | 7));
         here.add(0, &here.for_getppid(LOG));

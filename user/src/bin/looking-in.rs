@@ -97,7 +97,7 @@ fn private_pages(n: &Numbers, mem: usize) -> i32 {
     must!(n.set_word(mem, at, 6) == WORD && read(at) == 6, "a page that may only be read");
     must!(is_deadly(|| write(at, 7)), "it may still only be read");
     must!(n.set_word(mem, at + PAGE, 8) == WORD && read(at + PAGE) == 8, "a page not there yet");
-    // A child has its own copy, whoever writes.
+    // A child has its own copy, whichever of both writes.
     let other = child(|| {
         n.set_word(mem, at, 9);
         let Ok(own) = usize::try_from(open(c"/proc/self/mem", READ_WRITE)) else { return 1 };

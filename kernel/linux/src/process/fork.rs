@@ -198,8 +198,8 @@ fn inherit_policy(task: &Task) -> bool {
     true
 }
 
-/// A thread has the segments of its address space. Whoever gives some to all threads of it finds
-/// the new one: it is among all threads before this looks.
+/// A thread has the segments of its address space. A thread that gives some to all threads of it
+/// finds the new one: it is among all threads before this looks.
 fn inherit_segments(process: &Process, thread: &Thread) {
     if let Some(memory) = process.memory() {
         let segments = memory.lock().segments.clone();
@@ -332,7 +332,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         not_born(error);
         close_pidfd(error);
     })?;
-    // Whoever changes the filters of all threads finds it among them, or has changed the caller's.
+    // A thread that changes the filters of all finds it among them, or has changed the caller's.
     parent.crew.with(|_no_change| seccomp::inherit(&thread));
     if is_thread && process.signals.lock().stop != Stop::Running {
         // It was not there when the others were told.

@@ -1,6 +1,6 @@
 //! Calls that a program keeps itself from making: seccomp (seccomp(2), kernel/seccomp.c).
 //!
-//! A thread is in one of three modes, and only goes on from the first: all calls, four of them, or
+//! A thread is in one of three modes, and leaves only the first: all calls, four of them, or
 //! those that its filters let through. A filter stays for good; a new one is asked before those that
 //! were there, and the strictest answer counts. A child has its parent's mode and filters.
 

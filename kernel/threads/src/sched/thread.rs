@@ -341,7 +341,7 @@ impl Thread {
         self.stack_ref
     }
 
-    /// Gives it the segments of its address space. It, or whoever runs where it does, is told by a
+    /// Gives it the segments of its address space. The CPU that it runs on is told by a
     /// flush of all CPUs.
     pub fn give_segments(&self, segments: Arc<LocalSegments>) {
         self.extras.give_segments(segments);
