@@ -20,7 +20,10 @@ impl Info {
             }
             return bytes;
         }
-        out.word32(0);
+        out.word32(match self.fields {
+            Fields::Call { reason, .. } => reason,
+            _ => 0,
+        });
         out.word32(self.code as u32);
         out.align();
         match self.fields {
@@ -51,7 +54,7 @@ impl Info {
                 out.word(band as u64);
                 out.word32(descriptor as u32);
             }
-            Fields::Call { address, number, machine } => {
+            Fields::Call { address, number, machine, .. } => {
                 out.word(address);
                 out.word32(number as u32);
                 out.word32(machine);
@@ -142,7 +145,8 @@ impl Info {
                 put(BAND, &(band as u32).to_le_bytes());
                 put(DESCRIPTOR, &descriptor.to_le_bytes());
             }
-            Fields::Call { address, number, machine } => {
+            Fields::Call { address, number, machine, reason } => {
+                put(4, &reason.to_le_bytes());
                 put(CALL_ADDRESS, &address.to_le_bytes());
                 put(CALL, &number.to_le_bytes());
                 put(MACHINE, &machine.to_le_bytes());

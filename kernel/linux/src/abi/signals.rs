@@ -207,7 +207,7 @@ pub enum Fields {
     /// A file became ready.
     Poll { band: i64, descriptor: i32 },
     /// A system call that is not allowed: where, which, of which machine.
-    Call { address: u64, number: i32, machine: u32 },
+    Call { address: u64, number: i32, machine: u32, reason: u32 },
     /// As a program gave it to rt_sigqueueinfo: the second number, the first two of the fields, at
     /// [`FIRST_FIELD`], and all bytes behind the third number.
     Raw { errno: u32, first: [u32; 2], rest: Arc<[u8; INFO_BYTES - 12]> },

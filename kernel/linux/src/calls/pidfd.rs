@@ -6,6 +6,7 @@ use crate::abi::signals::{INFO_BYTES, Info, Signal, code};
 use crate::error::{Errno, SysResult};
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::proc;
+use crate::process::permissions::{self, Looks};
 use crate::process::pidfd::{self, Pidfd, THREAD};
 use crate::process::send::{self, to_process, to_thread};
 use crate::process::table::Which;
@@ -149,9 +150,8 @@ fn get_descriptor(number: u64, theirs: u64, flags: u64) -> SysResult {
     }
     let file = current_task().files().lock().get(number)?.file;
     let process: &Arc<Process> = of_file(&file)?.process()?;
-    let mine = current_task().credentials();
     // As one who may trace it.
-    if process.id != current().id && !mine.may_look_into(&process.credentials()) {
+    if !permissions::may_look_into(process, Looks::AsReal) {
         return Err(Errno::EPERM);
     }
     let files = process.files_if_alive().ok_or(Errno::ESRCH)?;
@@ -189,8 +189,7 @@ fn namespace(pidfd: &Pidfd, kind: &str, argument: u64) -> SysResult {
     if process.status().is_some() {
         return Err(Errno::ESRCH);
     }
-    let mine = current_task().credentials();
-    if process.id != current().id && !mine.may_look_into(&process.credentials()) {
+    if !permissions::may_look_into(process, Looks::AsReal) {
         return Err(Errno::EACCES);
     }
     if !namespaces::NAMES.contains(&kind) {

@@ -268,6 +268,9 @@ pub(crate) fn set_mask(mask: SignalSet) {
 pub(crate) fn sigreturn(regs: &mut SavedRegs) -> crate::error::SysResult {
     match frame::pop(regs) {
         Ok((mask, stack)) => {
+            if !abi::has_usual_segments(regs) {
+                sched::current().look_at_segments();
+            }
             set_mask(mask);
             match stack {
                 Some(stack) => frame::restore_stack(stack, abi::stack_pointer(regs)),

@@ -88,7 +88,7 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
 fn open_made(path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
     let may_write = flags & status::ACCESS != 0;
     let is_setting = path.starts_with("/proc/sys/");
-    let (made, mode) = proc::open(path)?;
+    let (mut made, mode) = proc::open(path)?;
     let is_directory = made.is_directory();
     if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
         return Err(Errno::EEXIST);
@@ -108,6 +108,7 @@ fn open_made(path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno
     }
     if flags & status::PATH == 0 {
         permissions::check(&made.stat(), wanted(flags))?;
+        made = proc::begin(made)?;
     }
     OpenFile::with_flags(Target::Made(made), kept)
 }

@@ -3,9 +3,9 @@
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::memory::space::Memory;
-use crate::process::credentials::capability;
+use crate::process::permissions::{self, Looks};
 use crate::process::user_memory::{WORD_BYTES, get_numbers};
-use crate::process::{current, current_task, named};
+use crate::process::{current, named};
 use alloc::vec::Vec;
 use machine::memory::fallible;
 use threads::sched::{self, Mutex};
@@ -55,10 +55,7 @@ pub(super) fn process_vm(
         return Ok(0);
     }
     let process = named::find(u64::from(process as u32)).ok_or(Errno::ESRCH)?;
-    let mine = current_task().credentials();
-    let may = process.id == current().id
-        || mine.may_change(&process.credentials(), capability::SYS_PTRACE);
-    if !may {
+    if !permissions::may_look_into(&process, Looks::AsReal) {
         return Err(Errno::EPERM);
     }
     let theirs = process.memory().ok_or(Errno::ESRCH)?;
