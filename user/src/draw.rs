@@ -48,7 +48,7 @@ const FILES: usize = 12;
 const BUFFER_BYTES: usize = 16 << 10;
 
 /// Paths to files that are there and stay.
-const FIXED_PATHS: [&core::ffi::CStr; 12] = [
+const FIXED_PATHS: [&core::ffi::CStr; 20] = [
     c"/proc/self/maps",
     c"/proc/self/status",
     c"/proc/self/stack",
@@ -61,6 +61,14 @@ const FIXED_PATHS: [&core::ffi::CStr; 12] = [
     c"/dev/null",
     c"/",
     c"/bin/busybox",
+    c"/proc/self/ns/mnt",
+    c"/proc/self/ns/pid",
+    c"/proc/self/ns/pid_for_children",
+    c"/proc/self/ns/time_for_children",
+    c"/proc/self/ns/user",
+    c"/proc/self/uid_map",
+    c"/proc/self/setgroups",
+    c"/proc/self/timens_offsets",
 ];
 /// Paths to what is made, renamed and removed: below the current directory, which is the worker's
 /// own, and one that all share.
@@ -227,6 +235,8 @@ const SHAPES: &[(&str, &str)] = &[
     ("Futex64", "uqnT"),
     ("SetThreadArea", "b"),
     ("CacheFlush", "aan"),
+    ("setns", "fN"),
+    ("unshare", "N"),
 ];
 
 /// What a call expects.
@@ -337,6 +347,23 @@ impl Arguments<'_> {
             b's' => self.draw.below(66),
             b'k' if self.draw.once_in(8) => 0,
             b'k' => self.draw.of(&self.processes.clone()),
+            // One namespace or two: time, mounts, names, messages, users, processes, network; and
+            // what else unshare takes.
+            b'N' => {
+                const KINDS: [usize; 9] = [
+                    0x80,
+                    0x2_0000,
+                    0x400_0000,
+                    0x800_0000,
+                    0x1000_0000,
+                    0x2000_0000,
+                    0x4000_0000,
+                    0x200,
+                    0x400,
+                ];
+                let second = self.draw.of(&KINDS);
+                self.draw.of(&KINDS) | self.draw.of(&[0, 0, second])
+            }
             // WNOHANG mostly.
             b'w' => usize::from(!self.draw.once_in(16)),
             b'R' => self.draw.of(&[0, 0x200]),

@@ -332,6 +332,7 @@ table! {
         overflows::o1_o6_a_stack_pointer_of_0_stops_the_machine_with_a_report,
         overflows::o5_o6_an_overflow_of_the_idle_thread_stops_the_machine,
         overflows::o5_o6_the_idle_thread_that_touches_a_guard_stops_the_machine,
+        dma_devices::d4_a_stack_that_is_lent_to_a_device_stops_a_machine_that_is_told_so,
     ],
     counted: [
         every_moment::s4_an_interrupt_at_every_moment_of_entries_exits_and_switches_disturbs_nothing,

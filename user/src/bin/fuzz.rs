@@ -117,6 +117,8 @@ impl Worker<'_> {
             | b"ppoll"
             | b"sendfile"
             | b"futex"
+            | b"unshare"
+            | b"setns"
             | b"futex_time64" => 40,
             b"fork" | b"vfork" | b"clone" | b"wait4" | b"read" | b"readv" => 20,
             _ => 1,

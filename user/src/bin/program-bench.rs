@@ -7,7 +7,7 @@
 //!
 //! `program-bench FILE` executes FILE, a program that ends with status 42, where `execve` is
 //! measured. It asks nothing of the kernel that Linux does not have, and gives Linux's figures
-//! there (`xtask::proof::baseline`).
+//! there (`xtask::proof::against`).
 
 #![no_std]
 #![no_main]

@@ -4,6 +4,7 @@
 //! | file | about |
 //! |---|---|
 //! | [`qemu`] | a boot in QEMU |
+//! | [`linux`] | a boot of the distribution's kernel in QEMU, with the image that ours is given |
 //! | [`bochs`] | a boot in Bochs, through an option ROM of ours |
 //! | [`control`] | the lines that the kernel sends to the host |
 //! | [`input`] | a program's input that is no terminal, to its end |
@@ -16,5 +17,6 @@ pub(crate) mod bochs;
 pub(crate) mod control;
 pub(crate) mod first_hart;
 pub(crate) mod input;
+pub(crate) mod linux;
 pub(crate) mod qemu;
 pub(crate) mod terminal;

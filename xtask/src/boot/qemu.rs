@@ -177,7 +177,7 @@ impl Boot<'_> {
         for path in [&console, &control] {
             File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let mut command = self.command(emulator, &console, &control);
+        let mut command = self.command(emulator, &console, &control)?;
         command.stderr(File::create(&errors)?);
         let mut child =
             Guard(command.spawn().with_context(|| format!("cannot start {}", emulator.display()))?);
@@ -222,7 +222,7 @@ impl Boot<'_> {
         Ok(Finished { end, console, control, complaint })
     }
 
-    fn command(&self, emulator: &Path, console: &Path, control: &Path) -> Command {
+    fn command(&self, emulator: &Path, console: &Path, control: &Path) -> Result<Command> {
         let mut command = tied(emulator);
         let mut command_line = self.command_line.clone();
         // The kernel compares it with what it finds.
@@ -234,7 +234,7 @@ impl Boot<'_> {
             command_line.push_str(&format!(" first-cpu={first}"));
         }
         command
-            .args(self.board.arguments)
+            .args(machine(self.board, emulator, self.counting)?)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
             .arg("-kernel")
@@ -252,9 +252,6 @@ impl Boot<'_> {
             // What the machine does not touch is not taken from this one.
             let ram = format!("memory-backend-ram,id=ram,size={mib}M,reserve=off");
             command.args(["-object", &ram, "-machine", "memory-backend=ram"]);
-        }
-        if let Some(shift) = self.counting {
-            command.args(["-icount", &format!("shift={shift},sleep=off")]);
         }
         let console = match self.console {
             Console::Log | Console::Watched => {
@@ -279,7 +276,39 @@ impl Boot<'_> {
                 command.args(["-semihosting-config", "enable=on,target=native,chardev=control"])
             }
         };
-        command
+        Ok(command)
+    }
+}
+
+/// What tells a PC's kernel to move and fill bytes with one string instruction, which counts one
+/// for each byte: a kernel that takes it would look slow beside one that does not.
+const BY_BYTES: [&str; 5] = ["erms", "fsrm", "fsrs", "fsrc", "fzrm"];
+
+/// The arguments that a board is made of, and how time is counted there: with `counting`, in
+/// executed instructions, each taking two to this power of nanoseconds.
+pub(crate) fn machine(
+    board: &Board,
+    emulator: &Path,
+    counting: Option<u32>,
+) -> Result<Vec<String>> {
+    let mut arguments: Vec<String> =
+        board.arguments.iter().map(|&argument| argument.to_owned()).collect();
+    let Some(shift) = counting else { return Ok(arguments) };
+    let known = crate::progress::quiet(Command::new(emulator).args(["-cpu", "help"]))?;
+    if let Some(model) = arguments.iter().position(|argument| argument == "-cpu") {
+        hide(&mut arguments[model + 1], &known);
+    }
+    arguments.extend(["-icount".to_owned(), format!("shift={shift},sleep=off")]);
+    Ok(arguments)
+}
+
+/// Hides [`BY_BYTES`] in a CPU model, as far as the emulator knows them, by what it says of CPUs.
+fn hide(model: &mut String, known: &str) {
+    for flag in BY_BYTES {
+        let hidden = format!(",-{flag}");
+        if known.split_whitespace().any(|word| word == flag) && !model.contains(&hidden) {
+            model.push_str(&hidden);
+        }
     }
 }
 
@@ -484,6 +513,16 @@ mod tests {
         assert_eq!(forwarded(b"OpenSBI v1\r\n\x02a\x02b"), b"a\x02b");
         assert_eq!(forwarded(b"\x02"), b"");
         assert_eq!(forwarded(b"only firmware"), b"");
+    }
+
+    #[test]
+    fn a_counting_machine_hides_what_the_emulator_knows_of_strings_of_bytes() {
+        let mut model = "max,-erms".to_owned();
+        hide(&mut model, "Recognized CPUID flags:\n  erms fsgsbase\n  fsrm fzrm\n");
+        assert_eq!(model, "max,-erms,-fsrm,-fzrm");
+        let mut of_arm = "max".to_owned();
+        hide(&mut of_arm, "Available CPUs:\n  cortex-a72\n  max\n");
+        assert_eq!(of_arm, "max");
     }
 
     #[test]

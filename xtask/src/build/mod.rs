@@ -8,6 +8,7 @@
 //! | [`user`] | our own user programs |
 //! | [`symbols`] | functions by address |
 //! | [`initramfs`] | all of it as a cpio archive |
+//! | [`module`] | a module for the distribution's kernel |
 //!
 //! May import `rules`, `setup`; nothing here starts a machine.
 
@@ -15,5 +16,6 @@ mod applets;
 pub(crate) mod image;
 pub(crate) mod initramfs;
 pub(crate) mod kernel;
+pub(crate) mod module;
 pub(crate) mod symbols;
 pub(crate) mod user;

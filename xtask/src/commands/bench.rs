@@ -2,7 +2,8 @@
 //!
 //! The machine counts instructions instead of time: one CPU, virtual time advancing by one
 //! nanosecond per executed instruction, so that the same build gives the same figures, whatever
-//! else this machine does meanwhile. What stands beside them is [`baseline`]'s.
+//! else this machine does meanwhile. What stands beside them is [`Measured`]: what Linux took when
+//! `--against linux` measured both kernels last.
 //!
 //! A missed aim is told and is not an error; a bench that gives no figure is.
 
@@ -13,7 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::arch::Arch;
 use crate::boot::control::{self, Message};
@@ -21,8 +22,9 @@ use crate::boot::qemu::{Boot, Console, End};
 use crate::build::initramfs::{self, Prepared};
 use crate::jobs::{self, Further, lock};
 use crate::progress::Activity;
+use crate::proof::against::{self, Measured};
 use crate::proof::baseline::{self, WANTED};
-use crate::proof::figures::{Figure, has_linux, number, optional};
+use crate::proof::figures::{Figure, number, optional};
 use crate::proof::pages;
 use crate::setup;
 
@@ -41,13 +43,35 @@ pub(crate) struct Options {
     /// Write the figures into docs/figures.md, too.
     #[arg(long, conflicts_with = "arch")]
     page: bool,
+    /// Measure the same work in the distribution's kernel as well, on x86_64 and arm64 (or one of
+    /// them with --arch): every figure of several boots of each, as medians, with ratios. Fetches
+    /// that kernel, its headers and a C compiler, once: about 180 MB, into the cache. What Linux
+    /// took stands beside the figures of later runs. With --page, docs/figures.md gets the table
+    /// and docs/figures.svg the chart.
+    #[arg(long, value_name = "KERNEL", conflicts_with = "json")]
+    against: Option<Other>,
+    /// How many boots of each kernel --against takes.
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "against")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    repeats: u16,
     /// End a machine that has been silent for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
 }
 
+/// A kernel to compare with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Other {
+    /// The distribution's, on x86_64 and arm64
+    Linux,
+}
+
 /// `cargo xtask bench`
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
+    if let Some(Other::Linux) = options.against {
+        return beside_linux(options);
+    }
+    let linux = Measured::read()?;
     let archs = Arch::chosen(options.arch);
     let mut booted = Vec::new();
     for (&arch, ready) in archs.iter().zip(&setup::ensure_all(&archs)?) {
@@ -57,7 +81,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let failures = Mutex::new(Vec::new());
     let activity = Activity::start("Counting instructions");
     jobs::run(booted, jobs::workers(), |(arch, prepared)| {
-        match measure(arch, &prepared, options.timeout, &activity) {
+        match measure(arch, &prepared, options.timeout, &linux, &activity) {
             Ok(measured) => lock(&figures).extend(measured),
             Err(error) => lock(&failures).push(format!("{arch}: {error:#}")),
         }
@@ -65,7 +89,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     });
     activity.done();
     let figures = lock(&figures).clone();
-    print!("{}", table(&archs, &figures));
+    print!("{}", table(&archs, &figures, &linux));
     if let Some(path) = &options.json {
         let json = serde_json::to_string_pretty(&figures)?;
         fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
@@ -77,7 +101,23 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
     if options.page {
-        pages::write_figures(&figures)?;
+        pages::write_figures(&figures, &linux)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask bench --against linux`
+fn beside_linux(options: &Options) -> Result<ExitCode> {
+    let archs = match options.arch {
+        None => against::ARCHS.to_vec(),
+        Some(arch) if against::ARCHS.contains(&arch) => vec![arch],
+        Some(arch) => bail!("Linux is measured on x86_64 and arm64, and not on {arch}"),
+    };
+    let both = against::measure(&archs, usize::from(options.repeats), options.timeout)?;
+    both.linux.write()?;
+    print!("{}", against::table(&both));
+    if options.page {
+        against::write_page(&both)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,6 +126,7 @@ fn measure(
     arch: Arch,
     prepared: &Prepared,
     timeout: u64,
+    linux: &Measured,
     activity: &Activity,
 ) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
@@ -109,7 +150,7 @@ fn measure(
         Ok(None) => {}
         Ok(Some(Message::Bench { name, value, unit })) if !ended => {
             activity.at(&format!("{arch} {name}"));
-            figures.push(Figure::new(name, arch, value, unit));
+            figures.push(Figure::new(name, arch, value, unit, linux));
         }
         Ok(Some(Message::End)) if !ended => ended = true,
         Ok(Some(other)) => wrong = Some(format!("out of place: {other:?}")),
@@ -133,7 +174,7 @@ fn missing(archs: &[Arch], figures: &[Figure]) -> Vec<String> {
 }
 
 /// The figures, and what there is to say about the aims.
-fn table(archs: &[Arch], figures: &[Figure]) -> String {
+fn table(archs: &[Arch], figures: &[Figure], linux: &Measured) -> String {
     let mut names: Vec<&str> = WANTED.iter().map(|wanted| wanted.name).collect();
     for figure in figures {
         if !names.contains(&figure.name.as_str()) {
@@ -141,13 +182,13 @@ fn table(archs: &[Arch], figures: &[Figure]) -> String {
         }
     }
     let mut text = match archs {
-        &[arch] => one_column(arch, &names, figures),
-        _ => side_by_side(archs, &names, figures),
+        &[arch] => one_column(arch, &names, figures, linux),
+        _ => side_by_side(archs, &names, figures, linux),
     };
     let mut wanted = 0;
     let mut missed = Vec::new();
     for (bench, &arch) in WANTED.iter().flat_map(|it| archs.iter().map(move |arch| (it, arch))) {
-        let Some(aim) = bench.beside(arch).and_then(|beside| beside.aim) else { continue };
+        let Some(aim) = bench.aim(arch) else { continue };
         wanted += 1;
         for figure in figures.iter().filter(|it| it.is(arch, bench.name) && it.value > aim) {
             let over = number(figure.value - aim);
@@ -162,7 +203,7 @@ fn table(archs: &[Arch], figures: &[Figure]) -> String {
 }
 
 /// One architecture: a line a figure, with everything that is known about it.
-fn one_column(arch: Arch, names: &[&str], figures: &[Figure]) -> String {
+fn one_column(arch: Arch, names: &[&str], figures: &[Figure], linux: &Measured) -> String {
     let mut lines = vec![format!(
         "{:<26} {:>10} {:>10} {:>10}  {:<14} {}",
         "bench",
@@ -170,18 +211,18 @@ fn one_column(arch: Arch, names: &[&str], figures: &[Figure]) -> String {
         "Linux",
         "aim",
         "unit",
-        "Linux's figure is"
+        "in Linux"
     )];
     for name in names {
-        let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
+        let wanted = baseline::wanted(name);
         for figure in figures.iter().filter(|figure| figure.is(arch, name)) {
             lines.push(format!(
                 "{name:<26} {:>10} {:>10} {:>10}  {:<14} {}",
                 number(figure.value),
-                optional(beside.and_then(|beside| beside.linux)),
-                optional(beside.and_then(|beside| beside.aim)),
+                optional(linux.median(arch, name)),
+                optional(wanted.and_then(|wanted| wanted.aim(arch))),
                 figure.unit,
-                beside.map_or("", |beside| beside.source)
+                linux.median(arch, name).and(wanted).map_or("", |wanted| wanted.of_linux)
             ));
         }
     }
@@ -189,11 +230,11 @@ fn one_column(arch: Arch, names: &[&str], figures: &[Figure]) -> String {
 }
 
 /// Several architectures: a column each, and one more for Linux on it if it was measured.
-fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
+fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure], linux: &Measured) -> String {
     let mut head = format!("{:<26}", "bench");
     for &arch in archs {
         head.push_str(&format!(" {:>8}", arch.name()));
-        if has_linux(arch) {
+        if against::ARCHS.contains(&arch) {
             head.push_str(&format!(" {:>8}", "Linux"));
         }
     }
@@ -205,9 +246,8 @@ fn side_by_side(archs: &[Arch], names: &[&str], figures: &[Figure]) -> String {
             let figure = figures.iter().find(|figure| figure.is(arch, name));
             unit = figure.map_or(unit, |figure| &figure.unit);
             line.push_str(&format!(" {:>8}", optional(figure.map(|figure| figure.value))));
-            if has_linux(arch) {
-                let beside = baseline::wanted(name).and_then(|wanted| wanted.beside(arch));
-                line.push_str(&format!(" {:>8}", optional(beside.and_then(|beside| beside.linux))));
+            if against::ARCHS.contains(&arch) {
+                line.push_str(&format!(" {:>8}", optional(linux.median(arch, name))));
             }
         }
         lines.push(format!("{line}  {unit}"));
@@ -225,8 +265,18 @@ mod tests {
 
     const X86_64: [Arch; 1] = [Arch::X86_64];
 
+    fn linux() -> Measured {
+        let text = "figure\tx86_64\tswitch_bare\t213\t213\t213\n\
+                    figure\tarm64\tswitch_bare\t222\t220\t224\n";
+        Measured::parse(text).unwrap()
+    }
+
+    fn on(arch: Arch, name: &str, value: f64) -> Figure {
+        Figure::new(name.to_owned(), arch, value, "instructions".to_owned(), &linux())
+    }
+
     fn figure(name: &str, value: f64) -> Figure {
-        Figure::new(name.to_owned(), Arch::X86_64, value, "instructions".to_owned())
+        on(Arch::X86_64, name, value)
     }
 
     #[test]
@@ -243,19 +293,16 @@ mod tests {
 
     #[test]
     fn an_aim_is_missed_only_above_it() {
-        let within = table(&X86_64, &[figure("switch_bare", 60.0)]);
+        let within = table(&X86_64, &[figure("switch_bare", 60.0)], &linux());
         assert!(within.contains("none of the 13 aims is missed"), "{within}");
         let over = [figure("switch_bare", 60.5), figure("softirq_inline", 900.0)];
-        let text = table(&X86_64, &over);
+        let text = table(&X86_64, &over, &linux());
         assert!(text.contains("aim missed: switch_bare on x86_64 by 0.5"), "{text}");
         assert!(!text.contains("missed: softirq_inline"), "{text}");
     }
 
     #[test]
     fn several_architectures_are_columns_with_linux_beside_those_where_it_was_measured() {
-        let on = |arch, name: &str, value| {
-            Figure::new(name.to_owned(), arch, value, "instructions".to_owned())
-        };
         let archs = [Arch::X86_64, Arch::Riscv64, Arch::Arm64];
         let figures = [
             on(Arch::Riscv64, "switch_bare", 71.0),
@@ -263,7 +310,7 @@ mod tests {
             on(Arch::Arm64, "switch_bare", 61.0),
             on(Arch::Arm64, "extra", 1.0),
         ];
-        let text = table(&archs, &figures);
+        let text = table(&archs, &figures, &linux());
         let words = |name: &str| -> Vec<String> {
             let line = text.lines().find(|line| line.starts_with(name)).expect("a line");
             line.split_whitespace().map(str::to_owned).collect()
@@ -278,8 +325,8 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_aims_where_there_are_none() {
-        let figure = Figure::new("switch_bare".to_owned(), Arch::I386, 1e6, "x".to_owned());
-        assert_eq!(table(&[Arch::I386], &[figure]).lines().count(), 2);
+        let figure = on(Arch::I386, "switch_bare", 1e6);
+        assert_eq!(table(&[Arch::I386], &[figure], &linux()).lines().count(), 2);
     }
 
     #[test]
@@ -289,7 +336,7 @@ mod tests {
             serde_json::to_string(&extra).unwrap(),
             r#"{"name":"extra","arch":"x86_64","value":3.0,"unit":"instructions","linux":null}"#
         );
-        assert!(table(&X86_64, &[extra]).contains("extra"));
+        assert!(table(&X86_64, &[extra], &linux()).contains("extra"));
     }
 
     #[test]

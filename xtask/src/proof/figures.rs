@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::arch::Arch;
-use crate::proof::baseline::{self, WANTED};
+use crate::proof::against::Measured;
 
 /// A figure, as the JSON file has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,20 +16,20 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    pub(crate) fn new(name: String, arch: Arch, value: f64, unit: String) -> Figure {
-        let beside = baseline::wanted(&name).and_then(|wanted| wanted.beside(arch));
-        let linux = beside.and_then(|beside| beside.linux);
+    pub(crate) fn new(
+        name: String,
+        arch: Arch,
+        value: f64,
+        unit: String,
+        linux: &Measured,
+    ) -> Figure {
+        let linux = linux.median(arch, &name);
         Figure { name, arch: arch.name(), value, unit, linux }
     }
 
     pub(crate) fn is(&self, arch: Arch, name: &str) -> bool {
         self.arch == arch.name() && self.name == name
     }
-}
-
-/// Whether Linux was measured on an architecture.
-pub(crate) fn has_linux(arch: Arch) -> bool {
-    WANTED.iter().any(|wanted| wanted.beside(arch).is_some())
 }
 
 /// A number, or a dash.

@@ -12,11 +12,13 @@
 //! | [`matrix`] | all verdicts as the catalogue's rows by columns |
 //! | [`figures`] | what benches count, for tables |
 //! | [`pages`] | the pages below `docs` that hold matrix and figures |
-//! | [`baseline`] | which figures must be reached, and Linux's beside them |
+//! | [`baseline`] | which figures must be reached, and the work of Linux beside each |
+//! | [`against`] | that work measured in both kernels, as a table and a chart |
 //!
 //! May import `boot`, `build`, `rules`, `setup`; a file here knows verdicts, but not which command
 //! asks for them.
 
+pub(crate) mod against;
 pub(crate) mod baseline;
 pub(crate) mod boards;
 pub(crate) mod emulated;

@@ -3,6 +3,7 @@
 //! ```text
 //!   cargo xtask test --page   ─> docs/matrix.md    after a run of everything in which nothing failed
 //!   cargo xtask bench --page  ─> docs/figures.md   after a run of all architectures
+//!   cargo xtask bench --against linux --page       (see `against`) ─> docs/figures.md, docs/figures.svg
 //!   cargo xtask programs --page ─> docs/programs.md  (see `programs`)
 //! ```
 //!
@@ -16,6 +17,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::proof::against::{self, Measured};
 use crate::proof::baseline::WANTED;
 use crate::proof::figures::{self, Figure};
 use crate::proof::matrix::{self, Column, HOST, Status};
@@ -36,9 +38,9 @@ pub(crate) fn write_matrix(columns: &[Column]) -> Result<()> {
     replace(MATRIX, MATRIX_MARKS, |old| matrix_table(columns, old))
 }
 
-/// Writes the figures of all architectures into [`FIGURES`].
-pub(crate) fn write_figures(figures: &[Figure]) -> Result<()> {
-    replace(FIGURES, FIGURES_MARKS, |old| figures_table(figures, old))
+/// Writes figures into [`FIGURES`], and Linux's beside them. What was not measured stays.
+pub(crate) fn write_figures(figures: &[Figure], linux: &Measured) -> Result<()> {
+    replace(FIGURES, FIGURES_MARKS, |old| figures_table(figures, linux, old))
 }
 
 /// Replaces what stands between two marks of a page.
@@ -105,14 +107,21 @@ fn matrix_table(columns: &[Column], old: &str) -> String {
     text
 }
 
-fn figures_table(figures: &[Figure], old: &str) -> String {
+/// The cell of an architecture's column in the row of a bench, as the page has it.
+fn cell_of<'t>(page: &'t str, column: &str, first: &str) -> Option<&'t str> {
+    let place = rows(page).next()?.iter().position(|&cell| cell == column)?;
+    rows(page).find(|row| row[0] == first).and_then(|row| row.get(place).copied())
+}
+
+fn figures_table(figures: &[Figure], linux: &Measured, old: &str) -> String {
     let archs = Arch::supported();
+    let has_linux = |arch: &Arch| against::ARCHS.contains(arch);
     let mut head = "| bench | what |".to_owned();
     let mut rule = "| --- | --- |".to_owned();
-    for &arch in &archs {
+    for arch in &archs {
         let _ = write!(head, " {arch} |");
         rule.push_str(" ---: |");
-        if figures::has_linux(arch) {
+        if has_linux(arch) {
             head.push_str(" Linux |");
             rule.push_str(" ---: |");
         }
@@ -123,11 +132,13 @@ fn figures_table(figures: &[Figure], old: &str) -> String {
         let what = title_of(old, &name).unwrap_or_default();
         let _ = write!(text, "| {name} | {what} |");
         for &arch in &archs {
-            let figure = figures.iter().find(|figure| figure.is(arch, wanted.name));
-            let value = figures::optional(figure.map(|figure| figure.value));
+            let value = match figures.iter().find(|figure| figure.is(arch, wanted.name)) {
+                Some(figure) => figures::number(figure.value),
+                None => cell_of(old, arch.name(), &name).unwrap_or("-").to_owned(),
+            };
             let _ = write!(text, " {value} |");
-            if figures::has_linux(arch) {
-                let linux = wanted.beside(arch).and_then(|beside| beside.linux);
+            if has_linux(&arch) {
+                let linux = linux.median(arch, wanted.name);
                 let _ = write!(text, " {} |", figures::optional(linux));
             }
         }
@@ -175,7 +186,9 @@ mod tests {
         assert_eq!(split(text, ["<b>", "<e>"]).unwrap(), ("a\n<b>\n", "old\n", "<e>\nz\n"));
         assert!(split(text, ["<e>", "<b>"]).is_err());
         assert!(split(text, ["<b>", "<x>"]).is_err());
-        for (page, marks) in [(MATRIX, MATRIX_MARKS), (FIGURES, FIGURES_MARKS)] {
+        let all =
+            [(MATRIX, MATRIX_MARKS), (FIGURES, FIGURES_MARKS), (FIGURES, against::FIGURES_OF_BOTH)];
+        for (page, marks) in all {
             let page = read(page);
             assert!(rows(split(&page, marks).unwrap().1).count() > 10);
         }
@@ -185,20 +198,23 @@ mod tests {
     fn the_page_of_figures_has_a_row_for_each_and_columns_for_all() {
         let page = read(FIGURES);
         let (_, between, _) = split(&page, FIGURES_MARKS).unwrap();
-        let made = figures_table(&[], between);
+        let linux = Measured::read().expect("what Linux takes");
+        let made = figures_table(&[], &linux, between);
         let first = |text: &str| -> Vec<String> {
             rows(text).map(|row| format!("{} {}", row[0], row[1])).collect()
         };
         assert_eq!(first(between), first(&made), "benches, their order and what they are");
         assert_eq!(rows(between).next(), rows(&made).next(), "the columns");
         assert!(rows(between).all(|row| row.iter().all(|cell| !cell.is_empty())));
-        // Linux's figures are those of the table in the code.
-        for row in rows(between).skip(2) {
-            let name = row[0].trim_matches('`');
-            let beside = WANTED.iter().find(|wanted| wanted.name == name).expect(name);
-            let linux = beside.beside(Arch::X86_64).and_then(|beside| beside.linux);
-            assert_eq!(row[3], figures::optional(linux), "{name}");
-        }
+        // Linux's figures are those of the file; the other ones stay where nothing was measured.
+        assert_eq!(between.trim(), made.trim());
+        let figure = Figure::new("switch_bare".to_owned(), Arch::I386, 7.0, String::new(), &linux);
+        let changed = figures_table(&[figure], &linux, between);
+        assert_eq!(cell_of(&changed, "i386", "`switch_bare`"), Some("7"));
+        assert_eq!(
+            cell_of(&changed, "arm32", "`switch_bare`"),
+            cell_of(between, "arm32", "`switch_bare`")
+        );
     }
 
     #[test]

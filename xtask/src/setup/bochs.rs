@@ -28,7 +28,7 @@ fn packages() -> Result<Packages> {
         with_needs: true,
         programs: vec![Launcher {
             name: NAME.to_owned(),
-            program: "usr/bin/bochs-bin",
+            program: "usr/bin/bochs-bin".to_owned(),
             libraries: &[],
             variables: &[
                 ("LTDL_LIBRARY_PATH", "@lib/bochs/plugins"),

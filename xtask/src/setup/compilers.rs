@@ -73,7 +73,7 @@ fn packages(release: Release, version: Option<&str>) -> Result<Packages> {
         edition: Edition::Pinned,
         programs: vec![Launcher {
             name: RUSTC.to_owned(),
-            program: "usr/bin/rustc",
+            program: "usr/bin/rustc".to_owned(),
             libraries: &[],
             variables: &[],
             arguments: &[],

@@ -19,12 +19,15 @@ pub(crate) struct Linux {
     pub(crate) console: &'static str,
     /// The kernel.
     pub(crate) kernel: PathBuf,
+    /// Its release, as `uname -r` has it: packages with what belongs to it have it in their names.
+    pub(crate) release: String,
 }
 
 /// The release that this kernel is compared with: its packages' names begin so.
 const BEGIN: &str = "linux-image-6.12.";
-/// The name of the kernel in the folder.
+/// The names of the kernel and of its release in the folder.
 const KERNEL: &str = "vmlinuz";
+const RELEASE: &str = "release";
 
 /// The distribution's kernel, fetched if need be.
 pub(crate) fn linux(arch: Arch) -> Result<Linux> {
@@ -46,11 +49,13 @@ pub(crate) fn linux(arch: Arch) -> Result<Linux> {
     // The folder has the flavour's name: a newer release of the same is not fetched again.
     let any = packages(format!("{BEGIN}*{flavour}"));
     let folder = any.folder()?;
-    if any.state()? != State::Whole {
+    // A folder of an earlier version of this command does not say which release it holds.
+    let release = || fs::read_to_string(folder.join(RELEASE)).ok();
+    if any.state()? != State::Whole || release().is_none() {
         // Looked at again with the lock: another command may have made it meanwhile.
         let lock = Lock::take()?;
         let state = any.state()?;
-        if state != State::Whole {
+        if state != State::Whole || release().is_none() {
             cache::say_if_damaged(&folder, &state);
             let archive = Archive::open(&any.architecture, Edition::Pinned)?;
             let newest = newest(archive.named(BEGIN)?, flavour)
@@ -58,7 +63,8 @@ pub(crate) fn linux(arch: Arch) -> Result<Linux> {
             packages(newest).make_at(&lock, &archive, &folder, keep_kernel)?;
         }
     }
-    Ok(Linux { machine, console, kernel: folder.join(KERNEL) })
+    let release = release().context("the kernel's release is gone again; please try again")?;
+    Ok(Linux { machine, console, kernel: folder.join(KERNEL), release })
 }
 
 /// The name with the highest third number.
@@ -71,7 +77,7 @@ fn newest(names: Vec<String>, flavour: &str) -> Option<String> {
     names.into_iter().filter(|name| number(name).is_some()).max_by_key(number)
 }
 
-/// Keeps the kernel of a package, and none of its modules.
+/// Keeps the kernel of a package and the name of its release, and none of its modules.
 fn keep_kernel(root: &Path) -> Result<()> {
     let boot = root.join("boot");
     let mut found = None;
@@ -84,6 +90,8 @@ fn keep_kernel(root: &Path) -> Result<()> {
         }
     }
     let kernel = found.context("the package holds no kernel")?;
+    let name = kernel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let release = name.split_once('-').map_or("", |(_, release)| release).to_owned();
     let kept = fs::read(kernel)?;
     for entry in fs::read_dir(root)? {
         let path = entry?.path();
@@ -94,6 +102,7 @@ fn keep_kernel(root: &Path) -> Result<()> {
         }
     }
     fs::write(root.join(KERNEL), kept)?;
+    fs::write(root.join(RELEASE), release)?;
     Ok(())
 }
 
@@ -119,7 +128,8 @@ mod tests {
         fs::write(root.join("boot/vmlinuz-6.1-cloud"), b"MZ").unwrap();
         keep_kernel(&root).unwrap();
         assert_eq!(fs::read(root.join(KERNEL)).unwrap(), b"MZ");
-        assert_eq!(fs::read_dir(&root).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(root.join(RELEASE)).unwrap(), "6.1-cloud");
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 2);
         fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Launcher {
     /// What it is called.
     pub(super) name: String,
     /// Its place in the folder.
-    pub(super) program: &'static str,
+    pub(super) program: String,
     /// Folders with libraries of its own.
     pub(super) libraries: &'static [&'static str],
     /// Variables for it: name and place in the folder.
@@ -154,7 +154,7 @@ impl Launcher {
     /// Writes a script that finds everything from its own place, since the folder is renamed after
     /// this.
     fn write(&self, root: &Path) -> Result<()> {
-        let program = program(root, self.program)?;
+        let program = program(root, &self.program)?;
         let (loader, system) = loader(root)?;
         let own = &system[0];
         let libraries: Vec<String> = (system.iter().map(String::as_str))
@@ -276,7 +276,7 @@ mod tests {
         fs::write(root.join("usr/bin/tool"), b"").unwrap();
         let launcher = Launcher {
             name: "tool".to_owned(),
-            program: "usr/bin/tool",
+            program: "usr/bin/tool".to_owned(),
             libraries: &["usr/lib/more"],
             variables: &[("MODULES", "@lib/tool")],
             arguments: &["-L", "@/usr/share/tool"],
@@ -320,7 +320,7 @@ mod tests {
         fs::create_dir_all(&root).unwrap();
         let launcher = Launcher {
             name: "x".to_owned(),
-            program: "usr/bin/x",
+            program: "usr/bin/x".to_owned(),
             libraries: &[],
             variables: &[],
             arguments: &[],

@@ -31,7 +31,7 @@ fn packages() -> Result<Packages> {
     let mut programs = emulators();
     programs.push(Launcher {
         name: LLD.to_owned(),
-        program: "usr/lib/llvm-19/bin/ld.lld",
+        program: "usr/lib/llvm-19/bin/ld.lld".to_owned(),
         libraries: &["usr/lib/llvm-19/lib"],
         variables: &[],
         arguments: &[],
@@ -64,7 +64,7 @@ pub(super) fn emulators() -> Vec<Launcher> {
         if programs.iter().all(|known| known.name != name) {
             programs.push(Launcher {
                 name: name.to_owned(),
-                program: arch.description().qemu_program,
+                program: arch.description().qemu_program.to_owned(),
                 libraries: &[],
                 // Its modules would be looked for among the machine's own.
                 variables: &[("QEMU_MODULE_DIR", "@lib/qemu")],

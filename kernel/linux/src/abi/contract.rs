@@ -76,4 +76,4 @@ const _: u64 = RUSAGE_BYTES;
 const fn stat<const BYTES: usize>(_: fn(&Stat) -> [u8; BYTES]) {}
 const fn sysinfo<const BYTES: usize>(_: fn(&SystemInfo) -> [u8; BYTES]) {}
 const fn pair<const BYTES: usize>(_: fn(u64, u64) -> [u8; BYTES]) {}
-const fn statfs<const BYTES: usize>(_: fn(u64, u64, u64) -> [u8; BYTES]) {}
+const fn statfs<const BYTES: usize>(_: fn(u64, [u64; 2], u64) -> [u8; BYTES]) {}

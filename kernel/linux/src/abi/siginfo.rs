@@ -1,7 +1,7 @@
 //! `siginfo_t`, as a program sees it.
 
 use super::WORD;
-use super::signals::{Fields, INFO_BYTES, Info, READ_BYTES, code};
+use super::signals::{FIRST_FIELD, Fields, INFO_BYTES, Info, READ_BYTES, code};
 use super::stack_image::WordSize;
 
 impl Info {
@@ -11,10 +11,13 @@ impl Info {
         let mut bytes = [0; INFO_BYTES];
         let mut out = Writer { bytes: &mut bytes, at: 0 };
         out.word32(self.signal.number().into());
-        if let Fields::Raw { errno, rest } = &self.fields {
+        if let Fields::Raw { errno, first, rest } = &self.fields {
             out.word32(*errno);
             out.word32(self.code as u32);
             bytes[12..].copy_from_slice(&rest[..]);
+            for (to, number) in bytes[FIRST_FIELD..].chunks_exact_mut(4).zip(first) {
+                to.copy_from_slice(&number.to_le_bytes());
+            }
             return bytes;
         }
         out.word32(match self.fields {
@@ -148,17 +151,17 @@ impl Info {
                 put(CALL, &number.to_le_bytes());
                 put(MACHINE, &machine.to_le_bytes());
             }
-            Fields::Raw { errno, ref rest } => {
+            Fields::Raw { errno, first, ref rest } => {
                 // As a `siginfo_t` has them: two numbers and a value, which a plain kill(2) has
                 // not.
-                let fields = &rest[12_usize.next_multiple_of(WORD.bytes()) - 12..];
+                let fields = &rest[FIRST_FIELD - 12..];
                 put(4, &errno.to_le_bytes());
                 if self.code == code::TIMER {
                     put(TIMER, &fields[..4]);
                     put(OVERRUNS, &fields[4..8]);
                 } else {
-                    put(PROCESS, &fields[..4]);
-                    put(USER, &fields[4..8]);
+                    put(PROCESS, &first[0].to_le_bytes());
+                    put(USER, &first[1].to_le_bytes());
                 }
                 if self.code < 0 {
                     put(SHORT_VALUE, &fields[8..12]);

@@ -7,7 +7,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::futex::{self, ANY_BIT, Awaited, Deadline};
 use crate::process::permissions::{self, Looks};
 use crate::process::user_memory::{get_numbers, put_word, timespec};
-use crate::process::{current_task, numbers, times};
+use crate::process::{current_task, named, times};
 use crate::spaces::time::Ahead;
 use crate::time::wall;
 use alloc::vec::Vec;
@@ -136,7 +136,7 @@ fn get_robust_list(thread: u64, head: u64, bytes: u64) -> SysResult {
         0 => current_task().robust_list.load(Ordering::Relaxed),
         number @ 1.. => {
             let number = number as u64;
-            let (process, thread) = numbers::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            let (process, thread) = named::find_thread(None, number).ok_or(Errno::ESRCH)?;
             if !permissions::may_look_into(&process, Looks::AsReal) {
                 return Err(Errno::EPERM);
             }

@@ -365,7 +365,7 @@ fn space_for(request: &Request, whose: &Credentials) -> Result<Own, Errno> {
     let own = &current().space;
     let of_children = current_task().space_of_children();
     let is_same = pid::is_same(own, &of_children);
-    if request.has(flag::THREAD) && !is_same || request.has(flag::NEW_PID) && !is_same {
+    if !is_same && request.has(flag::THREAD | flag::NEW_PID) {
         return Err(Errno::EINVAL);
     }
     if !request.has(flag::NEW_PID) {

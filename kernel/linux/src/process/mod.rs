@@ -23,7 +23,7 @@
 //! | `namespaces` | namespaces as files |
 //! | `times` | clocks as programs in time namespaces have them |
 //! | `users` | whom users and groups stand for that programs name; user namespaces and their maps |
-//! | `numbers` | what numbers of processes mean that programs say, and are told |
+//! | `numbers`, `named` | what numbers of processes mean that programs say, and are told; who has them |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
@@ -55,6 +55,7 @@ pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod host_names;
 pub(crate) mod moved;
+pub(crate) mod named;
 pub(crate) mod namespaces;
 pub(crate) mod notices;
 pub(crate) mod numbers;

@@ -7,6 +7,7 @@ use super::credentials::{Credentials, capability};
 use super::{Process, current, current_task, task};
 use crate::abi::Stat;
 use crate::error::Errno;
+use crate::files::mounts;
 use crate::files::tree::{self, Node};
 use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
@@ -125,6 +126,7 @@ pub(crate) fn search(path: &str) -> Result<(), Errno> {
 
 /// Whether the caller may change the names in the directory that an absolute path lies in.
 pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
+    mounts::check_change(path)?;
     if are_all_given() {
         return Ok(());
     }
@@ -137,6 +139,7 @@ pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
 /// Whether the caller may take a name away: not another's, where each may only take its own (the
 /// sticky bit).
 pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
+    mounts::check_change(path)?;
     if are_all_given() && current_task().credentials().can(capability::FOWNER) {
         return Ok(());
     }

@@ -157,6 +157,7 @@ const _: fn() = paging::settle_dirty;
 const _: fn(u64) -> u64 = paging::without_dirty;
 const _: fn(u64) -> Option<Frame> = paging::leaf_frame;
 const _: fn(u64) -> bool = paging::kernel_is_mapped;
+const _: fn(u64) -> Option<Frame> = paging::kernel_frame;
 const _: fn(u64) -> bool = paging::user_can_reach;
 const _: fn() -> Option<UserTables> = UserTables::new;
 const _: fn(&UserTables) -> u64 = UserTables::root;

@@ -2,6 +2,7 @@
 
 pub mod asleep;
 pub mod backtrace;
+pub mod device_buffer;
 pub mod on_purpose;
 pub mod overflow;
 pub mod stacks;

@@ -14,7 +14,6 @@
 
 mod console;
 pub(crate) mod corpus;
-mod linux;
 mod list;
 mod page;
 
@@ -27,6 +26,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::boot::linux;
 use crate::boot::qemu::{Boot, Console, Finished};
 use crate::build::initramfs::{self, Program};
 use crate::jobs::{self, Further, lock};
@@ -261,7 +261,17 @@ fn boot(
         initramfs::prepare(arch, arch.board(), ready, Some(&first), system.as_ref(), &log)?;
     let image = Removed(prepared.image);
     let finished = match kernel {
-        Kernel::Linux => linux::boot(arch, &image.0, timeout)?,
+        Kernel::Linux => linux::Boot {
+            linux: &setup::linux(arch)?,
+            image: &image.0,
+            first: "/kstack/programs/run",
+            cpus: CPUS,
+            memory: MEMORY,
+            counting: None,
+            name: format!("{arch}-linux-{}", std::process::id()),
+            timeout,
+        }
+        .run(&mut |_| {})?,
         Kernel::Ours => Boot {
             arch,
             board: arch.board(),

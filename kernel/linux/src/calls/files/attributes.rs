@@ -10,6 +10,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::attributes::{Moment, now};
 use crate::files::file_bytes::FileBytes;
+use crate::files::mounts;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::files::tree::{self, Content, Node, Rename, Special};
@@ -33,7 +34,7 @@ const FORMAT: u32 = 0o170000;
 /// to change.
 fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
     match &file.target {
-        Target::Node(node, _) => Ok(node.clone()),
+        Target::Node(node, path) => mounts::check_change(path).map(|()| node.clone()),
         _ => Err(Errno::EPERM),
     }
 }
@@ -48,7 +49,7 @@ fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
         return node_of(file(from)?);
     }
     match place_at(from, at, flags & AT_SYMLINK_NOFOLLOW == 0)? {
-        Place::Node(node, _) => Ok(node),
+        Place::Node(node, path) => mounts::check_change(&path).map(|()| node),
         Place::Made(path) => proc::stat(&path).and(Err(Errno::EPERM)),
         Place::Open(file) => node_of(&file),
     }

@@ -1,0 +1,175 @@
+//! Both kernels as a table, on the terminal and in the page of figures.
+
+use std::fmt::Write;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{Both, Machine, Spread, chart};
+use crate::arch::Arch;
+use crate::proof::baseline::WANTED;
+use crate::proof::figures::{Figure, number};
+use crate::proof::pages::{self, FIGURES};
+use crate::workspace;
+
+/// What stands around the table in [`FIGURES`].
+pub(crate) const FIGURES_OF_BOTH: [&str; 2] = [
+    "<!-- against: begin (from a run of `cargo xtask bench --against linux`) -->",
+    "<!-- against: end -->",
+];
+/// The chart beside the page.
+const CHART: &str = "docs/figures.svg";
+
+/// Writes both into the page, the chart, and the table of all architectures.
+pub(crate) fn write(both: &Both) -> Result<()> {
+    pages::replace(FIGURES, FIGURES_OF_BOTH, |_| markdown(both))?;
+    fs::write(workspace::root().join(CHART), chart::svg(both))
+        .with_context(|| format!("cannot write {CHART}"))?;
+    pages::write_figures(&figures(both), &both.linux)
+}
+
+/// This kernel's medians.
+fn figures(both: &Both) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for &arch in &both.archs {
+        for wanted in &WANTED {
+            if let Some(spread) = both.ours(arch, wanted.name) {
+                let (name, unit) = (wanted.name.to_owned(), unit(wanted.name).to_owned());
+                figures.push(Figure::new(name, arch, spread.median, unit, &both.linux));
+            }
+        }
+    }
+    figures
+}
+
+fn unit(name: &str) -> &'static str {
+    if name.starts_with("bytes") { "bytes" } else { "instructions" }
+}
+
+/// The median, and from where to where the boots' figures are if they differ.
+fn cell(spread: Option<Spread>) -> String {
+    match spread {
+        None => "-".to_owned(),
+        Some(Spread { median, lowest, highest }) if lowest == highest => number(median),
+        Some(Spread { median, lowest, highest }) => {
+            format!("{} ({}–{})", number(median), number(lowest), number(highest))
+        }
+    }
+}
+
+/// A ratio in as many digits as say something.
+pub(super) fn times(ratio: f64) -> String {
+    match ratio {
+        10.0.. => format!("{ratio:.0}×"),
+        1.0.. => format!("{ratio:.1}×"),
+        _ => format!("{ratio:.2}×"),
+    }
+}
+
+fn cells(both: &Both, arch: Arch, name: &str) -> [String; 3] {
+    let ratio = both.ratio(arch, name).map_or_else(|| "-".to_owned(), times);
+    [cell(both.ours(arch, name)), cell(both.linux.spread(arch, name)), ratio]
+}
+
+fn markdown(both: &Both) -> String {
+    let mut head = "| bench |".to_owned();
+    let mut rule = "| --- |".to_owned();
+    for arch in &both.archs {
+        let _ = write!(head, " kstack, {arch} | Linux, {arch} | Linux takes |");
+        rule.push_str(" ---: | ---: | ---: |");
+    }
+    let mut text = format!("{head} what is done in Linux |\n{rule} --- |\n");
+    for wanted in &WANTED {
+        let _ = write!(text, "| `{}` |", wanted.name);
+        for &arch in &both.archs {
+            let [ours, linux, ratio] = cells(both, arch, wanted.name);
+            let _ = write!(text, " {ours} | {linux} | {ratio} |");
+        }
+        let _ = writeln!(text, " {} |", wanted.of_linux);
+    }
+    text.push('\n');
+    text.push_str(&machines(both));
+    text
+}
+
+/// A sentence for each machine.
+fn machines(both: &Both) -> String {
+    let machines = both.archs.iter().filter_map(|&arch| both.linux.machine(arch));
+    let sentences = machines.map(|Machine { arch, release, emulator, model, boots }| {
+        let boots = if *boots == 1 { "1 boot".to_owned() } else { format!("{boots} boots") };
+        format!("{arch}: Linux {release} in {emulator}, `-cpu {model}`, {boots} of each.\n")
+    });
+    sentences.collect()
+}
+
+/// The same for a terminal.
+pub(crate) fn table(both: &Both) -> String {
+    let mut text = format!("{:<26}", "bench");
+    for arch in &both.archs {
+        let _ = write!(text, " {:>26} {:>26} {:>6}", arch.name(), "Linux", "ratio");
+    }
+    text.push('\n');
+    for wanted in &WANTED {
+        let _ = write!(text, "{:<26}", wanted.name);
+        for &arch in &both.archs {
+            let [ours, linux, ratio] = cells(both, arch, wanted.name);
+            let _ = write!(text, " {ours:>26} {linux:>26} {ratio:>6}");
+        }
+        text.push('\n');
+    }
+    text.push_str(&machines(both));
+    text
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::proof::against::Measured;
+
+    fn spread(median: f64) -> Spread {
+        Spread { median, lowest: median, highest: median }
+    }
+
+    /// Two figures on x86_64: one smaller here, one larger.
+    pub(in super::super) fn both() -> Both {
+        let arch = Arch::X86_64;
+        let mut linux = Measured::default();
+        let machine = Machine {
+            arch,
+            release: "6.12.1".to_owned(),
+            emulator: "QEMU 11.1.3".to_owned(),
+            model: "max".to_owned(),
+            boots: 5,
+        };
+        let wide = Spread { median: 44_000.0, lowest: 43_000.0, highest: 45_000.0 };
+        let of_linux = [("thread_life", wide), ("signal_own_stack", spread(4000.0))];
+        linux.replace(machine, of_linux.map(|(name, it)| (name.to_owned(), it)).to_vec());
+        let ours = [("thread_life", 2000.0), ("signal_own_stack", 8000.0)];
+        let ours: BTreeMap<_, _> = ours
+            .into_iter()
+            .map(|(name, value)| ((arch.name(), name.to_owned()), spread(value)))
+            .collect();
+        Both { ours, linux, archs: vec![arch] }
+    }
+
+    #[test]
+    fn the_table_has_medians_spreads_and_ratios() {
+        let text = markdown(&both());
+        assert!(
+            text.contains(
+                "| `thread_life` | 2,000 | 44,000 (43,000–45,000) | 22× | kthread_create"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("| `signal_own_stack` | 8,000 | 4,000 | 0.50× |"), "{text}");
+        assert!(text.contains("| `page_fault` | - | - | - |"), "{text}");
+        assert!(
+            text.ends_with("x86_64: Linux 6.12.1 in QEMU 11.1.3, `-cpu max`, 5 boots of each.\n")
+        );
+        let figures = figures(&both());
+        assert_eq!(figures.len(), 2);
+        assert!(table(&both()).lines().count() > WANTED.len());
+    }
+}
