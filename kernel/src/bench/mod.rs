@@ -13,8 +13,10 @@ mod threads;
 use alloc::vec::Vec;
 use machine::arch::cpu;
 
-/// Runs all benches and sends one record each.
+/// Runs all benches and sends one record each; with `sleepers=N` while so many threads sleep.
 pub fn run() {
+    let sleepers = machine::options::get("sleepers").and_then(|count| count.parse().ok());
+    let sleepers = memory::Sleepers::staying(sleepers.unwrap_or(0));
     let overhead = median((0..100).map(|_| span(|| {}, 0)).collect());
     log!("reading the counter costs {overhead}; subtracted");
     // A tick in the middle of a measurement is not what is measured.
@@ -28,6 +30,7 @@ pub fn run() {
 
     machine::arch::irqchip::start_timer();
     programs();
+    sleepers.wake();
     control!("end");
 }
 

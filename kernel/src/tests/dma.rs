@@ -23,24 +23,6 @@ use kstack::{elsewhere, registry};
 use machine::arch::boot::boot_stack;
 use machine::dma::{Device, DmaError, HeapBytes, MappedList, Physical};
 use machine::memory::{direct, frames};
-use machine::spin::SpinLock;
-
-/// What went wrong in a thread of an experiment.
-static WRONG: SpinLock<Option<String>> = SpinLock::new(None);
-
-/// Runs an experiment on a buffer that crosses two pages of a stack.
-pub(super) fn crossing(experiment: fn(&Crossing)) -> Outcome {
-    *WRONG.lock() = None;
-    across_pages::with_crossing(experiment)?;
-    let wrong = WRONG.lock().take();
-    wrong.map_or(Ok(()), Err)
-}
-
-pub(super) fn note(outcome: Outcome) {
-    if let Err(why) = outcome {
-        *WRONG.lock() = Some(why);
-    }
-}
 
 /// What a refusal says, if it is about a stack.
 pub(super) fn on_stack(why: &Refused) -> Option<OnStack> {
@@ -50,7 +32,7 @@ pub(super) fn on_stack(why: &Refused) -> Option<OnStack> {
 /// A stack's pages as they lie in physical memory: what the page tables say of each, and what
 /// becomes of them cut to a device. Red where a page is taken to follow the one before.
 pub fn d1_the_pages_of_a_stack_are_as_many_pieces_as_lie_apart() -> Outcome {
-    crossing(|found| note(pieces_of(found)))
+    across_pages::with_crossing(pieces_of)?
 }
 
 fn pieces_of(found: &Crossing) -> Outcome {

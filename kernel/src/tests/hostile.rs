@@ -311,6 +311,11 @@ pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {
     run("file-facts", "times")
 }
 
+/// Red when an extended attribute is lost, told to one who may not see it, or another value.
+pub fn u1_files_keep_extended_attributes() -> Outcome {
+    run("file-facts", "attributes")
+}
+
 /// Red when what came with the archive cannot be written, or is something else where it was not.
 pub fn u1_what_came_with_the_archive_can_be_written() -> Outcome {
     // From the first time on, the file has a page of its own.

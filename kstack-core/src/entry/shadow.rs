@@ -355,6 +355,10 @@ mod tests {
         assert!(refused(0x7000_0ff4 | 1 << 63), "not a word's place");
         assert!(refused(TOP | 1 << 63), "beyond what a program has");
         assert!(!refused((TOP - WORD) | 1 << 63), "the last word that a program has");
+        let popped = Some(Popped { pointer: 0x7000_0ff0, is_used_up: false });
+        assert_eq!(Form::X86_64.pop(0x7000_0fe8, 0x7000_0ff0 | 1 << 63, TOP), popped);
+        let popped = Some(Popped { pointer: 0x7000_1000, is_used_up: true });
+        assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0x7000_0000, TOP), popped);
         assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0x7000_1000, TOP), None, "of another page");
         assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0, TOP), None);
     }

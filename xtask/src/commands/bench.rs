@@ -54,6 +54,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 5, requires = "against")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeats: u16,
+    /// Show how each figure of both kernels grows with this, as a table. Fetches what --against
+    /// does.
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["json", "page", "against"])]
+    scale: Option<against::Axis>,
     /// End a machine that has been silent for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
@@ -70,6 +74,10 @@ enum Other {
 pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     if let Some(Other::Linux) = options.against {
         return beside_linux(options);
+    }
+    if let Some(axis) = options.scale {
+        against::grown(&of_linux(options.arch)?, axis, options.timeout)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let linux = Measured::read()?;
     let archs = Arch::chosen(options.arch);
@@ -106,13 +114,18 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The architectures to measure both kernels on.
+fn of_linux(chosen: Option<Arch>) -> Result<Vec<Arch>> {
+    match chosen {
+        None => Ok(against::ARCHS.to_vec()),
+        Some(arch) if against::ARCHS.contains(&arch) => Ok(vec![arch]),
+        Some(arch) => bail!("Linux is measured on x86_64 and arm64, and not on {arch}"),
+    }
+}
+
 /// `cargo xtask bench --against linux`
 fn beside_linux(options: &Options) -> Result<ExitCode> {
-    let archs = match options.arch {
-        None => against::ARCHS.to_vec(),
-        Some(arch) if against::ARCHS.contains(&arch) => vec![arch],
-        Some(arch) => bail!("Linux is measured on x86_64 and arm64, and not on {arch}"),
-    };
+    let archs = of_linux(options.arch)?;
     let both = against::measure(&archs, usize::from(options.repeats), options.timeout)?;
     both.linux.write()?;
     print!("{}", against::table(&both));

@@ -22,6 +22,7 @@ pub(crate) mod attributes;
 pub(crate) mod console;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
+pub(crate) mod extended;
 pub(crate) mod file_bytes;
 pub(crate) mod local;
 pub(crate) mod locks;

@@ -38,6 +38,8 @@ pub(crate) struct Mount {
     /// What is made there when it is read: of /proc, as which mount of it.
     made: Option<(Made, Seen)>,
     rules: Rules,
+    /// It is there as what it is seen in was bound, and goes with that.
+    is_along: bool,
     /// It came from a namespace of another user namespace: it cannot be taken away alone.
     is_locked: bool,
 }
@@ -69,6 +71,7 @@ impl Mount {
             kind: self.kind,
             made: self.made.clone(),
             rules: self.rules,
+            is_along: self.is_along,
             is_locked: self.is_locked,
         })
     }
@@ -200,14 +203,15 @@ pub(crate) struct New<'n> {
     pub(crate) kind: &'static str,
     pub(crate) made: Option<(Made, Seen)>,
     pub(crate) rules: Rules,
+    pub(crate) is_along: bool,
 }
 
 /// Puts a directory over another.
 pub(crate) fn add(over: Arc<Node>, path: &str, new: New<'_>) -> Result<(), Errno> {
-    let New { root, source, kind, made, rules } = new;
+    let New { root, source, kind, made, rules, is_along } = new;
     let (path, source) = (fallible::text(path)?, fallible::text(source)?);
     let is_made = made.is_some();
-    let mount = Mount { over, root, path, source, kind, made, rules, is_locked: false };
+    let mount = Mount { over, root, path, source, kind, made, rules, is_along, is_locked: false };
     with(|mounts| {
         if mounts.len() >= MOST {
             return Err(Errno::ENOSPC);
@@ -298,9 +302,12 @@ pub(crate) fn made_below(path: &str) -> Result<Vec<(String, Made, Seen)>, Errno>
     Ok(all)
 }
 
-/// Whether something is mounted below a path, not counting what is at it.
+/// Whether something is mounted below a path, not counting what is at it and what is along.
 pub(crate) fn has_below(path: &str) -> bool {
-    with(|mounts| mounts.iter().any(|mount| mount.path != path && is_below(&mount.path, path)))
+    with(|mounts| {
+        let is_own = |mount: &&Mount| !mount.is_along && mount.path != path;
+        mounts.iter().filter(is_own).any(|mount| is_below(&mount.path, path))
+    })
 }
 
 /// Takes what is mounted at a path and below it away, and gives it out.

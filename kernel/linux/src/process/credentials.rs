@@ -65,7 +65,8 @@ pub(crate) struct Credentials {
     pub(crate) bounding: u64,
     /// The permitted ones stay when the last user is not root any more, until execve.
     pub(crate) keeps_capabilities: bool,
-    /// The user namespace that the capabilities are of; users and groups are those of the first one.
+    /// The user namespace that the capabilities are of; users and groups are those of the first
+    /// one.
     pub(crate) space: Users,
 }
 

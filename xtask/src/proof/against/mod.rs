@@ -16,9 +16,10 @@
 mod chart;
 mod measured;
 mod page;
+mod scale;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub(crate) use measured::{Machine, Measured, Spread};
 #[cfg(test)]
 pub(crate) use page::FIGURES_OF_BOTH;
 pub(crate) use page::{table, write as write_page};
+pub(crate) use scale::{Axis, grown};
 
 /// The architectures that both kernels are measured on.
 pub(crate) const ARCHS: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
@@ -71,6 +73,20 @@ struct Ready {
     prepared: Prepared,
 }
 
+/// A machine to be booted.
+struct Boot<'a> {
+    ready: &'a Ready,
+    kernel: Kernel,
+    cpus: u32,
+    memory: &'static str,
+    /// Kernel threads that sleep meanwhile.
+    sleepers: u32,
+    /// The end of its logs' names.
+    name: String,
+    /// How many seconds it may be silent.
+    timeout: u64,
+}
+
 /// What a run has measured.
 pub(crate) struct Both {
     /// This kernel's figures.
@@ -100,35 +116,29 @@ fn ratio(ours: f64, linux: f64) -> Option<f64> {
 
 /// Fetches, builds and boots everything, so many times.
 pub(crate) fn measure(archs: &[Arch], repeats: usize, timeout: u64) -> Result<Both> {
-    let mut machines = Vec::new();
-    for (&arch, ready) in archs.iter().zip(&setup::ensure_all(archs)?) {
-        let linux = setup::linux(arch)?;
-        let tools = setup::module_tools(&linux)?;
-        let activity = Activity::start(format!("Building a module for Linux {}", linux.release));
-        let module = module::build(arch, &tools, "against", MODULE)?;
-        activity.done();
-        let program = Program::of_files(files(&module)?);
-        let prepared =
-            initramfs::prepare(arch, arch.board(), ready, Some(&program), None, "against")?;
-        machines.push(Ready { arch, linux, prepared });
-    }
+    let machines = archs.iter().map(|&arch| ready(arch, 0, Some(SLEEPERS)));
+    let machines: Vec<Ready> = machines.collect::<Result<_>>()?;
     let mut boots = Vec::new();
     for repeat in 0..repeats {
         for machine in &machines {
-            boots.extend([Kernel::Linux, Kernel::Ours].map(|kernel| (repeat, machine, kernel)));
+            boots.extend([Kernel::Linux, Kernel::Ours].map(|kernel| Boot {
+                ready: machine,
+                kernel,
+                cpus: 1,
+                memory: MEMORY,
+                sleepers: 0,
+                name: format!("against-{repeat}"),
+                timeout,
+            }));
         }
     }
     let total = boots.len();
     let activity = Activity::start(format!("Counting instructions in {total} boots"));
     let (done, failures) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-    jobs::run(boots, jobs::workers(), |(repeat, machine, kernel)| {
-        let Ready { arch, .. } = machine;
-        let figures = match kernel {
-            Kernel::Ours => in_ours(machine, repeat, timeout),
-            Kernel::Linux => in_linux(machine, repeat, timeout),
-        };
-        match figures.and_then(|figures| complete(figures, kernel)) {
-            Ok(figures) => lock(&done).push((kernel, *arch, figures)),
+    jobs::run(boots, jobs::workers(), |boot| {
+        let (kernel, arch) = (boot.kernel, boot.ready.arch);
+        match boot.run().and_then(|figures| complete(figures, kernel)) {
+            Ok(figures) => lock(&done).push((kernel, arch, figures)),
             Err(error) => lock(&failures).push(format!("{kernel:?} on {arch}: {error:#}")),
         }
         activity.at(&format!("{} of {total}", lock(&done).len()));
@@ -174,52 +184,110 @@ fn machine(arch: Arch, linux: &Linux, boots: usize) -> Result<Machine> {
     })
 }
 
-/// What Linux finds in the image besides.
-fn files(module: &Path) -> Result<Vec<(String, bool, Vec<u8>)>> {
-    let module = std::fs::read(module)?;
-    Ok(vec![
+/// Fetches and builds what the machines of an architecture are given: Linux finds so many sleepers
+/// to measure with, and perhaps a number of them to measure.
+fn ready(arch: Arch, sleepers: u32, threads: Option<u32>) -> Result<Ready> {
+    let ready = setup::ensure(arch)?;
+    let linux = setup::linux(arch)?;
+    let tools = setup::module_tools(&linux)?;
+    let activity = Activity::start(format!("Building a module for Linux {}", linux.release));
+    let module = fs::read(module::build(arch, &tools, "against", MODULE)?)?;
+    activity.done();
+    let threads = threads.map_or_else(String::new, |threads| format!("{threads}\n"));
+    let program = Program::of_files(vec![
         (RUNNER_S_PLACE.to_owned(), true, RUNNER.as_bytes().to_vec()),
         ("kstack/against/against.ko".to_owned(), false, module),
-        ("kstack/against/threads".to_owned(), false, format!("{SLEEPERS}\n").into_bytes()),
-    ])
+        ("kstack/against/sleepers".to_owned(), false, format!("{sleepers}\n").into_bytes()),
+        ("kstack/against/threads".to_owned(), false, threads.into_bytes()),
+    ]);
+    let name = format!("against-{sleepers}");
+    let prepared = initramfs::prepare(arch, arch.board(), &ready, Some(&program), None, &name)?;
+    Ok(Ready { arch, linux, prepared })
 }
 
 type Figures = Vec<(String, f64)>;
 
-/// The figures of one boot of this kernel.
-fn in_ours(machine: &Ready, repeat: usize, timeout: u64) -> Result<Figures> {
-    let Ready { arch, prepared, .. } = machine;
-    let (mut figures, mut wrong) = (Vec::new(), None);
-    let finished = qemu::Boot {
-        arch: *arch,
-        board: arch.board(),
-        kernel: &prepared.kernel,
-        initramfs: &prepared.image,
-        command_line: "mode=bench".to_owned(),
-        cpus: 1,
-        memory: MEMORY,
-        counting: Some(0),
-        console: Console::Log,
-        terminal: None,
-        name: format!("against-{repeat}"),
-        timeout: Some(Duration::from_secs(timeout)),
+impl Boot<'_> {
+    /// The figures of one boot.
+    fn run(&self) -> Result<Figures> {
+        match self.kernel {
+            Kernel::Ours => self.in_ours(),
+            Kernel::Linux => self.in_linux(),
+        }
     }
-    .run(&mut |line| match control::parse(line) {
-        Ok(Some(Message::Bench { name, value, .. })) => figures.push((name, value)),
-        Ok(None | Some(Message::End)) => {}
-        Ok(Some(other)) => wrong = Some(format!("out of place: {other:?}")),
-        Err(error) => wrong = Some(error.to_string()),
-    })?;
-    if let Some(error) = wrong {
-        bail!("measuring: {error}");
+
+    fn in_ours(&self) -> Result<Figures> {
+        let Ready { arch, prepared, .. } = self.ready;
+        let (mut figures, mut wrong) = (Vec::new(), None);
+        let finished = qemu::Boot {
+            arch: *arch,
+            board: arch.board(),
+            kernel: &prepared.kernel,
+            initramfs: &prepared.image,
+            command_line: format!("mode=bench sleepers={}", self.sleepers),
+            cpus: self.cpus,
+            memory: self.memory,
+            counting: Some(0),
+            console: Console::Log,
+            terminal: None,
+            name: self.name.clone(),
+            timeout: Some(Duration::from_secs(self.timeout)),
+        }
+        .run(&mut |line| match control::parse(line) {
+            Ok(Some(Message::Bench { name, value, .. })) => figures.push((name, value)),
+            Ok(None | Some(Message::End)) => {}
+            Ok(Some(other)) => wrong = Some(format!("out of place: {other:?}")),
+            Err(error) => wrong = Some(error.to_string()),
+        })?;
+        if let Some(error) = wrong {
+            bail!("measuring: {error}");
+        }
+        ensure!(
+            finished.end == End::Orderly,
+            "the benches did not end: {}\n{}",
+            finished.end,
+            finished.tail(SHOWN_LINES)
+        );
+        Ok(figures)
     }
-    ensure!(
-        finished.end == End::Orderly,
-        "the benches did not end: {}\n{}",
-        finished.end,
-        finished.tail(SHOWN_LINES)
-    );
-    Ok(figures)
+
+    fn in_linux(&self) -> Result<Figures> {
+        let Ready { arch, linux, prepared } = self.ready;
+        let (mut figures, mut wrong, mut release) = (Vec::new(), Vec::new(), None);
+        let mut ended = false;
+        let finished = linux::Boot {
+            linux,
+            image: &prepared.image,
+            first: &format!("/{RUNNER_S_PLACE}"),
+            cpus: self.cpus,
+            memory: self.memory,
+            counting: Some(0),
+            name: format!("{arch}-linux-{}", self.name),
+            timeout: Duration::from_secs(self.timeout) * SLOWER,
+        }
+        .run(&mut |line| match said(line) {
+            Ok(Said::Release(booted)) => release = Some(booted),
+            Ok(Said::Figure(name, value)) => figures.push((name, value)),
+            Ok(Said::Failed(what)) => wrong.push(what),
+            Ok(Said::End) => ended = true,
+            Ok(Said::Other) => {}
+            Err(error) => wrong.push(error.to_string()),
+        })?;
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        ensure!(
+            ended,
+            "the measuring did not end: {}\n{}",
+            finished.end,
+            finished.tail(SHOWN_LINES)
+        );
+        ensure!(
+            release.as_deref() == Some(linux.release.as_str()),
+            "it is Linux {}, and not {}",
+            release.unwrap_or_default(),
+            linux.release
+        );
+        Ok(figures)
+    }
 }
 
 /// What the runner says in a line of the console.
@@ -247,39 +315,6 @@ fn said(line: &str) -> Result<Said> {
         ("end", "") => Said::End,
         _ => Said::Other,
     })
-}
-
-/// The figures of one boot of Linux.
-fn in_linux(machine: &Ready, repeat: usize, timeout: u64) -> Result<Figures> {
-    let Ready { arch, linux, prepared } = machine;
-    let (mut figures, mut wrong, mut release, mut ended) = (Vec::new(), Vec::new(), None, false);
-    let finished = linux::Boot {
-        linux,
-        image: &prepared.image,
-        first: &format!("/{RUNNER_S_PLACE}"),
-        cpus: 1,
-        memory: MEMORY,
-        counting: Some(0),
-        name: format!("{arch}-against-linux-{repeat}"),
-        timeout: Duration::from_secs(timeout) * SLOWER,
-    }
-    .run(&mut |line| match said(line) {
-        Ok(Said::Release(booted)) => release = Some(booted),
-        Ok(Said::Figure(name, value)) => figures.push((name, value)),
-        Ok(Said::Failed(what)) => wrong.push(what),
-        Ok(Said::End) => ended = true,
-        Ok(Said::Other) => {}
-        Err(error) => wrong.push(error.to_string()),
-    })?;
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    ensure!(ended, "the measuring did not end: {}\n{}", finished.end, finished.tail(SHOWN_LINES));
-    ensure!(
-        release.as_deref() == Some(linux.release.as_str()),
-        "it is Linux {}, and not {}",
-        release.unwrap_or_default(),
-        linux.release
-    );
-    Ok(figures)
 }
 
 /// The figures, if each that is wanted is there once.

@@ -5,10 +5,11 @@
 // figure, `kstack NAME VALUE`.
 //
 // The counters below advance by one per instruction in the emulator's counting mode. What reading
-// them costs is subtracted. Each figure is the median of its rounds, and each round shows that what
-// it measured happened, or the module says so and prints no figure.
+// them costs is subtracted. Each figure is the median of its rounds. Where a thread, a softirq or a
+// switch was to run and did not, the module says so and prints no figure.
 //
-// Parameters: `threads=N`: create so many kernel threads that sleep, and print what each took.
+// Parameters: `threads=N`: create so many kernel threads that sleep, and print what each took, and
+// nothing else. `sleepers=N`: measure with so many asleep; they stay, and so does the module.
 
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
@@ -31,6 +32,8 @@ MODULE_DESCRIPTION("figures of kernel stacks, threads, switches and interrupts")
 
 static int threads;
 module_param(threads, int, 0);
+static int sleepers;
+module_param(sleepers, int, 0);
 
 #define ROUNDS 500
 
@@ -190,6 +193,9 @@ static void lives_of_threads(void)
 		if (IS_ERR(thread)) {
 			ran = false;
 		} else {
+			// What another CPU does while this one looks would be counted, too.
+			if (num_online_cpus() > 1)
+				kthread_bind(thread, raw_smp_processor_id());
 			get_task_struct(thread);
 			wake_up_process(thread);
 			// Before it has run, stopping it would keep it from running.
@@ -434,12 +440,12 @@ static noinline void backtraces(void)
 
 // ---- memory ----
 
-static struct task_struct **sleepers;
-static int asleep;
+static struct task_struct **created;
+static atomic_t asleep;
 
 static int sleep(void *argument)
 {
-	asleep++;
+	atomic_inc(&asleep);
 	while (!kthread_should_stop()) {
 		set_current_state(TASK_UNINTERRUPTIBLE);
 		if (!kthread_should_stop())
@@ -457,33 +463,37 @@ static u64 free_memory(void)
 	return (u64)info.freeram << PAGE_SHIFT;
 }
 
-static void sleeping_threads(void)
+// So many threads that are asleep; whether they are.
+static bool create_sleepers(int wanted)
 {
 	u64 before, span;
 	int count;
 
-	sleepers = vzalloc(array_size(threads, sizeof(*sleepers)));
-	if (!sleepers)
-		return fail("bytes_per_sleeping_thread");
+	created = vzalloc(array_size(wanted, sizeof(*created)));
+	if (!created)
+		return false;
 	before = free_memory();
 	span = now();
-	for (count = 0; count < threads; count++) {
-		sleepers[count] = kthread_run(sleep, NULL, "sleeper");
-		if (IS_ERR(sleepers[count]))
-			break;
+	for (count = 0; count < wanted; count++) {
+		created[count] = kthread_run(sleep, NULL, "sleeper");
+		if (IS_ERR(created[count])) {
+			pr_info("kstack-failed thread %d: error %ld\n", count, PTR_ERR(created[count]));
+			return false;
+		}
 	}
 	span = now() - span;
-	while (READ_ONCE(asleep) < count)
+	while (atomic_read(&asleep) < count)
 		yield();
-	if (count == threads) {
-		print("bytes_per_sleeping_thread", (before - free_memory()) / threads);
-		print("create_with_many", span / threads);
-	} else {
-		pr_info("kstack-failed thread %d: error %ld\n", count, PTR_ERR(sleepers[count]));
-	}
+	print("bytes_per_sleeping_thread", (before - free_memory()) / wanted);
+	print("create_one_of_them", span / wanted);
+	return true;
+}
+
+static void wake_sleepers(int count)
+{
 	while (count--)
-		kthread_stop(sleepers[count]);
-	vfree(sleepers);
+		kthread_stop(created[count]);
+	vfree(created);
 }
 
 static int __init measure(void)
@@ -495,8 +505,16 @@ static int __init measure(void)
 		return -ENOENT;
 	}
 	if (threads > 0) {
-		sleeping_threads();
+		if (create_sleepers(threads))
+			wake_sleepers(threads);
+		else
+			__module_get(THIS_MODULE);
 		return 0;
+	}
+	if (sleepers > 0) {
+		__module_get(THIS_MODULE);
+		if (!create_sleepers(sleepers))
+			return 0;
 	}
 	stacks();
 	interrupts_and_softirqs();

@@ -88,7 +88,7 @@ fn markdown(both: &Both) -> String {
         let _ = writeln!(text, " {} |", wanted.of_linux);
     }
     text.push('\n');
-    text.push_str(&machines(both));
+    text.extend(machines(both).lines().map(|line| format!("- {line}\n")));
     text
 }
 
@@ -166,7 +166,9 @@ pub(super) mod tests {
         assert!(text.contains("| `signal_own_stack` | 8,000 | 4,000 | 0.50× |"), "{text}");
         assert!(text.contains("| `page_fault` | - | - | - |"), "{text}");
         assert!(
-            text.ends_with("x86_64: Linux 6.12.1 in QEMU 11.1.3, `-cpu max`, 5 boots of each.\n")
+            text.ends_with(
+                "\n- x86_64: Linux 6.12.1 in QEMU 11.1.3, `-cpu max`, 5 boots of each.\n"
+            )
         );
         let figures = figures(&both());
         assert_eq!(figures.len(), 2);

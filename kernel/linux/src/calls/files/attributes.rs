@@ -386,18 +386,6 @@ pub(crate) fn sync_range(number: u64, offset: u64, length: u64, flags: u64) -> S
     }
 }
 
-/// A call of extended attributes: the path is looked at, and no file has any.
-pub(crate) fn no_attribute_at(at: u64, follow: bool) -> SysResult {
-    node_at(HERE, at, if follow { 0 } else { AT_SYMLINK_NOFOLLOW })?;
-    Err(Errno::EOPNOTSUPP)
-}
-
-/// The same of a descriptor.
-pub(crate) fn no_attribute_of(number: u64) -> SysResult {
-    usable(number)?;
-    Err(Errno::EOPNOTSUPP)
-}
-
 /// pivot_root: the tree's root is what the archive brought, which Linux's does not change either
 /// (pivot_root(2)). The path is looked at first.
 pub(crate) fn not_permitted(at: u64) -> SysResult {

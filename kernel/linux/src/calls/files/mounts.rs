@@ -79,7 +79,14 @@ fn show_below(place: &str, rest: &str, made: Made, view: Seen) -> Result<(), Err
     let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
     let kind = if made == Made::Proc { "proc" } else { "sysfs" };
     let rules = Rules::new(0);
-    let new = New { root: node.clone(), source: kind, kind, made: Some((made, view)), rules };
+    let new = New {
+        root: node.clone(),
+        source: kind,
+        kind,
+        made: Some((made, view)),
+        rules,
+        is_along: true,
+    };
     mounts::add(node, &path, new)
 }
 
@@ -171,7 +178,11 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
             // Flags are those of where it comes from, until it is mounted again.
             let rules = mounts::rules_at(&from);
             let below = if made.is_some() { Vec::new() } else { made_below(&from)? };
-            mounts::add(over, &place, New { root, source: &from, kind, made, rules })?;
+            mounts::add(
+                over,
+                &place,
+                New { root, source: &from, kind, made, rules, is_along: false },
+            )?;
             for (rest, made, view) in below {
                 show_below(&place, &rest, made, view)?;
             }
@@ -196,7 +207,11 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
             let root = Node::new(Content::Special(Special::Proc), 0o555)?;
             let source = text(source)?;
             let source = if source.is_empty() { "none" } else { &source };
-            mounts::add(over, &place, New { root, source, kind, made: Some(made), rules })?;
+            mounts::add(
+                over,
+                &place,
+                New { root, source, kind, made: Some(made), rules, is_along: false },
+            )?;
             return Ok(0);
         }
         // They are where they always are.
@@ -232,7 +247,7 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
     }
     let source = text(source)?;
     let source = if source.is_empty() { "none" } else { &source };
-    mounts::add(over, &place, New { root, source, kind, made: None, rules })?;
+    mounts::add(over, &place, New { root, source, kind, made: None, rules, is_along: false })?;
     Ok(0)
 }
 

@@ -1,5 +1,5 @@
-//! Calls about sockets: local ones, with what they send and receive. There is no network: what needs
-//! it is refused as a Linux without it does. Names are in `local`.
+//! Calls about sockets: local ones, with what they send and receive. There is no network: what
+//! needs it is refused as a Linux without it does. Names are in `local`.
 
 use super::at::{file, file_arc};
 use super::descriptors::{give, put_pair};
@@ -423,7 +423,7 @@ fn put_peer(socket: &Socket, to: u64, length: u64) -> SysResult {
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(MAKER_BYTES);
     let maker = local::told(socket.maker_of_other());
     let mut bytes = [0; MAKER_BYTES];
-    // Nobody: there is no other end.
+    // Where there is no other end, the numbers of none.
     let none = u32::MAX;
     let ids = if maker.process == 0 { [none; 2] } else { [maker.user, maker.group] };
     for (place, number) in bytes.chunks_exact_mut(4).zip([maker.process, ids[0], ids[1]]) {
