@@ -30,11 +30,10 @@ const RECORD_BYTES: usize = 4096;
 const FRAME_BYTES: usize = RECORDS + RECORD_BYTES;
 const FPU_MAGIC: u32 = 0x4650_8001;
 const FPU_RECORD: u32 = 528;
-/// In a frame: where the record of the floating point begins and ends, and in it the registers,
-/// behind its head with FPSR and FPCR.
+/// In a frame: where the record of the floating point begins and ends; the registers come behind
+/// its head with FPSR and FPCR.
 const FPU: usize = RECORDS;
 const FPU_HEAD: usize = 16;
-const FPU_REGISTERS: usize = FPU_RECORD as usize - FPU_HEAD;
 const FPU_END: usize = FPU + FPU_RECORD as usize;
 /// Magic and length of a record; all zero at the end of records.
 const RECORD_HEAD: usize = 8;
