@@ -109,8 +109,8 @@ pub(crate) struct Description {
 /// What comes before it is the firmware's; what was typed before it is lost.
 pub(crate) const START_OF_TEXT: u8 = 0x02;
 
-/// The same arguments of a `virt` machine, and its virtio devices: a disk with the archive on it, and
-/// random bytes.
+/// Arguments of a `virt` machine, and its virtio devices: a disk with the archive on it, and random
+/// bytes.
 macro_rules! virt {
     ($($argument:literal),*) => {
         &[

@@ -27,3 +27,5 @@ pub const IMAGE: u64 = 0xb800_0000;
 pub const IMAGE_LOWEST: u64 = 0x4001_0000;
 /// Physical memory up to here is in the direct map, under the boot tables and after.
 pub const EARLY_TOP: u64 = ARENA - DIRECT_MAP;
+/// Whether a device sees the CPUs' caches if its node in the device tree says nothing.
+pub(in crate::arch) const DEVICES_SEE_CACHES: bool = false;

@@ -27,3 +27,5 @@ pub const IMAGE_LOWEST: u64 = 0x4020_0000;
 pub const EARLY_TOP: u64 = 0x8000_0000;
 /// Physical addresses below this are devices.
 pub(super) const DEVICES_TOP: u64 = 0x4000_0000;
+/// Whether a device sees the CPUs' caches if its node in the device tree says nothing.
+pub(in crate::arch) const DEVICES_SEE_CACHES: bool = false;

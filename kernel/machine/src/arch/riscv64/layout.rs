@@ -21,3 +21,5 @@ pub const IMAGE: u64 = 0xffff_ffff_0000_0000;
 pub const IMAGE_LOWEST: u64 = 0x8020_0000;
 /// Physical memory up to here is in the direct map while the boot tables are active.
 pub const EARLY_TOP: u64 = 512 << 30;
+/// Whether a device sees the CPUs' caches if its node in the device tree says nothing.
+pub(in crate::arch) const DEVICES_SEE_CACHES: bool = true;

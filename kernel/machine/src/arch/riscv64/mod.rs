@@ -20,9 +20,6 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
-/// Whether a device sees the CPUs' caches if its node says nothing.
-pub(in crate::arch) const DEVICES_SEE_CACHES: bool = true;
-
 pub use crate::arch::any::extras;
 pub use crate::arch::virt::{rtc, virtio};
 pub use kstack::arch::current::regs;

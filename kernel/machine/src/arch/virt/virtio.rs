@@ -2,7 +2,7 @@
 //! empty (Virtio 1.2, 4.2).
 
 use super::device_tree::Tree;
-use crate::arch::DEVICES_SEE_CACHES;
+use crate::arch::layout::DEVICES_SEE_CACHES;
 use crate::memory::direct;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
