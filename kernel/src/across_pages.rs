@@ -8,19 +8,20 @@
 //!                                            page 0    another's             page 1
 //! ```
 //!
-//! Which page of memory comes next is left to chance, usually: a file's, a program's, a page table's.
-//! Here it is a frame that the experiment holds, so that nothing is lost.
+//! Which page of memory comes next is left to chance, usually: a file's, a program's, a page
+//! table's. Here it is a frame that the experiment holds, so that nothing is lost.
 
 use alloc::vec::Vec;
 use core::hint::black_box;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use kstack::addr::{Addr, PAGE_BYTES};
 use kstack::dma::Memory;
 use machine::dma::Physical;
 use machine::memory::direct;
 use machine::memory::frames::{self, FRAME_BYTES, Frame};
 use machine::spin::SpinLock;
-use threads::{sched, stacks};
+use threads::sched::{self, WaitQueue};
+use threads::stacks;
 
 /// Bytes of the buffer on either page.
 pub const HALF: usize = 256;
@@ -42,60 +43,101 @@ pub struct Crossing {
 
 impl Crossing {
     /// The buffer's bytes, as the CPU sees them.
-    pub fn bytes(&self) -> [u8; BYTES] {
-        // SAFETY: (1) a buffer of this thread's frames, which outlives the experiment; (2) bytes.
-        unsafe { (self.at as *const [u8; BYTES]).read_volatile() }
+    pub fn bytes(&self) -> Vec<u8> {
+        // SAFETY: (1) a buffer of a thread that waits; (2) bytes.
+        unsafe { read(self.at as *const u8, BYTES) }
     }
 
     /// Fills the buffer, as the CPU sees it.
-    pub fn fill(&self, bytes: &[u8; BYTES]) {
-        // SAFETY: (1) (2) as above.
-        unsafe { (self.at as *mut [u8; BYTES]).write_volatile(*bytes) };
+    pub fn fill(&self, bytes: &[u8]) {
+        // SAFETY: (1) (2) as above; (3) its owner has written to both pages before.
+        unsafe { write(self.at as *mut u8, bytes) };
     }
 
     /// As many bytes from the first one on as a device sees them: of one piece.
-    pub const fn as_one_piece(&self) -> *mut [u8; BYTES] {
-        direct(self.first)
+    pub fn as_one_piece(&self) -> Vec<u8> {
+        // SAFETY: (1) the end of a page of that stack, and the beginning of a frame that the
+        // experiment holds, in the direct map.
+        unsafe { read(direct(self.first), BYTES) }
+    }
+
+    /// Fills the same, as a device would.
+    pub fn fill_one_piece(&self, bytes: &[u8]) {
+        // SAFETY: (1) as above.
+        unsafe { write(direct(self.first), bytes) };
     }
 
     /// What is in the page that follows.
-    pub fn next_bytes(&self) -> [u8; HALF] {
+    pub fn next_bytes(&self) -> Vec<u8> {
         // SAFETY: (1) a frame that the experiment holds, in the direct map.
-        unsafe { direct::<[u8; HALF]>(self.next).read_volatile() }
+        unsafe { read(direct(self.next), HALF) }
     }
 
-    /// Fills the page that follows, as its owner.
+    /// Fills the beginning of the page that follows, as its owner.
     pub fn fill_next(&self, with: u8) {
         // SAFETY: (1) as above.
-        unsafe { direct::<[u8; PAGE_BYTES]>(self.next).write_volatile([with; PAGE_BYTES]) };
+        unsafe { write(direct(self.next), &[with; HALF]) };
     }
 }
 
-type Experiment = fn(&Crossing);
+/// Reads bytes that another thread or a device may have written.
+///
+/// # Safety
+///
+/// 1. They are there, and are written to by no one meanwhile.
+unsafe fn read(from: *const u8, bytes: usize) -> Vec<u8> {
+    // SAFETY: (1) by the caller's promise.
+    (0..bytes).map(|at| unsafe { from.add(at).read_volatile() }).collect()
+}
 
-static EXPERIMENT: SpinLock<Option<Experiment>> = SpinLock::new(None);
+/// Writes bytes that another thread or a device may read.
+///
+/// # Safety
+///
+/// 1. As for [`read`], for reading and writing.
+unsafe fn write(to: *mut u8, bytes: &[u8]) {
+    for (at, &byte) in bytes.iter().enumerate() {
+        // SAFETY: (1) by the caller's promise.
+        unsafe { to.add(at).write_volatile(byte) };
+    }
+}
+
 /// Frames that follow those that the next stack is made of.
 static NEXT: SpinLock<Vec<u64>> = SpinLock::new(Vec::new());
-static DONE: AtomicU32 = AtomicU32::new(0);
+/// What the thread has found: its turn is over. Its end: the experiment is.
+static FOUND: SpinLock<Option<Crossing>> = SpinLock::new(None);
+static HAS_LOOKED: AtomicBool = AtomicBool::new(false);
+static IS_OVER: AtomicBool = AtomicBool::new(false);
+static TURNS: WaitQueue = WaitQueue::new();
 
-/// Runs the experiment in a thread of its own, whose stack's pages do not follow each other.
-pub fn with_crossing(experiment: Experiment) -> Result<(), &'static str> {
+/// Runs the experiment on a buffer of a thread that waits meanwhile, and whose stack's pages do not
+/// follow each other.
+pub fn with_crossing<R>(experiment: impl FnOnce(&Crossing) -> R) -> Result<R, &'static str> {
     /// Another CPU may take the frames that were meant for the stack.
     const ATTEMPTS: u32 = 64;
-    *EXPERIMENT.lock() = Some(experiment);
-    let before = DONE.load(Ordering::Relaxed);
+    let mut experiment = Some(experiment);
     for _ in 0..ATTEMPTS {
         let held = prepare_frames()?;
+        *FOUND.lock() = None;
+        HAS_LOOKED.store(false, Ordering::Relaxed);
+        IS_OVER.store(false, Ordering::Relaxed);
         let thread = sched::spawn_kernel("crossing", |_| in_thread(), 0);
-        let thread = thread.map_err(|_| "no thread");
+        let mut done = None;
         if let Ok(thread) = &thread {
+            TURNS.wait_uninterruptibly(|| HAS_LOOKED.load(Ordering::Acquire));
+            let found = *FOUND.lock();
+            if let Some(found) = found {
+                done = experiment.take().map(|experiment| experiment(&found));
+            }
+            IS_OVER.store(true, Ordering::Release);
+            TURNS.wake_all();
             thread.join();
         }
         NEXT.lock().clear();
         held.into_iter().for_each(frames::release);
-        thread?;
-        if DONE.load(Ordering::Relaxed) != before {
-            return Ok(());
+        thread.map_err(|_| "no thread")?;
+        if let Some(done) = done {
+            return Ok(done);
         }
     }
     Err("no stack whose pages lie apart as they should")
@@ -130,9 +172,9 @@ fn prepare_frames() -> Result<Vec<Frame>, &'static str> {
 }
 
 fn in_thread() {
-    if below::<0>(5) || below::<376>(5) || below::<752>(5) {
-        DONE.fetch_add(1, Ordering::Relaxed);
-    }
+    let _found = below::<0>(3) || below::<376>(3) || below::<752>(3);
+    HAS_LOOKED.store(true, Ordering::Release);
+    TURNS.wake_all();
 }
 
 /// The same with so many bytes of the stack used before.
@@ -167,9 +209,9 @@ fn try_at(at: usize) -> bool {
     if second == next || !NEXT.lock().contains(&next) {
         return false;
     }
-    let experiment = *EXPERIMENT.lock();
-    if let Some(experiment) = experiment {
-        experiment(&Crossing { at, first, second, next });
-    }
+    *FOUND.lock() = Some(Crossing { at, first, second, next });
+    HAS_LOOKED.store(true, Ordering::Release);
+    TURNS.wake_all();
+    TURNS.wait_uninterruptibly(|| IS_OVER.load(Ordering::Acquire));
     true
 }

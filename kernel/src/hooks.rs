@@ -5,7 +5,7 @@ use kstack::hooks::{self, Hooks};
 use kstack::verdict::Context;
 use machine::arch::exceptions::{self, UserFault};
 use machine::arch::regs::SavedRegs;
-use machine::arch::{cpu, entries, irqchip, power};
+use machine::arch::{cpu, entries, extras, irqchip, power};
 use machine::{cpus, halt, memory};
 use threads::entry::{interrupts, ksoftirqd, probes, softirq_table};
 use threads::report::{overflow, symbols};
@@ -56,6 +56,14 @@ fn work_before_user(regs: &mut SavedRegs) {
         }
         if !sched::current().has_work_before_user() {
             return;
+        }
+        if sched::current().has_only_odd_segments() {
+            // With interrupts off until user mode, what is there stays there.
+            let Some(vector) = extras::fault_of_return(regs) else { return };
+            cpu::interrupts_on();
+            linux::on_return_fault(vector, regs);
+            cpu::interrupts_off();
+            continue;
         }
         cpu::interrupts_on();
         linux::before_user(regs);

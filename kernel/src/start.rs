@@ -69,7 +69,9 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     drop(info);
     stacks::set_up(sched::wake_stackd);
     declare_boot_stack();
-    dma::stop_at_refusals(machine::options::get("dma").as_deref() == Some("stop"));
+    if machine::options::get("dma").as_deref() == Some("stop") {
+        dma::set_on_refusal(Some(threads::report::device_buffer::stop));
+    }
     interrupts::set_up();
     irqchip::set_up_once();
     irqchip::set_up_local();

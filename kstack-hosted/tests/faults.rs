@@ -247,26 +247,31 @@ fn n5_a_stray_access_to_a_guard_by_a_thread_is_told_and_is_no_overflow() {
     assert!(text.contains("  16 bytes below its edge"), "{text}");
 }
 
-/// Calls itself on another stack, until that ends.
+/// Runs a function on another stack, of which this is the top. It does not come back from there.
 #[inline(never)]
-fn recurses_on(stack: usize) {
-    // SAFETY: (1) the stack is the caller's to use; it never comes back from there.
+fn run_on(stack: usize, function: extern "C" fn()) {
+    // SAFETY: (1) the stack is the caller's to use; (2) the function faults.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         std::arch::asm!(
-            "mov rsp, {stack}", "call {recurses}",
-            stack = in(reg) stack, recurses = sym recurses, options(noreturn),
+            "mov rsp, {stack}", "call {function}",
+            stack = in(reg) stack, function = in(reg) function, options(noreturn),
         );
         #[cfg(target_arch = "aarch64")]
         std::arch::asm!(
-            "mov sp, {stack}", "bl {recurses}",
-            stack = in(reg) stack, recurses = sym recurses, options(noreturn),
+            "mov sp, {stack}", "blr {function}",
+            stack = in(reg) stack, function = in(reg) function, options(noreturn),
         );
     }
 }
 
+/// Calls itself until its stack ends.
 extern "C" fn recurses() {
     deeper(0);
+}
+
+extern "C" fn reads_nothing() {
+    child::read(8);
 }
 
 #[inline(never)]
@@ -280,13 +285,29 @@ fn n5_an_overflow_of_a_stack_that_was_taken_by_hand_is_named() {
         run_a_coroutine();
         let stack = surviving(16).stack().expect("a stack");
         eprintln!("it is {:?}.", stack.range());
-        recurses_on(stack.range().top.get());
+        run_on(stack.range().top.get(), recurses);
     });
     child.dies_of(libc::SIGSEGV, "stack overflow: a stack without a coroutine, stack [");
     let text = child.text();
     let (_, range) = text.split_once("it is ").expect("it says so");
     let (range, _) = range.split_once(".\n").expect("a range");
     assert!(text.contains(&format!("stack {range} of 16 KiB, on thread ")), "{text}");
+}
+
+/// A body that changes to a stack of its own, as other crates' coroutines do.
+#[test]
+fn n5_a_fault_on_a_stack_of_no_pool_is_as_deadly_as_before() {
+    let child = in_child("n5_a_fault_on_a_stack_of_no_pool_is_as_deadly_as_before", || {
+        let memory = vec![0_u128; 4096].leak().as_mut_ptr_range();
+        let top = memory.end as usize;
+        let mut coroutine =
+            Coroutine::<(), (), ()>::on(surviving(64), move |_, ()| run_on(top, reads_nothing))
+                .expect("a stack");
+        drop(coroutine.resume(()));
+    });
+    child.dies_of(libc::SIGSEGV, "");
+    let text = child.text();
+    assert!(!text.contains("overflow") && !text.contains("guard of a stack"), "{text}");
 }
 
 /// A signal that says of itself that it is a fault at this address, and is none.

@@ -108,6 +108,35 @@ fn n5_a_thread_that_ends_gives_its_signal_stack_back() {
     .exits_with(5, "");
 }
 
+/// Such a thread has its signal stack in use until its very end: the standard library's threads take
+/// theirs out of use before.
+#[test]
+fn n5_a_thread_that_another_library_made_gives_its_signal_stack_back() {
+    /// Leaves the signal stack's lowest address at `found`.
+    extern "C" fn main(found: *mut libc::c_void) -> *mut libc::c_void {
+        assert_ne!(signal_stack().ss_flags & libc::SS_DISABLE, 0, "it has none");
+        run_a_coroutine();
+        // SAFETY: (1) the test's, which waits for this thread.
+        unsafe { found.cast::<usize>().write(signal_stack().ss_sp as usize) };
+        null_mut()
+    }
+    in_child("n5_a_thread_that_another_library_made_gives_its_signal_stack_back", || {
+        for _ in 0..3 {
+            let (mut thread, mut found) = (std::mem::MaybeUninit::uninit(), 0_usize);
+            let place = (&raw mut found).cast();
+            // SAFETY: (1) the arguments are what the function wants; (2) it is waited for.
+            unsafe {
+                let made = libc::pthread_create(thread.as_mut_ptr(), std::ptr::null(), main, place);
+                assert_eq!(made, 0);
+                assert_eq!(libc::pthread_join(thread.assume_init(), null_mut()), 0);
+            }
+            assert!(found != 0 && !is_mapped(found) && !is_mapped(found - 1));
+        }
+        std::process::exit(3);
+    })
+    .exits_with(3, "");
+}
+
 #[test]
 fn n5_without_memory_for_a_signal_stack_a_coroutine_waits_as_it_was() {
     in_child("n5_without_memory_for_a_signal_stack_a_coroutine_waits_as_it_was", || {

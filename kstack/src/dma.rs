@@ -47,14 +47,14 @@ pub unsafe trait OffStack {
 /// 1. While the value is borrowed or moved, nothing else refers to its memory.
 pub unsafe trait OffStackMut: OffStack {}
 
-// SAFETY: (1) a reference's own; (2) nothing that lives on a stack can be borrowed for ever.
+// SAFETY: (1) a reference's own; (2) nothing that lives on a stack can be borrowed indefinitely.
 unsafe impl OffStack for &'static [u8] {
     fn bytes(&self) -> NonNull<[u8]> {
         NonNull::from(*self)
     }
 }
 
-// SAFETY: (1) a reference's own; (2) nothing that lives on a stack can be borrowed for ever.
+// SAFETY: (1) a reference's own; (2) nothing that lives on a stack can be borrowed indefinitely.
 unsafe impl OffStack for &'static mut [u8] {
     fn bytes(&self) -> NonNull<[u8]> {
         NonNull::from(&**self)

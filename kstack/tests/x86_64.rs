@@ -146,7 +146,7 @@ fn i8_x1_each_exception_that_can_come_anywhere_has_its_own_stack() {
         assert_eq!(Ist::of_vector(vector), expected, "{vector}");
     }
     // The privilege level of user mode in the lowest bits; sysret wants the two beside each other.
-    assert_eq!([KERNEL_CODE, KERNEL_DATA, USER_DATA, USER_CODE], [0x08, 0x10, 0x23, 0x2b]);
+    assert_eq!([KERNEL_CODE, KERNEL_DATA, USER_DATA, USER_CODE], [0x10, 0x18, 0x2b, 0x33]);
     let tops = [0x1000, 0x2000, 0x3000, 0x4000].map(Addr::new);
     let mut tables = CpuTables::new(Addr::new(0x10_0000), tops);
     // SAFETY: (1) the tables are the test's own, and loaded nowhere.

@@ -5,10 +5,12 @@ use crate::abi::signals::{Fields, Info, Signal};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
     credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd, prctl,
-    process, scheduling, signals, system, time, timerfd, timers, tls, wait,
+    process, scheduling, seccomp as seccomp_calls, segments, signals, system, time, timerfd,
+    timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
+use crate::process::seccomp::{self, Verdict};
 use crate::process::user_dispatch;
 use crate::signals::deliver;
 use crate::signals::restart;
@@ -36,6 +38,8 @@ const TABLES: &[&[Row]] = &[
     timerfd::CALLS,
     system::CALLS,
     tls::CALLS,
+    segments::CALLS,
+    seccomp_calls::CALLS,
     wait::CALLS,
 ];
 
@@ -43,7 +47,7 @@ static HANDLERS: [Handler; NUMBERS] = by_number(TABLES, unknown);
 
 /// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
-    if user_dispatch::are_there() && is_programs(regs) {
+    if user_dispatch::are_there() && is_kept_away(regs) {
         return;
     }
     let number = usize::try_from(abi::number(regs)).unwrap_or(usize::MAX);
@@ -59,10 +63,34 @@ pub fn dispatch(regs: &mut SavedRegs) {
     sched::current().unpin_all();
 }
 
-/// Whether the program carries this call out itself: it is sent SIGSYS then, and its registers are
-/// as before the call.
+/// Whether this call is not for the kernel: the program carries it out itself, or its filters have
+/// answered it.
 #[cold]
 #[inline(never)]
+fn is_kept_away(regs: &mut SavedRegs) -> bool {
+    if is_programs(regs) {
+        return true;
+    }
+    match seccomp::judge(regs, AUDIT_MACHINE) {
+        Verdict::Allowed => return false,
+        Verdict::Refused(result) => abi::set_result(regs, result),
+        Verdict::Trapped(info) => {
+            as_before_the_call(regs);
+            deliver::force(info);
+        }
+    }
+    true
+}
+
+/// The registers as they were.
+fn as_before_the_call(regs: &mut SavedRegs) {
+    if abi::RESULT_REPLACES_NUMBER {
+        abi::set_result(regs, abi::number(regs));
+    }
+}
+
+/// Whether the program carries this call out itself: it is sent SIGSYS then, and its registers are
+/// as before the call.
 fn is_programs(regs: &mut SavedRegs) -> bool {
     /// `SYS_USER_DISPATCH`.
     const USER_DISPATCH: i32 = 2;
@@ -71,10 +99,8 @@ fn is_programs(regs: &mut SavedRegs) -> bool {
         return false;
     }
     let number = abi::number(regs);
-    if abi::RESULT_REPLACES_NUMBER {
-        abi::set_result(regs, number);
-    }
-    let fields = Fields::Call { address, number: number as i32, machine: AUDIT_MACHINE };
+    as_before_the_call(regs);
+    let fields = Fields::Call { address, number: number as i32, machine: AUDIT_MACHINE, reason: 0 };
     deliver::force(Info { signal: Signal::SYS, code: USER_DISPATCH, fields });
     true
 }

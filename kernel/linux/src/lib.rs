@@ -49,7 +49,7 @@ pub use memory::space::freed_count;
 pub use process::Process;
 pub use process::futex::sleepers_for_test;
 pub use signals::deliver::before_user;
-pub use signals::faults::{on_user_exception, on_user_fault};
+pub use signals::faults::{on_return_fault, on_user_exception, on_user_fault};
 pub use time::engine::count as alarms_for_test;
 pub use time::start;
 

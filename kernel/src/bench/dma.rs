@@ -1,5 +1,5 @@
-//! What it costs to know that a buffer is on no stack: by its address alone, and with the memory behind
-//! it, for what a device is lent.
+//! What it costs to know that a buffer is on no stack: by its address alone, and with the memory
+//! behind it, for what a device is lent.
 
 use super::{median, report, span};
 use core::hint::black_box;

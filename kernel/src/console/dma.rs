@@ -3,6 +3,7 @@
 use super::println;
 use crate::across_pages::{self, BYTES, Crossing, HALF};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 use kstack::addr::{Addr, AddrRange, ByteSize};
 use kstack::dma::Memory;
@@ -10,6 +11,7 @@ use kstack::dma::transfer::Direction;
 use kstack::dma::{check, pieces};
 use machine::dma::{Loan, Physical, Reaches, refusals};
 use machine::drivers::virtio::{OfDisk, disk};
+use machine::memory::direct;
 
 /// The experiment, in words.
 pub(super) fn show() -> Result<(), String> {
@@ -40,12 +42,10 @@ fn experiment(found: &Crossing) {
         }
     }
     println!("");
-    let written: [u8; BYTES] = core::array::from_fn(|at| (at % 251) as u8);
+    let written: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
     found.fill(&written);
     found.fill_next(0xee);
-    // SAFETY: (1) the end of a page of this stack, which nothing else uses meanwhile, and the
-    // beginning of a frame that the experiment holds.
-    let seen = unsafe { found.as_one_piece().read_volatile() };
+    let seen = found.as_one_piece();
     println!(
         "A device that is told {:#x} and counts on finds {:#x} next.",
         found.first, found.next
@@ -66,7 +66,7 @@ fn experiment(found: &Crossing) {
         // told of it.
         unsafe { Loan::lend(OfDisk::DEVICE, buffer, Direction::FromDevice) }.err()
     };
-    for at in [found.at, found.as_one_piece() as usize] {
+    for at in [found.at, direct::<u8>(found.first) as usize] {
         match lend(at) {
             Some(why) => println!("Lent to a device: {why}."),
             None => println!("Lent to a device at {at:#x}: this is wrong."),

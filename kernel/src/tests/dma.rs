@@ -23,24 +23,6 @@ use kstack::{elsewhere, registry};
 use machine::arch::boot::boot_stack;
 use machine::dma::{Device, DmaError, HeapBytes, MappedList, Physical};
 use machine::memory::{direct, frames};
-use machine::spin::SpinLock;
-
-/// What went wrong in a thread of an experiment.
-static WRONG: SpinLock<Option<String>> = SpinLock::new(None);
-
-/// Runs an experiment on a buffer that crosses two pages of a stack.
-pub(super) fn crossing(experiment: fn(&Crossing)) -> Outcome {
-    *WRONG.lock() = None;
-    across_pages::with_crossing(experiment)?;
-    let wrong = WRONG.lock().take();
-    wrong.map_or(Ok(()), Err)
-}
-
-pub(super) fn note(outcome: Outcome) {
-    if let Err(why) = outcome {
-        *WRONG.lock() = Some(why);
-    }
-}
 
 /// What a refusal says, if it is about a stack.
 pub(super) fn on_stack(why: &Refused) -> Option<OnStack> {
@@ -50,7 +32,7 @@ pub(super) fn on_stack(why: &Refused) -> Option<OnStack> {
 /// A stack's pages as they lie in physical memory: what the page tables say of each, and what
 /// becomes of them cut to a device. Red where a page is taken to follow the one before.
 pub fn d1_the_pages_of_a_stack_are_as_many_pieces_as_lie_apart() -> Outcome {
-    crossing(|found| note(pieces_of(found)))
+    across_pages::with_crossing(pieces_of)?
 }
 
 fn pieces_of(found: &Crossing) -> Outcome {
@@ -217,8 +199,8 @@ pub fn d2_a_buffer_on_any_stack_is_refused_by_its_name_and_by_any_address() -> O
 /// on each CPU. What is no stack's passes. Red where the running stack is not looked at.
 pub fn d2_a_local_buffer_is_refused_where_it_is_and_other_memory_is_not() -> Outcome {
     fn local_is_refused_as(kind: StackKind) -> Outcome {
-        let mut local = [0_u8; 64];
-        let local: &[u8] = black_box(&mut local);
+        let local = [0_u8; 64];
+        let local: &[u8] = black_box(&local);
         let refused = Proven::checked::<Physical>(local).map(Iterator::count);
         let met = refused.as_ref().err().and_then(on_stack).and_then(|met| met.stack);
         let found = stack_at(local.as_ptr() as usize).map(|stack| (Part::Inside, stack));

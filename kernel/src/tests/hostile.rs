@@ -185,6 +185,27 @@ pub fn p3_mappings_are_what_was_asked_for_to_the_letter() -> Outcome {
     run("call-rules", "memory")
 }
 
+/// Red when a debugger's write reaches a file or another process, changes what the program may do,
+/// or is made for one who may not look in.
+pub fn p4_a_debugger_reads_and_writes_the_memory_of_others() -> Outcome {
+    run("looking-in", "memory")
+}
+
+/// Red when /proc does not tell what a thread that sleeps asked for, or what was moved.
+pub fn p4_a_debugger_is_told_where_a_thread_sleeps() -> Outcome {
+    run("looking-in", "asleep")
+}
+
+/// Red when a filter's answer does something else than on Linux, or is not asked for.
+pub fn p2_filters_of_calls_answer_as_on_linux() -> Outcome {
+    run("filters", "answers")
+}
+
+/// Red when a program is taken for a filter that Linux refuses, or a thread does not get its own.
+pub fn p2_filters_of_calls_are_taken_by_linuxs_rules() -> Outcome {
+    run("filters", "rules")
+}
+
 /// Red when a process uses more CPU time than RLIMIT_CPU says, or is not told first.
 pub fn p2_a_process_ends_with_its_limit_of_cpu_time() -> Outcome {
     run("call-rules", "cpu-time")
@@ -309,6 +330,11 @@ pub fn u1_paths_lead_where_links_lead_and_names_are_bytes() -> Outcome {
 /// or a hole takes memory.
 pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {
     run("file-facts", "times")
+}
+
+/// Red when an extended attribute is lost, told to one who may not see it, or another value.
+pub fn u1_files_keep_extended_attributes() -> Outcome {
+    run("file-facts", "attributes")
 }
 
 /// Red when what came with the archive cannot be written, or is something else where it was not.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! An entry may run past the end of its page: then the next page of *physical* memory is meant, as
-//! in Linux. Whoever makes an entry from virtual addresses asks page by page
+//! in Linux. Code that makes entries from virtual addresses asks page by page
 //! ([`pieces`](super::pieces)).
 
 use crate::addr::PAGE_BYTES;

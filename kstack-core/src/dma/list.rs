@@ -7,9 +7,9 @@
 //!           [entry, entry]          2 entries, 4096 bytes
 //! ```
 //!
-//! A table is what its maker has: an array, a vector. A chain is made from its end: a list is linked
-//! before one that is there already, by a reference. So no chain leads back into itself, and none
-//! ends in a table that is gone. Counts and sizes are kept, not counted again.
+//! A table is what its maker has: an array, a vector. A chain is made from its end: a list is
+//! linked before one that is there already, by a reference. So no chain leads back into itself, and
+//! none ends in a table that is gone. Counts and sizes are kept, not counted again.
 
 use super::entry::{AsEntry, Entry};
 use core::fmt;
@@ -47,8 +47,8 @@ impl core::error::Error for TooLong {}
 impl<'l, E: AsEntry> List<'l, E> {
     /// A list of the entries of one table, none of them too.
     pub fn of(entries: &'l [E]) -> Result<Self, TooLong> {
-        let lengths = entries.iter().map(|one| u64::from(one.entry().length()));
-        let bytes = lengths.fold(Some(0_u64), |sum, length| sum?.checked_add(length));
+        let mut lengths = entries.iter().map(|one| u64::from(one.entry().length()));
+        let bytes = lengths.try_fold(0_u64, u64::checked_add);
         Ok(Self { entries, next: None, count: entries.len(), bytes: bytes.ok_or(TooLong)? })
     }
 

@@ -106,15 +106,13 @@ pub const fn bounce(
     if last > highest {
         return Some(Bounce::OutOfReach);
     }
-    if let Some(line) = line
-        && line > 1
-        && direction.device_writes()
-    {
-        let line = line as u64;
-        // The byte behind the last one begins a line, too. It wraps to 0 behind all of memory.
-        if lowest % line != 0 || last.wrapping_add(1) % line != 0 {
-            return Some(Bounce::SharedLine);
-        }
+    let line = match line {
+        Some(line) if line > 1 && direction.device_writes() => line as u64,
+        _ => return None,
+    };
+    // The byte behind the last one begins a line, too. It wraps to 0 behind all of memory.
+    if lowest % line != 0 || last.wrapping_add(1) % line != 0 {
+        return Some(Bounce::SharedLine);
     }
     None
 }

@@ -153,6 +153,8 @@ mod tests {
         expected.extend(0x3f8..=0x3ff);
         expected.push(0xffff);
         assert_eq!(permitted_ports(&map), expected);
+        assert_eq!((words_up_to(0), words_up_to(31), words_up_to(32)), (1, 1, 2));
+        assert_eq!(words_up_to(u16::MAX), WORDS, "the last port is in the last word");
         assert_eq!(map[4], !1, "port 0x80 is bit 0 of word 4, as the CPU reads it");
         set(&mut map, 0x3f9, 0xffff, false);
         assert_eq!(permitted_ports(&map), [0x80, 0x3f8]);

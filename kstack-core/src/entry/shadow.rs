@@ -129,7 +129,8 @@ pub const fn stack_bytes(form: Form, bytes: u64, limit: u64) -> u64 {
         Form::Arm64 => smaller(limit / 2, MAX_ARM64),
     };
     let page = PAGE_BITS + 1;
-    let whole = smaller(wanted, u64::MAX - page).next_multiple_of(page);
+    // At most half of what a number can say: it has a next page.
+    let whole = wanted.next_multiple_of(page);
     if whole == 0 { page } else { whole }
 }
 
@@ -339,11 +340,25 @@ mod tests {
         let pushed = Form::Arm64.for_signal(0x7000_1000, 7).unwrap();
         assert_eq!((pushed.pointer, pushed.words), (0x7000_0ff0, [7, 0x7000_0000]));
         assert_eq!(Form::Arm64.for_signal(0x7000_1004, 7), None);
+        for form in [Form::X86_64, Form::Arm64] {
+            let pointer_of = |pointer| form.for_signal(pointer, 7).map(|pushed| pushed.pointer);
+            // Two words, and no more, have room below.
+            assert_eq!([0, 8, 16, 24].map(pointer_of), [None, None, Some(0), Some(8)]);
+            assert_eq!(pointer_of(0x7000_0ff0 | 1 << 63), None, "{form:?}: of the upper half");
+            // Not a word's place, whatever lies there.
+            for word in [0x7000_0ff0 | 1 << 63, 0x7000_0000, 0] {
+                assert_eq!(form.pop(0x7000_0fec, word, TOP), None, "{form:?}");
+            }
+        }
         let refused = |word| Form::X86_64.pop(0x7000_0fe8, word, TOP).is_none();
         assert!(refused(0x7000_0ff0), "without bit 63");
         assert!(refused(0x7000_0ff4 | 1 << 63), "not a word's place");
         assert!(refused(TOP | 1 << 63), "beyond what a program has");
         assert!(!refused((TOP - WORD) | 1 << 63), "the last word that a program has");
+        let popped = Some(Popped { pointer: 0x7000_0ff0, is_used_up: false });
+        assert_eq!(Form::X86_64.pop(0x7000_0fe8, 0x7000_0ff0 | 1 << 63, TOP), popped);
+        let popped = Some(Popped { pointer: 0x7000_1000, is_used_up: true });
+        assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0x7000_0000, TOP), popped);
         assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0x7000_1000, TOP), None, "of another page");
         assert_eq!(Form::Arm64.pop(0x7000_0ff8, 0, TOP), None);
     }
@@ -378,6 +393,13 @@ mod tests {
             (Form::Arm64, 0, 0, 4096),
             (Form::Arm64, 5 * MIB, 8 * MIB, 5 * MIB / 2),
             (Form::Arm64, 100, 8 * MIB, 4096),
+            // Not known is only what is no size.
+            (Form::X86_64, 1, 8 * MIB, 4096),
+            (Form::Arm64, 2, 8 * MIB, 4096),
+            (Form::Arm64, 1, 8 * MIB, 4 * MIB),
+            // A size that a program chooses freely there.
+            (Form::Arm64, 1 << 60, 8 * MIB, 1 << 59),
+            (Form::Arm64, u64::MAX, 8 * MIB, 1 << 63),
         ] {
             assert_eq!(stack_bytes(form, bytes, limit), expected, "{form:?} {bytes} {limit}");
         }

@@ -42,6 +42,8 @@ pub(super) const SYSCALL_VECTOR: Option<usize> = Some(0x80);
 /// The code segment of programs.
 pub(super) const OWN_CODE: usize = 0x1b;
 const OWN_DATA: usize = 0x23;
+/// There is no other code segment.
+pub(super) const OTHER_CODE: usize = OWN_CODE;
 const OWN_THREAD: usize = 0x33;
 
 /// Whether the CPU can refuse a program to say where the kernel's tables are.

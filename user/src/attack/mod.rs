@@ -8,6 +8,8 @@ use core::ops::Range;
 mod pc;
 
 #[cfg(target_arch = "x86_64")]
+mod own_segments;
+#[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as current;
@@ -88,6 +90,11 @@ pub struct Attack {
 /// Ended by a signal for what a program may not do, whichever the machine has for it.
 pub fn is_refused(_: usize, end: End) -> bool {
     matches!(end, End::Signal(SIGILL | SIGBUS | SIGSEGV))
+}
+
+/// Whether it ended by one of these signals.
+pub fn has_ended_by(end: End, signals: &[i32]) -> bool {
+    matches!(end, End::Signal(signal) if signals.contains(&signal))
 }
 
 /// Ended by itself, with nothing to complain of.

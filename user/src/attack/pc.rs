@@ -163,6 +163,9 @@ pub(super) const FAR_RETURNS: Attack = Attack {
     may_end: |selector, end| {
         if selector == current::OWN_CODE {
             end == End::Exit(0)
+        } else if selector == current::OTHER_CODE {
+            // Code for another mode: what it does there is the program's affair.
+            matches!(end, End::Exit(_) | End::Signal(SIGSEGV | SIGBUS | SIGILL | SIGTRAP))
         } else {
             matches!(end, End::Signal(SIGSEGV | SIGBUS))
         }

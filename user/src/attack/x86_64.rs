@@ -1,6 +1,6 @@
 //! x86_64: the instructions of the attacks on PCs, and the edges of the address space.
 
-use super::{self as attack, Attack, pc};
+use super::{self as attack, Attack, own_segments, pc};
 use crate::arch::nr;
 use core::arch::{asm, naked_asm};
 
@@ -19,6 +19,10 @@ pub const ATTACKS: &[Attack] = &[
     pc::STACK_POINTERS,
     pc::PUSHES,
     pc::FORKED_REGISTERS,
+    own_segments::ENTRIES,
+    own_segments::LOADED,
+    own_segments::TAKEN,
+    own_segments::GIVEN_BACK,
     Attack {
         name: "an address at the canonical edge",
         arguments: 0..EDGE.len() * 5,
@@ -62,8 +66,10 @@ pub(super) const WILD: [usize; 17] = [
 /// The vector of system calls: none.
 pub(super) const SYSCALL_VECTOR: Option<usize> = None;
 /// The code segment of programs.
-pub(super) const OWN_CODE: usize = 0x2b;
-const OWN_DATA: usize = 0x23;
+pub(super) const OWN_CODE: usize = 0x33;
+const OWN_DATA: usize = 0x2b;
+/// 32-bit code.
+pub(super) const OTHER_CODE: usize = 0x23;
 
 /// Whether the CPU can refuse a program to say where the kernel's tables are.
 pub(super) fn prevents_questions() -> bool {
@@ -75,7 +81,7 @@ pub(super) fn prevents_questions() -> bool {
 pub(super) fn is_for_programs(selector: usize, register: usize) -> bool {
     match register {
         4 => selector == OWN_DATA,
-        _ => selector < 4 || [OWN_DATA, OWN_CODE].contains(&(selector | 3)),
+        _ => selector < 4 || [OWN_DATA, OWN_CODE, OTHER_CODE].contains(&(selector | 3)),
     }
 }
 

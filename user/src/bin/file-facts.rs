@@ -1,7 +1,7 @@
 //! What Linux tells of files, and where paths lead: `file-facts NAME`. `paths` (`..`, names of any
 //! bytes), `times` (the time of day, before 1970, what changes in a directory, holes),
-//! `archive` (files that came with it can be written), `sockets` (local sockets with names). Status 0
-//! if all is as on Linux.
+//! `archive` (files that came with it can be written), `attributes` (extended ones), `sockets` (local
+//! ones with names). Status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
@@ -386,6 +386,64 @@ fn sockets(numbers: &Numbers) -> i32 {
     0
 }
 
+fn attributes(numbers: &Numbers) -> i32 {
+    const EPERM: isize = -1;
+    const ENODATA: isize = -61;
+    const ERANGE: isize = -34;
+    const EOPNOTSUPP: isize = -95;
+    const FILE: &CStr = c"/tmp/marked";
+    must!(numbers.make(FILE), "a file");
+    let set = |file: &CStr, name: &CStr, value: &CStr, flags: usize| {
+        let length = value.to_bytes().len();
+        numbers.call("setxattr", [path(file), path(name), path(value), length, flags])
+    };
+    let mut told = [0_u8; 64];
+    let room = told.as_mut_ptr().addr();
+    let get = |file: &CStr, name: &CStr, length: usize| {
+        numbers.call("getxattr", [path(file), path(name), room, length])
+    };
+    let changed = numbers.facts(FILE).map_or((0, 0), |facts| facts.changed);
+    sleep_milliseconds(2);
+    must!(get(FILE, c"user.one", 64) == ENODATA, "one that is not there");
+    must!(set(FILE, c"user.one", c"first", 2) == ENODATA, "nothing to replace");
+    must!(set(FILE, c"user.one", c"first", 1) == 0, "setxattr");
+    must!(set(FILE, c"user.one", c"again", 1) == EEXIST, "one that is there");
+    must!(set(FILE, c"user.one", c"second", 2) == 0, "another value");
+    must!(numbers.facts(FILE).is_ok_and(|facts| facts.changed > changed), "the time of it");
+    must!(get(FILE, c"user.one", 0) == 6 && get(FILE, c"user.one", 5) == ERANGE, "room for it");
+    must!(get(FILE, c"user.one", 64) == 6, "getxattr");
+    // SAFETY: (1) the array, which the kernel has written to.
+    let value = unsafe { core::ptr::read_volatile(room as *const [u8; 6]) };
+    must!(&value == b"second", "its value");
+    must!(set(FILE, c"trusted.two", c"", 0) == 0, "of the trusted");
+    must!(set(FILE, c"other.three", c"x", 0) == EOPNOTSUPP, "a class that is none");
+    must!(set(FILE, c"user.", c"x", 0) == EINVAL, "no name");
+    must!(set(FILE, c"user.one", c"x", 4) == EINVAL, "a flag that is none");
+    must!(set(c"/dev/null", c"user.one", c"x", 0) == EPERM, "of a device");
+    must!(get(c"/dev/null", c"user.one", 64) == ENODATA, "what a device has");
+    must!(get(c"/proc/self/status", c"user.one", 64) == EOPNOTSUPP, "of /proc");
+    let list = |length: usize| numbers.call("listxattr", [path(FILE), room, length]);
+    must!(list(0) == 21 && list(20) == ERANGE && list(64) == 21, "their names");
+    // SAFETY: (1) the array, which the kernel has written to.
+    let names = unsafe { core::ptr::read_volatile(room as *const [u8; 21]) };
+    must!(&names == b"user.one\0trusted.two\0", "the names");
+    let child = user::fork();
+    if child == 0 {
+        // A user who may do nothing else sees none of the trusted.
+        numbers.call("setresuid", [1000, 1000, 1000]);
+        let is_hidden = list(64) == 9 && get(FILE, c"trusted.two", 64) == ENODATA;
+        let is_refused = set(FILE, c"trusted.two", c"x", 0) == EPERM
+            && set(FILE, c"user.one", c"x", 0) == -13
+            && set(FILE, c"security.x", c"x", 0) == EPERM;
+        return if is_hidden && is_refused { 7 } else { 1 };
+    }
+    must!(status_of(child) == 7 << 8, "another user's");
+    let remove = |name: &CStr| numbers.call("removexattr", [path(FILE), path(name)]);
+    must!(remove(c"user.one") == 0 && remove(c"user.one") == ENODATA, "removexattr");
+    must!(list(64) == 12 && numbers.remove(FILE) == 0, "what is left");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
     let numbers = Numbers(calls);
@@ -393,6 +451,7 @@ fn main() -> i32 {
         Some(b"paths") => paths(&numbers),
         Some(b"times") => times(&numbers),
         Some(b"archive") => archive(&numbers),
+        Some(b"attributes") => attributes(&numbers),
         Some(b"sockets") => sockets(&numbers),
         _ => 4,
     }

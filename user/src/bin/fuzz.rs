@@ -117,8 +117,16 @@ impl Worker<'_> {
             | b"ppoll"
             | b"sendfile"
             | b"futex"
+            | b"unshare"
+            | b"setns"
+            | b"rt_sigtimedwait"
+            | b"epoll_wait"
+            | b"select"
+            | b"pselect6"
+            | b"execveat"
             | b"futex_time64" => 40,
-            b"fork" | b"vfork" | b"clone" | b"wait4" | b"read" | b"readv" => 20,
+            b"fork" | b"vfork" | b"clone" | b"wait4" | b"waitid" | b"read" | b"readv"
+            | b"recvmsg" | b"recvfrom" => 20,
             _ => 1,
         };
         if slow > 1 && !self.once_in(slow) {

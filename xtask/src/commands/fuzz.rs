@@ -92,3 +92,44 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         (_, end) => bail!("seed {}: {end}\n{}", options.seed, finished.tail(SHOWN_LINES)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fs;
+    use std::path::Path;
+
+    use crate::workspace;
+
+    /// The words in quotes that stand first on a line, behind `before`.
+    fn names<'t>(text: &'t str, before: &str) -> impl Iterator<Item = &'t str> {
+        text.lines().filter_map(move |line| line.trim().strip_prefix(before)?.split('"').next())
+    }
+
+    fn calls(folder: &Path, into: &mut HashSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                calls(&path, into);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                into.extend(names(&text, "\"").map(str::to_owned));
+            }
+        }
+    }
+
+    /// Names are compared as text, in the machine: one that is spelled otherwise there is a call
+    /// whose arguments are noise. Red with `"Openat"` for `"openat"`.
+    #[test]
+    fn u1_the_fuzzer_has_arguments_for_calls_of_the_kernel_only() {
+        let mut known = HashSet::new();
+        calls(&workspace::root().join("kernel/linux/src/calls"), &mut known);
+        let text = fs::read_to_string(workspace::root().join("user/src/draw.rs")).unwrap();
+        let (_, shapes) = text.split_once("const SHAPES").unwrap();
+        let (shapes, _) = shapes.split_once("];").unwrap();
+        let shaped: Vec<&str> = names(shapes, "(\"").collect();
+        assert!(shaped.len() > 100, "{} shapes", shaped.len());
+        let strange: Vec<_> = shaped.iter().filter(|name| !known.contains(**name)).collect();
+        assert!(strange.is_empty(), "no calls of the kernel: {strange:?}");
+    }
+}

@@ -25,6 +25,7 @@ const _: fn(&SavedRegs, Read) -> [u64; 6] = arguments::<6>;
 const _: fn(&mut SavedRegs, u64) = set_result;
 const _: bool = RESULT_REPLACES_NUMBER;
 const _: fn(&SavedRegs) -> u64 = result;
+const _: fn(&SavedRegs) -> bool = has_usual_segments;
 const _: fn(&SavedRegs) -> u64 = stack_pointer;
 const _: fn(&SavedRegs) -> u64 = program_counter;
 const _: fn(&mut SavedRegs, u64) = set_program_counter;
@@ -75,4 +76,4 @@ const _: u64 = RUSAGE_BYTES;
 const fn stat<const BYTES: usize>(_: fn(&Stat) -> [u8; BYTES]) {}
 const fn sysinfo<const BYTES: usize>(_: fn(&SystemInfo) -> [u8; BYTES]) {}
 const fn pair<const BYTES: usize>(_: fn(u64, u64) -> [u8; BYTES]) {}
-const fn statfs<const BYTES: usize>(_: fn(u64, u64, u64) -> [u8; BYTES]) {}
+const fn statfs<const BYTES: usize>(_: fn(u64, [u64; 2], u64) -> [u8; BYTES]) {}

@@ -12,7 +12,7 @@ use super::signals::{Info, Trap};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
 use crate::error::Errno;
-use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use kstack::arch::current::tables::{TLS_FIRST, USER_CODE, USER_DATA};
 use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{INTERRUPTS_ON, SavedRegs};
@@ -64,6 +64,14 @@ pub fn start(entry: u64, sp: u64) -> SavedRegs {
         eflags: INTERRUPTS_ON | 2,
         ..SavedRegs::default()
     }
+}
+
+/// Whether the registers name no other segments than those that are always there.
+pub fn has_usual_segments(regs: &SavedRegs) -> bool {
+    const THREAD: u32 = (TLS_FIRST as u32) << 3 | 3;
+    let is_usual = |selector: u32| [0, USER_DATA.into(), THREAD].contains(&(selector & 0xffff));
+    let all_data = [regs.ds, regs.es, regs.fs, regs.gs].into_iter().all(is_usual);
+    all_data && regs.cs == USER_CODE.into() && regs.ss == USER_DATA.into()
 }
 
 /// Moves a program's stack pointer, for a new thread of it.

@@ -25,9 +25,9 @@ pub fn encode_pair(first: u64, second: u64) -> [u8; 8] {
 
 /// `struct statfs64`: type 0, bsize 4, blocks 8, bfree 16, bavail 24, files 32, ffree 40, fsid 48,
 /// namelen 56, frsize 60.
-pub fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 84] {
+pub fn encode_statfs(kind: u64, [blocks, free]: [u64; 2], flags: u64) -> [u8; 84] {
     let mut bytes = [0; 84];
-    for (offset, value) in [(0, kind), (4, 4096), (56, 255), (60, 4096)] {
+    for (offset, value) in [(0, kind), (4, 4096), (56, 255), (60, 4096), (64, flags)] {
         put(&mut bytes, offset, (value as u32).to_le_bytes());
     }
     for (offset, value) in [(8, blocks), (16, free), (24, free)] {

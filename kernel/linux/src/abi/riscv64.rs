@@ -55,6 +55,12 @@ pub fn start(entry: u64, sp: u64) -> SavedRegs {
     }
 }
 
+/// Whether the registers name no other segments than those that are always there: there are no
+/// segments.
+pub fn has_usual_segments(_regs: &SavedRegs) -> bool {
+    true
+}
+
 /// Moves a program's stack pointer, for a new thread of it.
 pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp;

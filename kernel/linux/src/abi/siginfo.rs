@@ -1,7 +1,7 @@
 //! `siginfo_t`, as a program sees it.
 
 use super::WORD;
-use super::signals::{Fields, INFO_BYTES, Info, READ_BYTES, code};
+use super::signals::{FIRST_FIELD, Fields, INFO_BYTES, Info, READ_BYTES, code};
 use super::stack_image::WordSize;
 
 impl Info {
@@ -11,13 +11,19 @@ impl Info {
         let mut bytes = [0; INFO_BYTES];
         let mut out = Writer { bytes: &mut bytes, at: 0 };
         out.word32(self.signal.number().into());
-        if let Fields::Raw { errno, rest } = &self.fields {
+        if let Fields::Raw { errno, first, rest } = &self.fields {
             out.word32(*errno);
             out.word32(self.code as u32);
             bytes[12..].copy_from_slice(&rest[..]);
+            for (to, number) in bytes[FIRST_FIELD..].chunks_exact_mut(4).zip(first) {
+                to.copy_from_slice(&number.to_le_bytes());
+            }
             return bytes;
         }
-        out.word32(0);
+        out.word32(match self.fields {
+            Fields::Call { reason, .. } => reason,
+            _ => 0,
+        });
         out.word32(self.code as u32);
         out.align();
         match self.fields {
@@ -48,7 +54,7 @@ impl Info {
                 out.word(band as u64);
                 out.word32(descriptor as u32);
             }
-            Fields::Call { address, number, machine } => {
+            Fields::Call { address, number, machine, .. } => {
                 out.word(address);
                 out.word32(number as u32);
                 out.word32(machine);
@@ -139,22 +145,23 @@ impl Info {
                 put(BAND, &(band as u32).to_le_bytes());
                 put(DESCRIPTOR, &descriptor.to_le_bytes());
             }
-            Fields::Call { address, number, machine } => {
+            Fields::Call { address, number, machine, reason } => {
+                put(4, &reason.to_le_bytes());
                 put(CALL_ADDRESS, &address.to_le_bytes());
                 put(CALL, &number.to_le_bytes());
                 put(MACHINE, &machine.to_le_bytes());
             }
-            Fields::Raw { errno, ref rest } => {
+            Fields::Raw { errno, first, ref rest } => {
                 // As a `siginfo_t` has them: two numbers and a value, which a plain kill(2) has
                 // not.
-                let fields = &rest[12_usize.next_multiple_of(WORD.bytes()) - 12..];
+                let fields = &rest[FIRST_FIELD - 12..];
                 put(4, &errno.to_le_bytes());
                 if self.code == code::TIMER {
                     put(TIMER, &fields[..4]);
                     put(OVERRUNS, &fields[4..8]);
                 } else {
-                    put(PROCESS, &fields[..4]);
-                    put(USER, &fields[4..8]);
+                    put(PROCESS, &first[0].to_le_bytes());
+                    put(USER, &first[1].to_le_bytes());
                 }
                 if self.code < 0 {
                     put(SHORT_VALUE, &fields[8..12]);

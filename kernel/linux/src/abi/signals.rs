@@ -177,6 +177,8 @@ pub mod code {
 
 /// Bytes of `siginfo_t`.
 pub const INFO_BYTES: usize = 128;
+/// Where the fields begin in it, behind three numbers: aligned to a word.
+pub const FIRST_FIELD: usize = 12_usize.next_multiple_of(super::WORD.bytes());
 /// Bytes of `struct signalfd_siginfo`.
 pub const READ_BYTES: usize = 128;
 
@@ -205,9 +207,10 @@ pub enum Fields {
     /// A file became ready.
     Poll { band: i64, descriptor: i32 },
     /// A system call that is not allowed: where, which, of which machine.
-    Call { address: u64, number: i32, machine: u32 },
-    /// As a program gave it to rt_sigqueueinfo: the second number, and the bytes behind the third.
-    Raw { errno: u32, rest: Arc<[u8; INFO_BYTES - 12]> },
+    Call { address: u64, number: i32, machine: u32, reason: u32 },
+    /// As a program gave it to rt_sigqueueinfo: the second number, the first two of the fields, at
+    /// [`FIRST_FIELD`], and all bytes behind the third number.
+    Raw { errno: u32, first: [u32; 2], rest: Arc<[u8; INFO_BYTES - 12]> },
 }
 
 impl Info {
@@ -232,21 +235,10 @@ impl Info {
                 [*process, *user] = change([*process, *user]);
             }
             // Of the layouts that `siginfo_layout` knows, those of kill(2) and sigqueue(3).
-            Fields::Raw { rest, .. }
+            Fields::Raw { first, .. }
                 if self.code <= code::USER && ![code::TIMER, INPUT].contains(&self.code) =>
             {
-                let at = 12_usize.next_multiple_of(super::WORD.bytes()) - 12;
-                let word = |place: usize| {
-                    let bytes = rest[place..].first_chunk().copied();
-                    bytes.map_or(0, u32::from_le_bytes)
-                };
-                let changed = change([word(at), word(at + 4)]);
-                // It is on its way to one receiver: nothing else has it.
-                if let Some(rest) = Arc::get_mut(rest) {
-                    for (place, number) in rest[at..].chunks_exact_mut(4).zip(changed) {
-                        place.copy_from_slice(&number.to_le_bytes());
-                    }
-                }
+                *first = change(*first);
             }
             _ => {}
         }
@@ -265,8 +257,12 @@ impl Info {
         errno.copy_from_slice(&bytes[4..8]);
         let mut rest = [0; INFO_BYTES - 12];
         rest.copy_from_slice(&bytes[12..]);
+        let first = [0, 4].map(|at| {
+            let bytes = bytes[FIRST_FIELD + at..].first_chunk().copied();
+            bytes.map_or(0, u32::from_le_bytes)
+        });
         let rest = fallible::shared(rest)?;
-        let fields = Fields::Raw { errno: u32::from_le_bytes(errno), rest };
+        let fields = Fields::Raw { errno: u32::from_le_bytes(errno), first, rest };
         Ok(Self { signal, code: Self::code_in(bytes), fields })
     }
 }

@@ -24,11 +24,18 @@ pub fn encode_pair(first: u64, second: u64) -> [u8; 16] {
 
 /// `struct statfs`: type 0, bsize 8, blocks 16, bfree 24, bavail 32, files 40, ffree 48, namelen
 /// 64, frsize 72.
-pub fn encode_statfs(kind: u64, blocks: u64, free: u64) -> [u8; 120] {
+pub fn encode_statfs(kind: u64, [blocks, free]: [u64; 2], flags: u64) -> [u8; 120] {
     let mut bytes = [0; 120];
-    for (offset, value) in
-        [(0, kind), (8, 4096), (16, blocks), (24, free), (32, free), (64, 255), (72, 4096)]
-    {
+    for (offset, value) in [
+        (0, kind),
+        (8, 4096),
+        (16, blocks),
+        (24, free),
+        (32, free),
+        (64, 255),
+        (72, 4096),
+        (80, flags),
+    ] {
         put(&mut bytes, offset, value.to_le_bytes());
     }
     bytes

@@ -57,6 +57,11 @@ pub fn start(entry: u64, sp: u64) -> SavedRegs {
     }
 }
 
+/// Whether the registers name no other segments than those that are always there.
+pub fn has_usual_segments(regs: &SavedRegs) -> bool {
+    regs.cs == USER_CODE.into() && regs.ss == USER_DATA.into()
+}
+
 /// Moves a program's stack pointer, for a new thread of it.
 pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.rsp = sp;

@@ -6,7 +6,7 @@ use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::process::credentials::{ALL, Credentials, Ids, KEEP, capability};
 use crate::process::user_memory::{get, get_numbers, put};
-use crate::process::{current_task, numbers, users};
+use crate::process::{current_task, named, users};
 use crate::spaces::user::{self, Kind};
 use alloc::vec::Vec;
 use machine::memory::fallible;
@@ -83,7 +83,7 @@ calls! {
 /// A number of 16 bits as one of 32.
 #[cfg(target_pointer_width = "32")]
 const fn wide(id: u64) -> u32 {
-    if id as u16 == u16::MAX { crate::process::credentials::KEEP } else { id as u16 as u32 }
+    if id as u16 == u16::MAX { KEEP } else { id as u16 as u32 }
 }
 
 fn shown(kind: Kind, which: impl FnOnce(&Credentials) -> u32) -> SysResult {
@@ -252,7 +252,7 @@ fn capget(header: u64, to: u64) -> SysResult {
         0 => current_task().credentials(),
         1.. => {
             let number = process as u64;
-            let found = numbers::find_by_any(number).ok_or(Errno::ESRCH)?;
+            let found = named::find_by_any(number).ok_or(Errno::ESRCH)?;
             found.credentials()
         }
         _ => return Err(Errno::EINVAL),

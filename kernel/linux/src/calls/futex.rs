@@ -5,8 +5,9 @@ use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::process::futex::{self, ANY_BIT, Awaited, Deadline};
+use crate::process::permissions::{self, Looks};
 use crate::process::user_memory::{get_numbers, put_word, timespec};
-use crate::process::{current, current_task, numbers, times};
+use crate::process::{current_task, named, times};
 use crate::spaces::time::Ahead;
 use crate::time::wall;
 use alloc::vec::Vec;
@@ -135,10 +136,8 @@ fn get_robust_list(thread: u64, head: u64, bytes: u64) -> SysResult {
         0 => current_task().robust_list.load(Ordering::Relaxed),
         number @ 1.. => {
             let number = number as u64;
-            let (process, thread) = numbers::find_thread(None, number).ok_or(Errno::ESRCH)?;
-            let mine = current_task().credentials();
-            let theirs = process.credentials();
-            if process.id != current().id && !mine.may_look_into(&theirs) {
+            let (process, thread) = named::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            if !permissions::may_look_into(&process, Looks::AsReal) {
                 return Err(Errno::EPERM);
             }
             futex::robust_list_of(&thread).ok_or(Errno::ESRCH)?

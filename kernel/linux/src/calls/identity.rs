@@ -2,7 +2,7 @@
 
 use super::table::calls;
 use crate::error::{Errno, SysResult};
-use crate::process::{Process, current, current_arc, numbers, table};
+use crate::process::{Process, current, current_arc, named, numbers, table};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
         0 => Ok(current_arc()),
         1.. => {
             let number = number & 0x7fff_ffff;
-            numbers::find_by_any(number).ok_or(Errno::ESRCH)
+            named::find_by_any(number).ok_or(Errno::ESRCH)
         }
         _ => Err(Errno::ESRCH),
     }

@@ -10,7 +10,7 @@ use crate::error::{Errno, SysResult};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{get_numbers, put};
-use crate::process::{Process, cpu_limit, current, current_arc, current_task, numbers};
+use crate::process::{Process, cpu_limit, current, current_arc, current_task, named};
 use alloc::sync::Arc;
 
 calls! {
@@ -46,7 +46,7 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
         0 => Ok(current_arc()),
         number @ 1.. => {
             let number = number as u64;
-            numbers::find_by_any(number).ok_or(Errno::ESRCH)
+            named::find_by_any(number).ok_or(Errno::ESRCH)
         }
         _ => Err(Errno::ESRCH),
     }

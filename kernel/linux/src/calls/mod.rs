@@ -11,8 +11,9 @@
 //! | `futex`, `message_queues` | futex and its kin; POSIX message queues |
 //! | `signals` | sigaction, kill |
 //! | `time`, `timers`, `timerfd` | clocks, sleeping; timers that send signals, and that are files |
-//! | `tls` | thread-local storage |
+//! | `tls`, `segments` | thread-local storage; segments that a program describes |
 //! | `limits`, `credentials`, `prctl` | getrlimit, setuid, prctl, and their kin |
+//! | `seccomp` | filters of calls |
 //! | `scheduling` | policies, priorities, CPUs |
 //! | `system` | uname, sysinfo, random bytes |
 //!
@@ -32,6 +33,8 @@ pub(crate) mod pidfd;
 pub(crate) mod prctl;
 pub(crate) mod process;
 pub(crate) mod scheduling;
+pub(crate) mod seccomp;
+pub(crate) mod segments;
 pub(crate) mod signals;
 pub(crate) mod system;
 pub(crate) mod time;

@@ -5,6 +5,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::clone_request::flag;
 use crate::process::credentials::capability;
 use crate::process::namespaces::{self, Held};
+use crate::process::permissions::{self, Looks};
 use crate::process::pidfd::Pidfd;
 use crate::process::{Process, current, current_task, times, users};
 use alloc::sync::Arc;
@@ -37,8 +38,7 @@ fn setns(number: u64, kinds: u64) -> SysResult {
     if of.status().is_some() {
         return Err(Errno::ESRCH);
     }
-    let mine = current_task().credentials();
-    if !mine.may_look_into(&of.credentials()) {
+    if !permissions::may_look_into(of, Looks::AsReal) {
         return Err(Errno::EPERM);
     }
     let all = [

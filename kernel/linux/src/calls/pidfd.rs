@@ -6,11 +6,12 @@ use crate::abi::signals::{INFO_BYTES, Info, Signal, code};
 use crate::error::{Errno, SysResult};
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::proc;
+use crate::process::permissions::{self, Looks};
 use crate::process::pidfd::{self, Pidfd, THREAD};
 use crate::process::send::{self, to_process, to_thread};
 use crate::process::table::Which;
 use crate::process::user_memory::get;
-use crate::process::{Process, current, current_task, numbers};
+use crate::process::{Process, current, current_task, named, namespaces};
 use alloc::sync::Arc;
 
 calls! {
@@ -28,10 +29,10 @@ fn open(number: u64, flags: u64) -> SysResult {
     if flags & !(flag::NONBLOCK | THREAD) != 0 {
         return Err(Errno::EINVAL);
     }
-    let file = match numbers::find(number) {
+    let file = match named::find(number) {
         Some(process) if flags & THREAD == 0 => pidfd::file(process, None, flags)?,
         _ => {
-            let (process, thread) = numbers::find_thread(None, number).ok_or(Errno::ESRCH)?;
+            let (process, thread) = named::find_thread(None, number).ok_or(Errno::ESRCH)?;
             // A thread that is not the first one is no process.
             if flags & THREAD == 0 {
                 return Err(Errno::EINVAL);
@@ -149,12 +150,50 @@ fn get_descriptor(number: u64, theirs: u64, flags: u64) -> SysResult {
     }
     let file = current_task().files().lock().get(number)?.file;
     let process: &Arc<Process> = of_file(&file)?.process()?;
-    let mine = current_task().credentials();
     // As one who may trace it.
-    if process.id != current().id && !mine.may_look_into(&process.credentials()) {
+    if !permissions::may_look_into(process, Looks::AsReal) {
         return Err(Errno::EPERM);
     }
     let files = process.files_if_alive().ok_or(Errno::ESRCH)?;
     let found = files.lock().get(theirs & 0xffff_ffff)?;
     current_task().give(Descriptor { close_on_exec: true, ..found }, 0)
+}
+
+/// A namespace of the process that a pidfd means, as a descriptor (`PIDFD_GET_PID_NAMESPACE` and
+/// its kin). `None`: another request.
+pub(crate) fn request(file: &OpenFile, request: u32, argument: u64) -> Option<SysResult> {
+    /// `_IO(0xff, 1)` and those behind it, by the names of their kinds.
+    const FIRST: u32 = 0xff01;
+    const KINDS: [&str; 10] = [
+        "cgroup",
+        "ipc",
+        "mnt",
+        "net",
+        "pid",
+        "pid_for_children",
+        "time",
+        "time_for_children",
+        "user",
+        "uts",
+    ];
+    let pidfd = of_file(file).ok()?;
+    let kind = KINDS.get(request.checked_sub(FIRST)? as usize)?;
+    Some(namespace(pidfd, kind, argument))
+}
+
+fn namespace(pidfd: &Pidfd, kind: &str, argument: u64) -> SysResult {
+    if argument != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let process = pidfd.process()?;
+    if process.status().is_some() {
+        return Err(Errno::ESRCH);
+    }
+    if !permissions::may_look_into(process, Looks::AsReal) {
+        return Err(Errno::EACCES);
+    }
+    if !namespaces::NAMES.contains(&kind) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    namespaces::give_of(process, kind)
 }

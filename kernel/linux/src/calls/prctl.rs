@@ -1,6 +1,7 @@
 //! prctl and its kin: what a process or a thread says of itself. What is not there is `EINVAL`, as
 //! in a Linux built without it.
 
+use super::seccomp::set_mode as set_seccomp;
 use super::table::calls;
 use crate::abi;
 use crate::abi::signals::Signal;
@@ -8,7 +9,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::attributes::{NOT_INHERITED, WRITE_OR_EXECUTE};
 use crate::process::credentials::capability;
 use crate::process::user_memory::{put, put_word, string_of};
-use crate::process::{current, current_task, shadow, user_dispatch};
+use crate::process::{current, current_task, seccomp, shadow, user_dispatch};
 use core::sync::atomic::{AtomicBool, Ordering};
 use threads::sched::{self, Name};
 
@@ -49,6 +50,8 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
     const SET_TIMING: u32 = 14;
     const SET_NAME: u32 = 15;
     const GET_NAME: u32 = 16;
+    const GET_SECCOMP: u32 = 21;
+    const SET_SECCOMP: u32 = 22;
     const READ_BOUNDING: u32 = 23;
     const DROP_BOUNDING: u32 = 24;
     const GET_SECURE_BITS: u32 = 27;
@@ -96,6 +99,8 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         SET_TIMING if one == 0 => Ok(0),
         SET_NAME => set_name(one),
         GET_NAME => get_name(one),
+        GET_SECCOMP => Ok(seccomp::mode()),
+        SET_SECCOMP => set_seccomp(one, two),
         READ_BOUNDING if one <= capability::LAST.into() => {
             Ok(current_task().credentials().bounding >> one & 1)
         }

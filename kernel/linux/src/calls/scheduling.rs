@@ -12,7 +12,7 @@ use crate::process::credentials::capability;
 use crate::process::table::{self, Which};
 use crate::process::task::{self, Task, policy};
 use crate::process::user_memory::{get, put};
-use crate::process::{Process, current, current_arc, current_task, numbers, users};
+use crate::process::{Process, current, current_arc, current_task, named, numbers, users};
 use crate::spaces::user::Kind;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -50,7 +50,7 @@ fn process(number: u64) -> Result<Arc<Process>, Errno> {
         0 => Ok(current_arc()),
         number @ 1.. => {
             let number = number as u64;
-            numbers::find_by_any(number).ok_or(Errno::ESRCH)
+            named::find_by_any(number).ok_or(Errno::ESRCH)
         }
         _ => Err(Errno::EINVAL),
     }
@@ -206,7 +206,7 @@ fn thread(number: u64) -> Result<Arc<sched::Thread>, Errno> {
     match number as i32 {
         0 => Ok(sched::current_arc()),
         number @ 1.. => {
-            let of_program = numbers::find_thread(None, number as u64).map(|(_, thread)| thread);
+            let of_program = named::find_thread(None, number as u64).map(|(_, thread)| thread);
             match of_program {
                 Some(thread) => Ok(thread),
                 // Those of the kernel are seen in the first namespace.

@@ -10,7 +10,7 @@ use crate::process::credentials::capability;
 use crate::process::spent::Usage;
 use crate::process::user_memory::{get, put, write_zeros};
 use crate::process::{
-    Process, cpu_time, current, current_task, exit, host, host_names, numbers, table, times,
+    Process, cpu_time, current, current_task, exit, host, host_names, named, table, times,
 };
 use crate::spaces::time::Ahead;
 use alloc::sync::Arc;
@@ -234,7 +234,7 @@ fn kcmp(numbers: [u64; 2], kind: u64, indices: [u64; 2]) -> SysResult {
     const SIGNALS: u32 = 4;
     const IO: u32 = 5;
     const SEMAPHORES: u32 = 6;
-    let process = |number: u64| numbers::find_by_any(number).ok_or(Errno::ESRCH);
+    let process = |number: u64| named::find_by_any(number).ok_or(Errno::ESRCH);
     let [one, other] = numbers;
     let (one, other) = (process(one & 0xffff_ffff)?, process(other & 0xffff_ffff)?);
     let file = |process: &Process, index: u64| {

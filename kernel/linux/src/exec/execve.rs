@@ -127,6 +127,7 @@ pub(crate) fn execve(
     let old = process.set_memory(Some(memory));
     let thread = sched::current();
     thread.set_tables_root(root);
+    thread.forget_segments();
     task.begin_as_first();
     task.begin_times();
     sched::start_afresh(&fresh);

@@ -1,6 +1,8 @@
 //! Programs as files of the tree: which file a call names, whether it may be run, its bytes.
 
 use crate::error::Errno;
+use crate::files::mount_flags::flag;
+use crate::files::mounts;
 use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node};
 use crate::memory::object::Object;
@@ -70,6 +72,7 @@ impl Executable {
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
 pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
     match walk::find(tree::absolute_of_caller(directory, path)?, follow)? {
+        Place::Node(_, path) if mounts::forbids(&path, flag::NO_PROGRAMS) => Err(Errno::EACCES),
         Place::Node(node, path) => Executable::of(node, path),
         Place::Made(_) | Place::Open(_) => Err(Errno::EACCES),
     }

@@ -69,6 +69,13 @@ pub(crate) trait Maker: Send + Sync + fmt::Debug {
     fn stat(&self, path: Inside<'_>) -> Result<Stat, Errno>;
 }
 
+/// What one open file has of its own, with bytes at places that can be written, too.
+pub(crate) trait Bytes: Send + Sync + fmt::Debug {
+    /// Reads up to all of `to`; 0: nothing is left.
+    fn read_at(&self, position: u64, to: &mut [u8]) -> Result<usize, Errno>;
+    fn write_at(&self, position: u64, from: &[u8]) -> Result<usize, Errno>;
+}
+
 /// A piece of the content that is kept.
 #[derive(Debug)]
 struct Piece {
@@ -96,6 +103,8 @@ pub struct Made {
     maker: &'static dyn Maker,
     is_directory: bool,
     content: Mutex<Option<Piece>>,
+    /// Its bytes, if it is such a file.
+    bytes: Option<Arc<dyn Bytes>>,
 }
 
 impl Made {
@@ -105,7 +114,18 @@ impl Made {
         maker: &'static dyn Maker,
         is_directory: bool,
     ) -> Self {
-        Self { path, inside, view, maker, is_directory, content: Mutex::new(None) }
+        let content = Mutex::new(None);
+        Self { path, inside, view, maker, is_directory, content, bytes: None }
+    }
+
+    /// One whose bytes are these.
+    pub(crate) fn with_bytes(self, bytes: Arc<dyn Bytes>) -> Self {
+        Self { bytes: Some(bytes), ..self }
+    }
+
+    /// Whether bytes have places in it, whatever the place.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.bytes.is_some()
     }
 
     /// What it is of, wherever that is mounted.
@@ -158,6 +178,9 @@ impl Made {
         if self.is_directory {
             return Err(Errno::EISDIR);
         }
+        if let Some(bytes) = &self.bytes {
+            return bytes.read_at(position, to);
+        }
         if let Some(read) = self.maker.read_at(self.inside(), position, to) {
             return read;
         }
@@ -170,7 +193,10 @@ impl Made {
         })
     }
 
-    pub(crate) fn write(&self, from: &[u8]) -> Result<usize, Errno> {
+    pub(crate) fn write_at(&self, position: u64, from: &[u8]) -> Result<usize, Errno> {
+        if let Some(bytes) = &self.bytes {
+            return bytes.write_at(position, from);
+        }
         self.maker.write(self.inside(), from)
     }
 

@@ -7,7 +7,7 @@
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes` | the pages of a file that programs write |
 //! | `locks` | locks that programs keep to among themselves |
-//! | `mounts` | directories that others lie over |
+//! | `mounts`, `mount_flags` | directories that others lie over; what a mount forbids |
 //! | `made` | files whose content is made when they are read |
 //! | `mapped`, `mapping` | what a node knows of being mapped, and its seals; what it does then |
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
@@ -22,6 +22,7 @@ pub(crate) mod attributes;
 pub(crate) mod console;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
+pub(crate) mod extended;
 pub(crate) mod file_bytes;
 pub(crate) mod local;
 pub(crate) mod locks;
@@ -29,6 +30,7 @@ pub(crate) mod made;
 pub(crate) mod mapped;
 mod mapping;
 pub(crate) mod message_queue;
+pub(crate) mod mount_flags;
 pub(crate) mod mounts;
 pub(crate) mod names;
 mod node;

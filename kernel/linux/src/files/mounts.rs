@@ -7,6 +7,7 @@
 //! which is there as soon as there is a second one.
 
 use super::made::Seen;
+use super::mount_flags::{Rules, flag};
 use super::node::Node;
 use crate::error::Errno;
 use crate::spaces::user::{self, Users};
@@ -36,6 +37,9 @@ pub(crate) struct Mount {
     kind: &'static str,
     /// What is made there when it is read: of /proc, as which mount of it.
     made: Option<(Made, Seen)>,
+    rules: Rules,
+    /// It is there as what it is seen in was bound, and goes with that.
+    is_along: bool,
     /// It came from a namespace of another user namespace: it cannot be taken away alone.
     is_locked: bool,
 }
@@ -66,6 +70,8 @@ impl Mount {
             source: fallible::text(&self.source)?,
             kind: self.kind,
             made: self.made.clone(),
+            rules: self.rules,
+            is_along: self.is_along,
             is_locked: self.is_locked,
         })
     }
@@ -102,6 +108,8 @@ static FIRST: List = SpinLock::new(Vec::new());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Whether /proc or /sys was ever mounted at another place, or once more.
 static HAS_MADE: AtomicBool = AtomicBool::new(false);
+/// Whether a mount ever had flags that matter.
+static HAS_RULES: AtomicBool = AtomicBool::new(false);
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(FIRST_NUMBER + 1);
 static CURRENT: SpinLock<Option<Current>> = SpinLock::new(None);
 
@@ -124,7 +132,7 @@ pub(crate) fn copy(
     current: Current,
 ) -> Result<Arc<Namespace>, Errno> {
     // What was hidden from who has less to say stays so.
-    let is_locked = !user::is_same(owner, &of.map_or(None, |of| of.owner.clone()));
+    let is_locked = !user::is_same(owner, &of.and_then(|of| of.owner.clone()));
     let mut list = Vec::new();
     loop {
         let wanted = with_list(of, |mounts| mounts.len());
@@ -134,8 +142,10 @@ pub(crate) fn copy(
                 return Ok(false);
             }
             for mount in mounts.iter() {
+                let rules = if is_locked { mount.rules.locked() } else { mount.rules };
+                let is_locked = mount.is_locked || is_locked;
                 // CANNOT FAIL: there is room for all of them.
-                list.push(Mount { is_locked: mount.is_locked || is_locked, ..mount.copy()? });
+                list.push(Mount { is_locked, rules, ..mount.copy()? });
             }
             Ok::<_, Errno>(true)
         })?;
@@ -192,14 +202,16 @@ pub(crate) struct New<'n> {
     pub(crate) source: &'n str,
     pub(crate) kind: &'static str,
     pub(crate) made: Option<(Made, Seen)>,
+    pub(crate) rules: Rules,
+    pub(crate) is_along: bool,
 }
 
 /// Puts a directory over another.
 pub(crate) fn add(over: Arc<Node>, path: &str, new: New<'_>) -> Result<(), Errno> {
-    let New { root, source, kind, made } = new;
+    let New { root, source, kind, made, rules, is_along } = new;
     let (path, source) = (fallible::text(path)?, fallible::text(source)?);
     let is_made = made.is_some();
-    let mount = Mount { over, root, path, source, kind, made, is_locked: false };
+    let mount = Mount { over, root, path, source, kind, made, rules, is_along, is_locked: false };
     with(|mounts| {
         if mounts.len() >= MOST {
             return Err(Errno::ENOSPC);
@@ -210,6 +222,9 @@ pub(crate) fn add(over: Arc<Node>, path: &str, new: New<'_>) -> Result<(), Errno
         COUNT.fetch_add(1, Ordering::SeqCst);
         if is_made {
             HAS_MADE.store(true, Ordering::SeqCst);
+        }
+        if rules != Rules::new(0) {
+            HAS_RULES.store(true, Ordering::SeqCst);
         }
         Ok(())
     })
@@ -227,15 +242,99 @@ pub(crate) fn made_at(path: &str) -> Option<(Made, Seen, usize)> {
         return None;
     }
     with(|mounts| {
-        // The last one that the path is below.
-        let is_below = |mount: &&Mount| {
-            let rest = path.strip_prefix(&*mount.path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let mount = mounts.iter().rev().find(is_below)?;
+        let mount = mounts.iter().rev().find(|mount| is_below(path, &mount.path))?;
         let (made, view) = mount.made.as_ref()?;
         Some((*made, view.clone(), mount.path.len()))
     })
+}
+
+/// Whether a path is another one, or leads below it.
+fn is_below(path: &str, place: &str) -> bool {
+    let rest = path.strip_prefix(place);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || place == "/")
+}
+
+/// The rules of the mount that an absolute path is in.
+pub(crate) fn rules_at(path: &str) -> Rules {
+    let first = Rules::new(0);
+    if !HAS_RULES.load(Ordering::Relaxed) {
+        return first;
+    }
+    with(|mounts| {
+        let mount = mounts.iter().rev().find(|mount| is_below(path, &mount.path));
+        mount.map_or(first, |mount| mount.rules)
+    })
+}
+
+/// Whether a mount forbids something of what is at a path.
+pub(crate) fn forbids(path: &str, what: u32) -> bool {
+    rules_at(path).flags() & what != 0
+}
+
+/// `EROFS`: what is at a path cannot be changed.
+pub(crate) fn check_change(path: &str) -> Result<(), Errno> {
+    if forbids(path, flag::READ_ONLY) { Err(Errno::EROFS) } else { Ok(()) }
+}
+
+/// Changes the flags of the mount at exactly this path.
+pub(crate) fn change(path: &str, flags: u32) -> Result<(), Errno> {
+    with(|mounts| {
+        let mount = mounts.iter_mut().rev().find(|mount| mount.path == path);
+        let mount = mount.ok_or(Errno::EINVAL)?;
+        mount.rules = mount.rules.change(flags)?;
+        HAS_RULES.store(true, Ordering::SeqCst);
+        Ok(())
+    })
+}
+
+/// What is made when it is read below a path, in the order of their mounts, by the rest of the
+/// path: those that were mounted.
+pub(crate) fn made_below(path: &str) -> Result<Vec<(String, Made, Seen)>, Errno> {
+    let mut all = Vec::new();
+    with(|mounts| {
+        for mount in mounts.iter().filter(|mount| is_below(&mount.path, path)) {
+            let Some((made, view)) = &mount.made else { continue };
+            let rest = mount.path.strip_prefix(path.trim_end_matches('/')).unwrap_or("");
+            fallible::push(&mut all, (fallible::text(rest)?, *made, view.clone()))?;
+        }
+        Ok::<_, Errno>(())
+    })?;
+    Ok(all)
+}
+
+/// Whether something is mounted below a path, not counting what is at it and what is along.
+pub(crate) fn has_below(path: &str) -> bool {
+    with(|mounts| {
+        let is_own = |mount: &&Mount| !mount.is_along && mount.path != path;
+        mounts.iter().filter(is_own).any(|mount| is_below(&mount.path, path))
+    })
+}
+
+/// Takes what is mounted at a path and below it away, and gives it out.
+pub(crate) fn remove_all(path: &str) -> Result<Vec<Mount>, Errno> {
+    let mut taken = Vec::new();
+    with(|mounts| {
+        let is_meant = |mount: &Mount| is_below(&mount.path, path);
+        let at = mounts.iter().rposition(|mount| mount.path == path).ok_or(Errno::EINVAL)?;
+        if mounts[at].is_locked {
+            return Err(Errno::EINVAL);
+        }
+        // The others at the same path lie below this one, and stay.
+        let count = mounts.iter().filter(|mount| is_meant(mount)).count();
+        taken.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
+        let mut index = mounts.len();
+        while index > 0 {
+            index -= 1;
+            let is_it = index == at;
+            if is_it || mounts[index].path != path && is_meant(&mounts[index]) {
+                COUNT.fetch_sub(1, Ordering::SeqCst);
+                // CANNOT FAIL: reserved above.
+                taken.push(mounts.remove(index));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(taken)
 }
 
 /// Whether a path of /proc or /sys is in one that is mounted.
@@ -248,23 +347,13 @@ pub(crate) fn is_root_of_made(path: &str) -> bool {
     made_at(path).is_some_and(|(_, _, length)| length == path.len())
 }
 
-/// Takes the last directory at a path away again, and gives it out: it is dropped without a lock.
-pub(crate) fn remove(path: &str) -> Result<Mount, Errno> {
-    with(|mounts| {
-        let place = mounts.iter().rposition(|mount| mount.path == path).ok_or(Errno::EINVAL)?;
-        if mounts[place].is_locked {
-            return Err(Errno::EINVAL);
-        }
-        COUNT.fetch_sub(1, Ordering::SeqCst);
-        Ok(mounts.remove(place))
-    })
-}
-
 /// Lines of /proc/PID/mounts.
 pub(crate) fn write_all(of: Option<&Namespace>, to: &mut dyn Write) -> fmt::Result {
     with_list(of, |mounts| {
         mounts.iter().try_for_each(|mount| {
-            writeln!(to, "{} {} {} rw,relatime 0 0", mount.source, mount.path, mount.kind)
+            write!(to, "{} {} {} ", mount.source, mount.path, mount.kind)?;
+            mount.rules.write(to)?;
+            writeln!(to, " 0 0")
         })
     })
 }
@@ -274,7 +363,9 @@ pub(crate) fn write_info(of: Option<&Namespace>, to: &mut dyn Write) -> fmt::Res
     with_list(of, |mounts| {
         mounts.iter().zip(4..).try_for_each(|(mount, number)| {
             let Mount { path, kind, source, .. } = mount;
-            writeln!(to, "{number} 1 0:{number} / {path} rw,relatime - {kind} {source} rw")
+            write!(to, "{number} 1 0:{number} / {path} ")?;
+            mount.rules.write(to)?;
+            writeln!(to, " - {kind} {source} rw")
         })
     })
 }

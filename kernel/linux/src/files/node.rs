@@ -2,6 +2,7 @@
 //! to it: `tree`.
 
 use super::attributes::Attributes;
+use super::extended::Extended;
 use super::file_bytes::{Cut, FileBytes};
 use super::mapped::{Mapped, seal};
 use super::names::Names;
@@ -129,6 +130,7 @@ pub struct Node {
     pub content: Content,
     pub(crate) attributes: Attributes,
     pub(crate) mapped: Mapped,
+    pub(crate) extended: Extended,
 }
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -140,7 +142,13 @@ impl Node {
         }
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
         let attributes = Attributes::new(permissions);
-        Ok(fallible::shared(Self { inode, content, attributes, mapped: Mapped::new() })?)
+        Ok(fallible::shared(Self {
+            inode,
+            content,
+            attributes,
+            mapped: Mapped::new(),
+            extended: Extended::new(),
+        })?)
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {

@@ -292,7 +292,7 @@ impl OpenFile {
     pub fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
         let position = self.position.load(Ordering::Relaxed);
         let read = self.read_at(position, to)?;
-        self.position.store(position + read as u64, Ordering::Relaxed);
+        self.position.store(position.wrapping_add(read as u64), Ordering::Relaxed);
         Ok(read)
     }
 
@@ -317,11 +317,12 @@ impl OpenFile {
 
     /// Writes where the file stands.
     pub fn write(&self, from: &[u8]) -> Result<usize, Errno> {
-        let Target::Node(node, _) = &self.target else { return self.write_at(0, from) };
-        let position = if self.flags() & flag::APPEND != 0 {
-            node.bytes()
-        } else {
-            self.position.load(Ordering::Relaxed)
+        let here = || self.position.load(Ordering::Relaxed);
+        let position = match &self.target {
+            Target::Node(node, _) if self.flags() & flag::APPEND != 0 => node.bytes(),
+            Target::Node(..) => here(),
+            Target::Made(made) if made.has_bytes() => here(),
+            _ => return self.write_at(0, from),
         };
         let written = self.write_at(position, from)?;
         self.position.store(position + written as u64, Ordering::Relaxed);
@@ -346,7 +347,7 @@ impl OpenFile {
                 bytes.extend_from_slice(from);
                 Ok(from.len())
             }
-            Target::Made(made) => made.write(from),
+            Target::Made(made) => made.write_at(position, from),
         }
     }
 

@@ -60,11 +60,10 @@ pub(crate) fn of_bytes(bytes: Vec<u8>) -> Result<String, NoMemory> {
 
 /// Adds bytes, each as the character it is kept as, to a text that has room for them.
 fn keep(bytes: &[u8], text: &mut String) {
-    // CANNOT FAIL: see above; and there are characters up to U+10FFFF.
-    bytes
-        .iter()
-        .filter_map(|&byte| char::from_u32(FIRST + u32::from(byte)))
-        .for_each(|character| text.push(character));
+    for character in bytes.iter().filter_map(|&byte| char::from_u32(FIRST + u32::from(byte))) {
+        // CANNOT FAIL: see above; and there are characters up to U+10FFFF.
+        text.push(character);
+    }
 }
 
 /// Puts the bytes of a text into `to`, as far as there is room. Returns how many there were room

@@ -11,6 +11,7 @@
 pub use super::node::{Content, Entry, Node, Special};
 pub(crate) use super::node::{MAX_NAME, MAX_NAME_TEXT};
 
+use super::mount_flags::flag;
 use super::{mounts, text};
 use crate::error::Errno;
 use alloc::string::String;
@@ -169,6 +170,9 @@ fn walk(
                 && (follow || end < path.len())
             {
                 links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
+                if mounts::forbids(&path[..end], flag::NO_LINKS) {
+                    return Err(Errno::ELOOP);
+                }
                 let rest = &path[end..];
                 let mut next = absolute_of_caller(&path[..at], target)?;
                 if !rest.is_empty() {

@@ -142,8 +142,8 @@ impl Memory {
         Ok(())
     }
 
-    /// The frame of the page at an address, for the kernel's own use of it: what a program could use
-    /// without a fault, and most often that is there, needs no look at areas.
+    /// The frame of the page at an address, for the kernel's own use of it: what a program could
+    /// use without a fault, and most often that is there, needs no look at areas.
     #[inline]
     pub(crate) fn present_for(&mut self, address: u64, write: bool) -> Result<Frame, AccessError> {
         match self.tables.usable(page_of(address), write) {

@@ -31,6 +31,7 @@ impl Memory {
             flags_to_come: 0,
             number: 0,
             present: Present::default(),
+            segments: self.segments.as_ref().map(|own| own.fork()).transpose()?,
         };
         if self.marks & (flag::LOCKED | flag::NOT_INHERITED) != 0 {
             child.become_inherited()?;

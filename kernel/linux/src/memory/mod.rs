@@ -6,6 +6,7 @@
 //! | `object` | what a mapping's pages come from: files, and shared memory without a name |
 //! | `space` | [`space::Memory`]: areas and page tables; mapping, protecting, giving back |
 //! | `fault`, `fork` | filling and copying on write; the memory of a child |
+//! | `forced` | memory as a debugger gets at it, whatever the program may do there |
 //! | `remap`, `brk` | mremap; the heap |
 //! | `advice`, `figures` | locked, sealed, not needed; how much is there, and whose |
 //! | `layout`, `limits`, `totals`, `accounts` | where the parts begin; how much there may be, and is; both together |
@@ -21,6 +22,7 @@ mod brk;
 pub(crate) mod cut;
 mod fault;
 pub(crate) mod figures;
+mod forced;
 mod fork;
 pub(crate) mod layout;
 pub(crate) mod limits;

@@ -30,6 +30,7 @@ use crate::memory::present::Present;
 use crate::memory::spaces::{self, Maps};
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
+use machine::arch::extras::LocalSegments;
 use machine::arch::paging::{self, Access, UserTables};
 use machine::memory::fallible;
 use machine::memory::frames::{self, Frame};
@@ -101,6 +102,8 @@ pub struct Memory {
     pub(super) number: u64,
     /// Pages in its tables.
     pub(super) present: Present,
+    /// Segments that its program described.
+    pub(crate) segments: Option<Arc<LocalSegments>>,
 }
 
 pub(super) const fn page_of(address: u64) -> u64 {
@@ -152,6 +155,7 @@ impl Memory {
             flags_to_come: 0,
             number: 0,
             present: Present::default(),
+            segments: None,
         };
         let stack =
             Area::anonymous(top - 32 * PAGE, top, true, Access { write: true, exec: false });

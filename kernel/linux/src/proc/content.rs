@@ -58,7 +58,7 @@ fn of_proc(parts: &[&str], view: &Seen) -> Result<Content, Errno> {
             let text = made(|text| {
                 of_machine::numbers(view, text)?;
                 let files = FILES.iter().filter(|name| subject::is_shown(name, view));
-                files.map(|name| *name).try_for_each(|name| writeln!(text, "{name}"))
+                files.copied().try_for_each(|name| writeln!(text, "{name}"))
             })?;
             Ok(Content::Names(text.into_string()))
         }

@@ -4,7 +4,7 @@ use super::content::{FILES, piece};
 use super::maps::{self, Asked};
 use super::subject::Subject;
 use super::text::{Content, made};
-use super::{folder, pagemap, subject, sys, sysctl, written};
+use super::{folder, mem, pagemap, subject, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::attributes::Moment;
@@ -12,14 +12,15 @@ use crate::files::made::{Inside, Made, Maker, Seen};
 use crate::files::mounts;
 use crate::files::open::{OpenFile, Target};
 use crate::files::pty::Slave;
-use crate::process::Process;
 use crate::process::walk::{self, Leads, Parts};
+use crate::process::{Process, current};
 use crate::spaces::pid;
 use crate::time::wall;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible::Text;
 
 const DIRECTORY: u32 = 0o040000;
@@ -132,7 +133,16 @@ fn stat_of(parts: &Parts<'_>) -> Result<Stat, Errno> {
         _ => return Err(Errno::ENOENT),
     };
     let process = subject.as_ref().and_then(Subject::process);
-    let (user, group) = process.map_or((0, 0), |process| {
+    // What may not be looked into is root's, but for what anyone may read
+    // (`task_dump_owner`); a process finds its own descriptors all the same.
+    let is_descriptor = parts.as_slice().iter().any(|part| part.starts_with("fd"));
+    let is_own = |process: &Process| process.id == current().id && is_descriptor;
+    let is_given = |process: &Process| {
+        mode == DIRECTORY | 0o555
+            || process.attributes.is_dumpable.load(Ordering::Relaxed)
+            || is_own(process)
+    };
+    let (user, group) = process.filter(|process| is_given(process)).map_or((0, 0), |process| {
         let all = process.credentials();
         (all.user.effective, all.group.effective)
     });
@@ -168,6 +178,23 @@ pub(crate) fn open(path: String) -> Result<(Made, u32), Errno> {
 fn joined(parts: &[&str]) -> Result<String, Errno> {
     let text = made(|text| parts.iter().try_for_each(|part| write!(text, "/{part}")))?;
     Ok(text.into_string())
+}
+
+/// Begins with a file that is opened, and not only found: what it has of its own is made now.
+pub(crate) fn begin(made: Made) -> Result<Made, Errno> {
+    let subject = {
+        let inside = made.inside();
+        let view = inside.view;
+        let Some(parts) = Parts::inside(inside) else { return Ok(made) };
+        match parts.as_slice() {
+            ["proc", whom, "mem"] => Subject::of(whom, view)?,
+            ["proc", whom, "task", thread, "mem"] => {
+                Subject::of(whom, view)?.thread(thread, view)?
+            }
+            _ => return Ok(made),
+        }
+    };
+    Ok(made.with_bytes(mem::of(&subject)?))
 }
 
 /// What a link of /proc reads as; `None`: the path is of no link.

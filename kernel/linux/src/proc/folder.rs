@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, short};
 use super::text::{Content, made, text};
-use super::{first_stack, of_machine, of_process};
+use super::{asleep, first_stack, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::eventfd::EventCounter;
 use crate::files::made::Seen;
@@ -67,6 +67,7 @@ const FILES: [(&str, u32); 37] = [
 const OTHERS: &[(&str, u32)] = &[
     ("map_files", 0o040500),
     ("maps", 0o100444),
+    ("mem", 0o100600),
     ("pagemap", 0o100400),
     ("smaps", 0o100444),
     ("smaps_rollup", 0o100444),
@@ -150,7 +151,7 @@ fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result
         "statm" => text(|text| of_process::statm(subject, text)),
         "stack" => text(|text| of_process::stack(subject, text)),
         "comm" => text(|text| writeln!(text, "{}", short(subject.name().as_str()))),
-        "wchan" => text(|text| text.write_str("0")),
+        "wchan" => text(|text| asleep::wchan(subject, text)),
         "mounts" => text(|text| of_machine::mounts(mounts.as_deref(), text)),
         "mountinfo" => text(|text| of_machine::mountinfo(mounts.as_deref(), text)),
         "cgroup" => text(|text| writeln!(text, "0::/")),
@@ -165,19 +166,10 @@ fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result
             let personality = attributes.map_or(0, |all| all.personality.load(Ordering::Relaxed));
             writeln!(text, "{personality:08x}")
         }),
-        "io" => text(|text| {
-            [
-                "rchar",
-                "wchar",
-                "syscr",
-                "syscw",
-                "read_bytes",
-                "write_bytes",
-                "cancelled_write_bytes",
-            ]
-            .iter()
-            .try_for_each(|name| writeln!(text, "{name}: 0"))
-        }),
+        "io" => {
+            asleep::check(subject).map_err(|_| Errno::EACCES)?;
+            text(|text| of_process::io(subject, text))
+        }
         "sched" => text(|text| {
             writeln!(
                 text,
@@ -220,7 +212,10 @@ fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result
             let slack = attributes.map_or(0, |all| all.timer_slack.load(Ordering::Relaxed));
             writeln!(text, "{slack}")
         }),
-        "syscall" => text(|text| writeln!(text, "running")),
+        "syscall" => {
+            asleep::check(subject)?;
+            text(|text| asleep::syscall(subject, text))
+        }
         name => match process {
             Some(process) => others(process, name).unwrap_or(Err(Errno::ENOENT)),
             None if OTHERS.iter().any(|one| one.0 == name) => Ok(Content::Text(Vec::new())),

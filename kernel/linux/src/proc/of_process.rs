@@ -8,7 +8,7 @@ use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
 use crate::memory::totals::Totals;
 use crate::process::shared_signals::Stop;
-use crate::process::{Process, cpu_time, times, users};
+use crate::process::{Process, cpu_time, moved, times, users};
 use crate::spaces::pid::{self, Own};
 use crate::spaces::time::Ahead;
 use crate::spaces::user::Kind;
@@ -129,7 +129,9 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
         writeln!(text, "{name}:\t{set:016x}")?;
     }
     let no_new = process.attributes.no_new_privileges.load(Ordering::Relaxed);
-    writeln!(text, "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0", u8::from(no_new))?;
+    let (mode, filters) = subject.seccomp();
+    let no_new = u8::from(no_new);
+    writeln!(text, "NoNewPrivs:\t{no_new}\nSeccomp:\t{mode}\nSeccomp_filters:\t{filters}")?;
     let last = machine::cpus::online_count() - 1;
     writeln!(text, "Cpus_allowed:\t{:x}", all_cpus())?;
     match last {
@@ -307,6 +309,20 @@ pub(super) fn limits(process: &Process, text: &mut Text) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// What was read and written. No block device is there to read from or to write to.
+pub(super) fn io(subject: &Subject, text: &mut Text) -> fmt::Result {
+    let moved = match subject {
+        Subject::Process(process) => moved::of_process(process),
+        Subject::Thread(_, thread) => moved::of_thread(thread),
+        Subject::Kernel(_) => [0; 4],
+    };
+    let names = ["rchar", "wchar", "syscr", "syscw"];
+    for (name, number) in names.into_iter().zip(moved) {
+        writeln!(text, "{name}: {number}")?;
+    }
+    writeln!(text, "read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0")
 }
 
 /// Where the threads are in the kernel.

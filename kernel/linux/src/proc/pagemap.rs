@@ -8,7 +8,8 @@ use crate::error::Errno;
 use crate::memory::areas::PAGE;
 use crate::memory::space::Memory;
 use crate::process::credentials::capability;
-use crate::process::{Process, current, current_task};
+use crate::process::permissions::{self, Looks};
+use crate::process::{Process, current_task};
 
 /// Bytes of an entry.
 const ENTRY: u64 = 8;
@@ -33,14 +34,10 @@ fn entry(memory: &Memory, page: u64, with_frames: bool) -> u64 {
 
 /// Reads entries, whole ones; 0: the end.
 pub(super) fn read_at(process: &Process, position: u64, to: &mut [u8]) -> Result<usize, Errno> {
-    let reader = current();
-    let with_frames = {
-        let mine = current_task().credentials();
-        if process.id != reader.id && !mine.may_look_into(&process.credentials()) {
-            return Err(Errno::EACCES);
-        }
-        mine.can(capability::SYS_ADMIN)
-    };
+    if !permissions::may_look_into(process, Looks::AsFile) {
+        return Err(Errno::EACCES);
+    }
+    let with_frames = current_task().credentials().can(capability::SYS_ADMIN);
     if !position.is_multiple_of(ENTRY) || !(to.len() as u64).is_multiple_of(ENTRY) {
         return Err(Errno::EINVAL);
     }

@@ -3,6 +3,7 @@
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::files::made::{Hides, Seen, View};
+use crate::process::permissions::{self, Looks};
 use crate::process::task::policy;
 use crate::process::{Process, current, current_arc, current_task, table, task, walk};
 use crate::spaces::pid::{self, Own};
@@ -191,6 +192,22 @@ impl Subject {
         }
     }
 
+    /// Mode and number of the filters of calls of its thread, or the first one.
+    pub(super) fn seccomp(&self) -> (u64, usize) {
+        let of = |thread: &Thread| {
+            task::of(thread).map_or((0, 0), |task| {
+                let mode = task.seccomp.lock();
+                (mode.number(), mode.filters())
+            })
+        };
+        match self {
+            Self::Process(process) => {
+                process.crew.with(|threads| threads.first().map_or((0, 0), |thread| of(thread)))
+            }
+            Self::Thread(_, thread) | Self::Kernel(thread) => of(thread),
+        }
+    }
+
     /// The numbers of its threads.
     pub(super) fn write_threads(
         &self,
@@ -220,7 +237,8 @@ fn may_look(process: &Process, view: &View) -> bool {
     }
     let mine = current_task().credentials();
     let is_in_group = || mine.group.file == view.group || mine.groups.contains(&view.group);
-    view.hides != Hides::Untraceable && is_in_group() || mine.may_look_into(&process.credentials())
+    view.hides != Hides::Untraceable && is_in_group()
+        || permissions::may_look_into(process, Looks::AsFile)
 }
 
 /// Whether a mount of /proc lists a process for the caller.

@@ -22,6 +22,7 @@ use crate::error::{Errno, SysResult};
 use crate::files::open::{self, Descriptor, Files};
 use crate::limits::Resource;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
@@ -37,8 +38,15 @@ impl Task {
         &self,
         change: impl FnOnce(&mut Credentials) -> Result<R, Errno>,
     ) -> Result<R, Errno> {
-        let mut changed = Credentials::clone(&self.credentials());
+        let before = self.credentials();
+        let mut changed = Credentials::clone(&before);
         let result = change(&mut changed)?;
+        if changed.is_another_than(&before) {
+            // What it read with other rights is not for those of its new user (`commit_creds`).
+            self.process.attributes.is_dumpable.store(false, Ordering::Relaxed);
+            self.process.attributes.death_signal.store(0, Ordering::Relaxed);
+        }
+        drop(before);
         self.set_credentials(fallible::shared(changed)?);
         Ok(result)
     }

@@ -1,4 +1,5 @@
-//! What threads have asked for of system calls that a program carries out itself.
+//! What threads have asked for of system calls that a program carries out itself, and how many
+//! have asked for anything that each call has to be looked at for.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use machine::spin::SpinLock;
@@ -20,6 +21,23 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 #[inline(always)]
 pub(super) fn are_there() -> bool {
     COUNT.load(Ordering::Relaxed) != 0
+}
+
+/// A thread whose calls are to be looked at, for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Counted(());
+
+impl Counted {
+    pub(super) fn new() -> Self {
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COUNT.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What one thread has asked for; counted for as long as it has.

@@ -10,7 +10,7 @@
 //! | below 0 | CPU time of a process or thread: `!number << 3`, 4 for a thread, and which time |
 
 use super::spent::CpuTimes;
-use super::{Process, cpu_time, current, current_arc, numbers};
+use super::{Process, cpu_time, current, current_arc, named, numbers};
 use crate::error::Errno;
 use crate::time::wall;
 use alloc::sync::{Arc, Weak};
@@ -95,7 +95,7 @@ impl Clock {
         } else {
             Subject::Process(match subject {
                 0 => Arc::downgrade(&current_arc()),
-                number => Arc::downgrade(&numbers::find(number.into()).ok_or(Errno::EINVAL)?),
+                number => Arc::downgrade(&named::find(number.into()).ok_or(Errno::EINVAL)?),
             })
         };
         Ok(Self::Cpu(which, subject))

@@ -32,8 +32,8 @@ pub(crate) mod flag {
     pub(crate) const NEW_HOST: u64 = 0x400_0000;
     pub(crate) const NEW_IPC: u64 = 0x800_0000;
     pub(crate) const NEW_NET: u64 = 0x4000_0000;
-    /// Namespaces that there are: mounts, host names, users, processes, time; and two of what there is
-    /// nothing of, so that nothing is shared.
+    /// Namespaces that there are: mounts, host names, users, processes, time; and two of what there
+    /// is nothing of, so that nothing is shared.
     pub(crate) const GRANTED: u64 =
         NEW_MOUNTS | NEW_HOST | NEW_USER | NEW_PID | NEW_TIME | NEW_IPC | NEW_NET;
     /// All that ask for a namespace: cgroups, host name, IPC, users, processes, network, mounts.

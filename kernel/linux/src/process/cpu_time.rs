@@ -5,8 +5,8 @@
 //! found it there, as Linux tells it (`cputime_adjust`). No figure ever falls: what was shown last
 //! is kept.
 
-use super::spent::{CpuTimes, Usage};
-use super::{Process, task};
+use super::spent::{CpuTimes, Moved, Usage};
+use super::{Process, moved, task};
 use core::sync::atomic::Ordering;
 use threads::sched::Thread;
 
@@ -62,12 +62,15 @@ pub(super) fn keep(process: &Process, thread: &Thread) {
     if task.set_counted() {
         spent.total += thread.cpu_time().nanoseconds();
         spent.ticks = sum(spent.ticks, thread.cpu_time().ticks());
+        spent.moved = Moved::sum(spent.moved, moved::of_thread(thread));
     }
 }
 
 /// A child has been waited for.
 pub(super) fn add_child(parent: &Process, child: &Process) {
     let used = of_process_and_children(child);
+    let moved = moved::of_process(child);
     let mut spent = parent.spent.lock();
+    spent.moved = Moved::sum(spent.moved, moved);
     spent.children = spent.children.with(used);
 }

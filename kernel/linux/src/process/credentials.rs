@@ -65,7 +65,8 @@ pub(crate) struct Credentials {
     pub(crate) bounding: u64,
     /// The permitted ones stay when the last user is not root any more, until execve.
     pub(crate) keeps_capabilities: bool,
-    /// The user namespace that the capabilities are of; users and groups are those of the first one.
+    /// The user namespace that the capabilities are of; users and groups are those of the first
+    /// one.
     pub(crate) space: Users,
 }
 
@@ -216,16 +217,30 @@ impl Credentials {
         after
     }
 
-    /// Whether they may look into a process with those of another, as one who traces it: all of its
-    /// users and groups are theirs.
-    pub(crate) fn may_look_into(&self, other: &Self) -> bool {
+    /// Whether they are those of another user than before, or of one who may more.
+    pub(super) fn is_another_than(&self, before: &Self) -> bool {
+        let who = |all: &Self| [all.user, all.group].map(|ids| (ids.effective, ids.file));
+        who(self) != who(before) || self.permitted & !before.permitted != 0
+    }
+
+    /// Who they are to files: user, group, and the capabilities that count.
+    pub(crate) const fn file_identity(&self) -> (u32, u32, u64) {
+        (self.user.file, self.group.file, self.effective)
+    }
+
+    /// Who they are really, with what they might have.
+    pub(crate) const fn real_identity(&self) -> (u32, u32, u64) {
+        (self.user.real, self.group.real, self.permitted)
+    }
+
+    /// Whether an identity is the only user and group of other credentials, and has every capability
+    /// of theirs.
+    pub(crate) fn is_same_as(&self, other: &Self, (one, group, may): (u32, u32, u64)) -> bool {
         let all = |ids: Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
-        let is_same = all(other.user, self.user.file) && all(other.group, self.group.file);
-        // With no capability that they do not have themselves.
-        is_same
+        all(other.user, one)
+            && all(other.group, group)
             && user::is_same(&self.space, &other.space)
-            && other.permitted & !self.permitted == 0
-            || self.can_in(&other.space, capability::SYS_PTRACE)
+            && other.permitted & !may == 0
     }
 
     /// Whether they may change a process with those of another: its limits, its priority.

@@ -131,10 +131,18 @@ fn end_space(process: &Process, space: &Arc<Space>) {
         stopped: false,
         continued: false,
         keep: false,
-        no_hang: true,
+        no_hang: false,
         kind: table::Kind::Both,
     };
-    while let Ok(Some((_, child))) = table::news(process.id, Which::Any, wanted) {
+    // All of its children, and those that become its own meanwhile: also such as tell of their end
+    // by no signal or by another one, which stay until they are waited for.
+    loop {
+        let mut found = Ok(None);
+        process.changed.wait_uninterruptibly(|| {
+            found = table::news(process.id, Which::Any, wanted);
+            !matches!(found, Ok(None))
+        });
+        let Ok(Some((_, child))) = found else { break };
         if let Some(child) = &child {
             cpu_time::add_child(process, child);
             child.forget_numbers();

@@ -11,7 +11,7 @@ use super::shared_signals::Stop;
 use super::task::{self, Task};
 use super::{
     Process, cpu_limit, current, current_arc, current_task, host, namespaces, numbers, pidfd,
-    table, users,
+    seccomp, table, users,
 };
 use crate::abi;
 use crate::error::{Errno, SysResult};
@@ -26,6 +26,7 @@ use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched;
+use threads::sched::Thread;
 
 /// The highest number that is given out (`kernel.pid_max`): behind it the lowest that are free.
 pub(crate) static MAX_NUMBER: AtomicU64 = AtomicU64::new(HIGHEST);
@@ -197,6 +198,20 @@ fn inherit_policy(task: &Task) -> bool {
     true
 }
 
+/// A thread has the segments of its address space. A thread that gives some to all threads of it
+/// finds the new one: it is among all threads before this looks.
+fn inherit_segments(process: &Process, thread: &Thread) {
+    if let Some(memory) = process.memory() {
+        let segments = memory.lock().segments.clone();
+        if let Some(segments) = segments {
+            thread.give_segments(segments);
+        }
+    }
+    if sched::current().has_odd_segments() {
+        thread.look_at_segments();
+    }
+}
+
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
@@ -279,6 +294,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         if !is_in_our_memory {
             sequences::inherit(&task, &thread);
         }
+        inherit_segments(&process, &thread);
         thread
     };
     let not_born = |_: &Errno| {
@@ -316,6 +332,8 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         not_born(error);
         close_pidfd(error);
     })?;
+    // A thread that changes the filters of all finds it among them, or has changed the caller's.
+    parent.crew.with(|_no_change| seccomp::inherit(&thread));
     if is_thread && process.signals.lock().stop != Stop::Running {
         // It was not there when the others were told.
         thread.notify();
@@ -347,7 +365,7 @@ fn space_for(request: &Request, whose: &Credentials) -> Result<Own, Errno> {
     let own = &current().space;
     let of_children = current_task().space_of_children();
     let is_same = pid::is_same(own, &of_children);
-    if request.has(flag::THREAD) && !is_same || request.has(flag::NEW_PID) && !is_same {
+    if !is_same && request.has(flag::THREAD | flag::NEW_PID) {
         return Err(Errno::EINVAL);
     }
     if !request.has(flag::NEW_PID) {

@@ -9,7 +9,7 @@
 //! | `actions`, `pending`, `queued`, `shared_signals`, `send` | what a program said of signals; those on their way, and how many of each user's; sending |
 //! | `readers`, `notices` | files that signals are read from; signals of files that tell of input |
 //! | `orphans` | process groups that nothing would continue any more |
-//! | `spent`, `cpu_time` | how long threads and processes have run |
+//! | `spent`, `cpu_time`, `moved` | how long threads and processes have run; what they read and wrote |
 //! | `clocks`, `timer_list`, `timers`, `cpu_limit` | clocks by Linux's numbers; timers that send signals; RLIMIT_CPU |
 //! | `user_memory` | strings and numbers in the caller's memory |
 //! | `birth`, `clone_request`, `fork`, `exit` | a process without a thread; fork, vfork, clone; exit, death by a signal, wait |
@@ -17,12 +17,13 @@
 //! | `pidfd` | processes and threads as files |
 //! | `sequences`, `registered` | restartable sequences: which CPU a thread is on, and what to do if it left it |
 //! | `user_dispatch`, `asked_dispatch` | system calls that a program carries out itself; who asked for it |
+//! | `seccomp`, `seccomp_state`, `filter` | system calls that a program keeps itself from; what a thread may call; the filters' programs |
 //! | `walk` | where a path leads, through links of /proc too |
 //! | `host`, `host_names` | the names of the machine |
 //! | `namespaces` | namespaces as files |
 //! | `times` | clocks as programs in time namespaces have them |
 //! | `users` | whom users and groups stand for that programs name; user namespaces and their maps |
-//! | `numbers` | what numbers of processes mean that programs say, and are told |
+//! | `numbers`, `named` | what numbers of processes mean that programs say, and are told; who has them |
 //! | `ports`, `port_map`, `shadow`, `shadow_state` | I/O ports that a thread may use; its shadow stack |
 //! | `futex` | words of memory that threads sleep on |
 //!
@@ -48,10 +49,13 @@ pub(crate) mod cpu_time;
 pub(crate) mod credentials;
 pub(crate) mod crew;
 pub(crate) mod exit;
+pub(crate) mod filter;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod host;
 pub(crate) mod host_names;
+pub(crate) mod moved;
+pub(crate) mod named;
 pub(crate) mod namespaces;
 pub(crate) mod notices;
 pub(crate) mod numbers;
@@ -66,6 +70,8 @@ pub(crate) mod queued;
 pub(crate) mod readers;
 pub(crate) mod registered;
 pub(crate) mod running;
+pub(crate) mod seccomp;
+pub(crate) mod seccomp_state;
 pub(crate) mod send;
 pub(crate) mod sequences;
 pub(crate) mod shadow;

@@ -112,6 +112,11 @@ pub(crate) fn file(of: &Process, name: &str) -> Result<Arc<OpenFile>, Errno> {
     OpenFile::of_object(fallible::shared(held)?, 0)
 }
 
+/// Gives the caller a namespace of a process by the name of its kind.
+pub(crate) fn give_of(of: &Process, name: &str) -> SysResult {
+    current_task().give(Descriptor { file: file(of, name)?, close_on_exec: true }, 0)
+}
+
 /// Gives the caller a namespace as a descriptor.
 fn give(held: Held) -> SysResult {
     let file = OpenFile::of_object(fallible::shared(held)?, 0)?;

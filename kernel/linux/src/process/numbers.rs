@@ -9,22 +9,13 @@
 //! | `Process::holds`, `Task::hold` | that these numbers, and those of its group and session, are in use |
 
 use super::task::Task;
-use super::{Process, table, task};
+use super::{Process, task};
 use crate::error::Errno;
-use crate::spaces::pid::{self, Hold, Own};
-use alloc::sync::Arc;
+use crate::spaces::pid::{self, Hold, Holds, Own};
 use core::sync::atomic::Ordering;
-use threads::sched::{self, Thread};
+use threads::sched;
 
 static FIRST: Own = None;
-
-/// What keeps numbers from being given out again: its own, its group's, its session's.
-#[derive(Debug, Default)]
-pub(super) struct Holds {
-    pub(super) own: Option<Hold>,
-    pub(super) group: Option<Hold>,
-    pub(super) session: Option<Hold>,
-}
 
 /// The caller's namespace: that of its process; of the kernel, the first one.
 pub(crate) fn here() -> &'static Own {
@@ -39,26 +30,6 @@ pub(crate) fn meant(number: u64) -> u64 {
 /// What the caller is told of a number of the kernel's; 0: it does not see what that means.
 pub(crate) fn told(number: u64) -> u64 {
     pid::local(here(), number)
-}
-
-/// The process with a number, as the caller knows it.
-pub(crate) fn find(number: u64) -> Option<Arc<Process>> {
-    table::find(meant(number))
-}
-
-/// The same by any of its threads.
-pub(crate) fn find_by_any(number: u64) -> Option<Arc<Process>> {
-    let number = meant(number);
-    table::find(number).or_else(|| table::find_thread(None, number).map(|(process, _)| process))
-}
-
-/// A living thread with a number, of the process with that number if one is given, as the caller
-/// knows them.
-pub(crate) fn find_thread(
-    process: Option<u64>,
-    thread: u64,
-) -> Option<(Arc<Process>, Arc<Thread>)> {
-    table::find_thread(process.map(meant), meant(thread))
 }
 
 impl Process {

@@ -4,12 +4,14 @@
 //! The superuser's capabilities are looked at first: for one who may all, nothing is walked twice.
 
 use super::credentials::{Credentials, capability};
-use super::{current_task, task};
+use super::{Process, current, current_task, task};
 use crate::abi::Stat;
 use crate::error::Errno;
+use crate::files::mounts;
 use crate::files::tree::{self, Node};
 use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use threads::sched;
 
@@ -31,6 +33,31 @@ fn mine() -> Option<Arc<Credentials>> {
 
 fn is_in_group(all: &Credentials, group: u32) -> bool {
     all.group.file == group || all.groups.contains(&group)
+}
+
+/// Whose identity counts when one process looks into another: that of file accesses, or the real
+/// one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looks {
+    AsFile,
+    AsReal,
+}
+
+/// Whether the caller may look into a process, and change it, as a debugger may
+/// (`ptrace_may_access`).
+pub(crate) fn may_look_into(process: &Process, how: Looks) -> bool {
+    if process.id == current().id {
+        return true;
+    }
+    let mine = current_task().credentials();
+    let is_dumpable =
+        process.attributes.is_dumpable.load(Ordering::Relaxed) || process.memory().is_none();
+    let is_same = match how {
+        Looks::AsFile => mine.is_same_as(&process.credentials(), mine.file_identity()),
+        Looks::AsReal => mine.is_same_as(&process.credentials(), mine.real_identity()),
+    };
+    let theirs = process.credentials();
+    mine.can_in(&theirs.space, capability::SYS_PTRACE) || is_same && is_dumpable
 }
 
 /// Whether credentials allow all of `wanted` of what has this status.
@@ -99,6 +126,7 @@ pub(crate) fn search(path: &str) -> Result<(), Errno> {
 
 /// Whether the caller may change the names in the directory that an absolute path lies in.
 pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
+    mounts::check_change(path)?;
     if are_all_given() {
         return Ok(());
     }
@@ -111,6 +139,7 @@ pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
 /// Whether the caller may take a name away: not another's, where each may only take its own (the
 /// sticky bit).
 pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
+    mounts::check_change(path)?;
     if are_all_given() && current_task().credentials().can(capability::FOWNER) {
         return Ok(());
     }

@@ -1,5 +1,7 @@
-//! CPU time as it is kept. What it is computed from is in `cpu_time`.
+//! CPU time and bytes moved, as they are kept. What it is computed from is in `cpu_time`.
 
+use crate::error::{Errno, SysResult};
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::spin::SpinLock;
 
 /// CPU time in nanoseconds: in all, in user mode, in the kernel.
@@ -60,12 +62,47 @@ impl Shown {
     }
 }
 
+/// Bytes read, bytes written, calls that read, calls that write. Only the thread whose they are
+/// counts.
+#[derive(Debug)]
+pub(crate) struct Moved([AtomicU64; 4]);
+
+impl Moved {
+    pub(super) const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; 4])
+    }
+
+    /// One call more, if it had a file to ask, and the bytes that it moved.
+    pub(super) fn count(&self, [bytes, calls]: [usize; 2], result: SysResult) {
+        let add = |to: usize, more: u64| {
+            let sum = self.0[to].load(Ordering::Relaxed).wrapping_add(more);
+            self.0[to].store(sum, Ordering::Relaxed);
+        };
+        match result {
+            Ok(moved) => add(bytes, moved),
+            Err(Errno::EBADF) => return,
+            Err(_) => {}
+        }
+        add(calls, 1);
+    }
+
+    pub(super) fn all(&self) -> [u64; 4] {
+        self.0.each_ref().map(|number| number.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn sum(one: [u64; 4], two: [u64; 4]) -> [u64; 4] {
+        core::array::from_fn(|i| one[i].wrapping_add(two[i]))
+    }
+}
+
 /// What a process keeps of what was used, beside its living threads and its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Spent {
     /// Of threads that have ended: nanoseconds, and ticks in user mode and in the kernel.
     pub(super) total: u64,
     pub(super) ticks: [u64; 2],
+    /// The same of [`Moved`], and of children that were waited for.
+    pub(super) moved: [u64; 4],
     pub(super) shown: Shown,
     /// The most bytes of the memory that it had before.
     pub(super) peak: u64,

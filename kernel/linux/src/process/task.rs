@@ -10,8 +10,9 @@ use super::pending::Pending;
 use super::place::Place;
 use super::port_map::TaskPorts;
 use super::registered::Registered;
+use super::seccomp_state::Mode;
 use super::shadow_state::Shadow;
-use super::spent::Shown;
+use super::spent::{Moved, Shown};
 use crate::abi::signals::{Signal, SignalSet, Trap};
 use crate::error::Errno;
 use crate::files::open::Files;
@@ -122,6 +123,8 @@ pub struct Task {
     pub(crate) name: SpinLock<Option<Name>>,
     /// Its CPU time by mode, as it was shown last.
     pub(crate) shown: SpinLock<Shown>,
+    /// What it has read and written.
+    pub(super) moved: Moved,
     /// Whether its CPU time is its process's already.
     is_counted: AtomicBool,
     pub(crate) interruption: Interruption,
@@ -133,6 +136,8 @@ pub struct Task {
     pub(crate) is_stopped: AtomicBool,
     /// Which of its calls it carries out itself.
     pub(super) user_dispatch: Asked,
+    /// What of its calls it makes.
+    pub(crate) seccomp: SpinLock<Mode>,
     /// Its last fault.
     pub(crate) trap: SpinLock<Trap>,
     /// The I/O ports it may use.
@@ -172,12 +177,14 @@ impl Task {
             waiter: SpinLock::new(None),
             name: SpinLock::new(None),
             shown: SpinLock::new(Shown::default()),
+            moved: Moved::new(),
             is_counted: AtomicBool::new(false),
             interruption: Interruption::default(),
             continuation: SpinLock::new(None),
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
             user_dispatch: Asked::new(),
+            seccomp: SpinLock::new(Mode::default()),
             trap: SpinLock::new(Trap::default()),
             ports: SpinLock::new(TaskPorts::default()),
             shadow: SpinLock::new(Shadow::default()),

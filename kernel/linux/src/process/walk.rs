@@ -8,8 +8,9 @@
 //! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain
 //! here, with no link in it.
 
+use super::permissions::{self, Looks};
 use super::running::Running;
-use super::{Process, current, current_task, namespaces, permissions, table};
+use super::{Process, current, namespaces, table};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
 use crate::files::mounts;
@@ -243,8 +244,7 @@ pub(crate) fn link(whole: &Parts<'_>) -> Option<Result<Leads, Errno>> {
         return Some(Err(Errno::ENOENT));
     };
     // They lead past all permissions: only for one who might trace the process.
-    let mine = current_task().credentials();
-    if process.id != current().id && !mine.may_look_into(&process.credentials()) {
+    if !permissions::may_look_into(&process, Looks::AsFile) {
         return Some(Err(Errno::EACCES));
     }
     let copy = |path: &str| fallible::text(path).map(Leads::Path).map_err(Errno::from);

@@ -40,6 +40,10 @@ pub fn before_user(regs: &mut SavedRegs) {
             }
             handle(regs, &taken);
             handled = true;
+            // What comes from here on is told of.
+            if taken.is_last && !sched::current().has_attention() {
+                break;
+            }
         } else {
             by_default(taken.info.signal);
         }
@@ -82,6 +86,8 @@ struct Taken {
     /// The mask and the alternate stack to go back to after a handler.
     mask: SignalSet,
     stack: AlternateStack,
+    /// Nothing else was pending, blocked or not.
+    is_last: bool,
 }
 
 /// Takes the next signal that does something, of the thread or of its process.
@@ -114,7 +120,8 @@ fn take() -> Next {
             of_task.blocked
         };
         let stack = of_task.stack;
-        return Next::Taken(Taken { info, action, mask, stack });
+        let left = of_process.pending.set().union(of_task.pending.set());
+        return Next::Taken(Taken { info, action, mask, stack, is_last: left.is_empty() });
     }
 }
 
@@ -174,7 +181,7 @@ fn by_default(signal: Signal) {
 }
 
 /// Makes the registers those of a handler.
-fn handle(regs: &mut SavedRegs, Taken { info, action, mask, stack }: &Taken) {
+fn handle(regs: &mut SavedRegs, Taken { info, action, mask, stack, .. }: &Taken) {
     let task = current_task();
     let is_ready = sequences::interrupt(regs);
     if is_ready.and_then(|()| frame::push(regs, info, action, *mask, stack)).is_err() {
@@ -261,6 +268,9 @@ pub(crate) fn set_mask(mask: SignalSet) {
 pub(crate) fn sigreturn(regs: &mut SavedRegs) -> crate::error::SysResult {
     match frame::pop(regs) {
         Ok((mask, stack)) => {
+            if !abi::has_usual_segments(regs) {
+                sched::current().look_at_segments();
+            }
             set_mask(mask);
             match stack {
                 Some(stack) => frame::restore_stack(stack, abi::stack_pointer(regs)),

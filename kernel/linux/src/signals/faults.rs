@@ -51,6 +51,13 @@ pub fn on_user_exception(vector: u8, address: u64, regs: &mut SavedRegs) {
     force(abi::exception(vector, address, regs, &floats.snapshot()));
 }
 
+/// The way to user mode leads nowhere: the exception that the processor would have raised there.
+pub fn on_return_fault(vector: u8, regs: &SavedRegs) {
+    keep_trap(vector, 0, regs);
+    let Some(floats) = sched::current().fpu() else { return };
+    force(abi::exception(vector, 0, regs, &floats.snapshot()));
+}
+
 fn keep_trap(vector: u8, address: u64, regs: &SavedRegs) {
     let mut trap = current_task().trap.lock();
     *trap = abi::trap(vector, address, regs, *trap);

@@ -181,8 +181,18 @@ impl Space {
             if let Ok(at) = at {
                 given.entries.remove(at);
             }
+            // Its first process was not born after all, or is the last one to go.
+            given.is_closed |= given.entries.is_empty();
         }
         self.changed.wake_all();
+    }
+
+    /// The first number was not given out after all.
+    fn begin_again(&self) {
+        let mut given = self.given.lock();
+        if given.entries.is_empty() && given.last == 1 {
+            (given.last, given.is_closed) = (0, false);
+        }
     }
 }
 
@@ -222,8 +232,20 @@ pub(crate) fn global(of: &Own, local: u64) -> Option<u64> {
 }
 
 /// What a number of the first namespace is in another one; 0: it is not seen there.
+#[inline(always)]
 pub(crate) fn local(of: &Own, global: u64) -> u64 {
-    of.as_ref().map_or(global, |space| space.local(global))
+    match of {
+        None => global,
+        Some(space) => local_below(space, global),
+    }
+}
+
+/// The same in a namespace below the first. Not inlined: a call that has no namespace saves no
+/// registers for it.
+#[cold]
+#[inline(never)]
+fn local_below(space: &Space, global: u64) -> u64 {
+    space.local(global)
 }
 
 /// Calls `body` with each namespace from `outer` inwards to `inner`, which lies in it.
@@ -269,14 +291,23 @@ impl Numbers {
         locals.resize(space.level, 0);
         let numbers = Self { global, space: space.clone(), locals, holds: AtomicUsize::new(1) };
         // From here on a failure takes back what was given: 0 is no number.
-        let mut hold = Hold(fallible::shared(numbers)?);
+        let hold = Hold(fallible::shared(numbers)?);
+        let was_closed = space.is_closed();
+        Self::fill(hold, chosen, highest).inspect_err(|_| {
+            if !was_closed {
+                space.begin_again();
+            }
+        })
+    }
+
+    fn fill(mut hold: Hold, chosen: &[u64], highest: u64) -> Result<Hold, Errno> {
         let mut chosen = chosen.iter();
-        let mut at = space;
+        let mut at = hold.0.space.clone();
         loop {
-            let local = at.give(global, chosen.next().copied(), highest)?;
+            let local = at.give(hold.0.global, chosen.next().copied(), highest)?;
             let own = Arc::get_mut(&mut hold.0).ok_or(Errno::ENOMEM)?;
             own.locals[at.level - 1] = local;
-            match &at.parent {
+            match at.parent.clone() {
                 Some(parent) => at = parent,
                 None => return Ok(hold),
             }
@@ -337,4 +368,12 @@ impl Drop for Hold {
             at = parent;
         }
     }
+}
+
+/// What keeps numbers from being given out again: its own, its group's, its session's.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    pub(crate) own: Option<Hold>,
+    pub(crate) group: Option<Hold>,
+    pub(crate) session: Option<Hold>,
 }

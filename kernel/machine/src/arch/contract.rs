@@ -9,6 +9,7 @@
 //! Beside these, `kernel.ld` with the symbols `text_lowest` to `data_top`, `kstack_entry_lowest`
 //! and `kstack_entry_top`, and in `boot` the first instruction, which ends in `kernel_main`.
 
+use alloc::sync::Arc;
 use core::iter::Empty;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
@@ -23,7 +24,7 @@ use super::boot::{self, BOOT_STACK_BYTES};
 use super::cpu_block::ArchCpu;
 use super::entries::{self, EntryRow};
 use super::exceptions::{self, UserFault};
-use super::extras::{self, Extras};
+use super::extras::{self, Extras, LocalSegments};
 use super::fpu::FpuState;
 use super::irqchip::{self, vector};
 use super::paging::{self, Access, NoMemory, UserTables};
@@ -93,6 +94,11 @@ const _: fn(u8) -> bool = exceptions::is_breakpoint;
 const _: fn() -> Extras = Extras::new;
 const _: fn(&Extras) = Extras::leave;
 const _: fn(&Extras) = Extras::come;
+const _: fn() = extras::refresh;
+const _: fn(&Extras) = Extras::catch_up;
+const _: fn(&Extras, Arc<LocalSegments>) = Extras::give_segments;
+const _: fn(&Extras) = Extras::drop_segments;
+const _: fn(&mut SavedRegs) -> Option<u8> = extras::fault_of_return;
 const _: fn() -> Result<(), NoMemory> = extras::prepare_ports;
 const _: fn(Ports<'_>) -> bool = extras::permit_ports;
 const _: fn(u8) -> bool = extras::may_be_about_a_port;
@@ -151,6 +157,7 @@ const _: fn() = paging::settle_dirty;
 const _: fn(u64) -> u64 = paging::without_dirty;
 const _: fn(u64) -> Option<Frame> = paging::leaf_frame;
 const _: fn(u64) -> bool = paging::kernel_is_mapped;
+const _: fn(u64) -> Option<Frame> = paging::kernel_frame;
 const _: fn(u64) -> bool = paging::user_can_reach;
 const _: fn() -> Option<UserTables> = UserTables::new;
 const _: fn(&UserTables) -> u64 = UserTables::root;

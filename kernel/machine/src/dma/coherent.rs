@@ -1,5 +1,5 @@
-//! Pages that CPU and device use at the same time: rings, tables. From the heap, which is one piece of
-//! physical memory.
+//! Pages that CPU and device use at the same time: rings, tables. From the heap, which is one piece
+//! of physical memory.
 
 use super::device::Device;
 use super::loan::DmaError;

@@ -1,4 +1,5 @@
-//! Several buffers, lent to a device as one scatter list: pages that lie anywhere, blocks of the heap.
+//! Several buffers, lent to a device as one scatter list: pages that lie anywhere, blocks of the
+//! heap.
 
 use super::device::Device;
 use super::loan::{DmaError, Loan};
@@ -13,8 +14,8 @@ use kstack::dma::transfer::Direction;
 use kstack::dma::{OffStack, OffStackMut, Proven, Refused};
 
 /// Buffers that a device works on, cut to what it takes. Dropped, it takes them back and drops
-/// them; [`MappedList::end`] gives them back. As for [`Mapping`](super::Mapping), the driver sees to
-/// it that the device is done before.
+/// them; [`MappedList::end`] gives them back. As for [`Mapping`](super::Mapping), the driver sees
+/// to it that the device is done before.
 #[derive(Debug)]
 pub struct MappedList<B: OffStack> {
     /// One for each piece of physical memory.

@@ -13,13 +13,15 @@ use super::copies;
 use super::device::Device;
 use super::memory::Physical;
 use crate::arch::caches;
+use crate::fn_cell::FnCell;
 use crate::memory::direct;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::addr::{Addr, AddrRange, ByteSize};
 use kstack::dma::entry::{AsEntry, Entry};
 use kstack::dma::limits::LimitError;
+use kstack::dma::on_stack::OnStack;
 use kstack::dma::transfer::{Bounce, Direction, Turn, Upkeep, bounce, upkeep};
 use kstack::dma::{Memory, Proven, Refused, judge};
 
@@ -65,13 +67,22 @@ impl From<LimitError> for DmaError {
     }
 }
 
-static STOP: AtomicBool = AtomicBool::new(false);
+/// What was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// The device's name.
+    pub device: &'static str,
+    /// The buffer that it was to be given, and the stack.
+    pub met: OnStack,
+}
+
+static ON_REFUSAL: FnCell<fn(&mut Tried)> = FnCell::new();
 static REFUSED: AtomicU32 = AtomicU32::new(0);
 static COPIED: AtomicU32 = AtomicU32::new(0);
 
-/// From now on a refused buffer stops the machine, as it does a debug build.
-pub fn stop_at_refusals(stop: bool) {
-    STOP.store(stop, Ordering::Relaxed);
+/// What is called when a buffer on a stack is refused to a device, from now on.
+pub fn set_on_refusal(call: Option<fn(&mut Tried)>) {
+    ON_REFUSAL.set(call);
 }
 
 /// How often what happened.
@@ -89,12 +100,13 @@ pub fn refusals() -> Refusals {
 }
 
 /// A device does not get it. Told once, with the device's name; each time, where that is asked for.
-#[track_caller]
-fn tell(device: &Device, why: &Refused) {
+fn tell(device: &Device, met: &OnStack) {
     if REFUSED.fetch_add(1, Ordering::Relaxed) == 0 {
-        log!("{}: {why}", device.name);
+        log!("{}: {}", device.name, Refused::OnStack(*met));
     }
-    assert!(!STOP.load(Ordering::Relaxed), "{}: {why}", device.name);
+    if let Some(call) = ON_REFUSAL.get() {
+        call(&mut Tried { device: device.name, met: *met });
+    }
 }
 
 /// A stretch of memory on loan to a device. Not ended by itself: see [`Loan::end`].
@@ -283,8 +295,8 @@ impl Loan {
 fn piece(device: &Device, buffer: NonNull<[u8]>) -> Result<Entry, DmaError> {
     let lowest = Addr::new(buffer.cast::<u8>().as_ptr().addr());
     let range = AddrRange::sized(lowest, ByteSize::new(buffer.len()));
-    if let Err(why @ Refused::OnStack(_)) = judge::<Physical>(range) {
-        tell(device, &why);
+    if let Err(Refused::OnStack(met)) = judge::<Physical>(range) {
+        tell(device, &met);
     }
     // SAFETY: (1) the entries are used here only.
     let mut entries = unsafe { Proven::checked_raw::<Physical>(buffer) }?;

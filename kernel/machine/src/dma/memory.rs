@@ -30,13 +30,7 @@ fn linear(addr: u64) -> Option<u64> {
 
 /// Of what is mapped page by page: the arena.
 fn by_page(addr: u64) -> Option<u64> {
-    if !paging::kernel_is_mapped(addr) {
-        return None;
-    }
-    // It is mapped, so no table is made.
-    let leaf = paging::kernel_leaf_or_new(addr).ok()?;
-    let frame = paging::leaf_frame(leaf.load(core::sync::atomic::Ordering::Acquire))?;
-    Some(frame.addr() + addr % FRAME_BYTES)
+    paging::kernel_frame(addr).map(|frame| frame.addr() + addr % FRAME_BYTES)
 }
 
 fn is_in_arena(addr: Addr) -> bool {

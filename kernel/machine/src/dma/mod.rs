@@ -9,13 +9,13 @@
 //!
 //! A buffer belongs to one side at a time. `Mapping` owns it while it is the device's, so that safe
 //! code can neither read it half written nor free it; dropping the mapping ends the loan. What the
-//! device cannot work on itself (out of its reach, or sharing a cache line with something else while
-//! the device does not see caches) it gets as a copy.
+//! device cannot work on itself (out of its reach, or sharing a cache line with something else
+//! while the device does not see caches) it gets as a copy.
 //!
 //! **A buffer on a stack is refused**, whatever its kind and whatever address of it is given
-//! ([`kstack::dma`]): a stack's pages lie anywhere, and a device counts on from the first. Code that
-//! has tried is told which stack, and with `dma=stop` on the command line, or in a debug build, the
-//! machine stops there.
+//! ([`kstack::dma`]): a stack's pages lie anywhere, and a device counts on from the first. Code
+//! that has tried is told which stack, and with `dma=stop` on the command line, or in a debug
+//! build, the machine stops there.
 //!
 //! An address is a physical one: none of the machines here puts a translation between device and
 //! memory.
@@ -32,7 +32,7 @@ mod through;
 pub use coherent::Coherent;
 pub use device::Device;
 pub use list::MappedList;
-pub use loan::{DmaError, Loan, Refusals, refusals, stop_at_refusals};
+pub use loan::{DmaError, Loan, Refusals, Tried, refusals, set_on_refusal};
 pub use mapping::{HeapBytes, Mapping};
 pub use memory::Physical;
 pub use through::{Reaches, Through};

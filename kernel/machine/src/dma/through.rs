@@ -1,10 +1,10 @@
 //! The interface that drivers of the crate `virtio-drivers` ask for, over ours.
 //!
 //! Their `share` cannot refuse. It is asked for whatever buffers a driver has, and some have theirs
-//! on the stack: the blocking calls of the block driver put the request's head and its status there.
-//! So a buffer on a stack is refused here as everywhere, told and counted, and then the device works
-//! on a copy. It never gets an address of a stack, and the bytes are right. Where refusals stop the
-//! machine, this one does.
+//! on the stack: the blocking calls of the block driver put the request's head and its status
+//! there. So a buffer on a stack is refused here as everywhere, told and counted, and then the
+//! device works on a copy. It never gets an address of a stack, and the bytes are right. Where
+//! refusals stop the machine, this one does.
 
 use super::coherent::Coherent;
 use super::device::Device;
@@ -73,11 +73,8 @@ unsafe impl<D: Reaches> Hal for Through<D> {
             }
         };
         match loan {
-            Ok(loan) => {
-                let address = loan.address();
-                forget(loan);
-                address
-            }
+            // It is found again by its address.
+            Ok(loan) => loan.address(),
             Err(why) => panic!("{}: {why}", D::DEVICE.name),
         }
     }

@@ -1,5 +1,5 @@
-//! Virtio devices by the crate `virtio-drivers`, which knows their registers and rings; what it asks
-//! of a kernel is [`crate::dma`]'s.
+//! Virtio devices by the crate `virtio-drivers`, which knows their registers and rings; what it
+//! asks of a kernel is [`crate::dma`]'s.
 
 use crate::arch::virtio;
 use crate::dma::{Device, Reaches, Through};

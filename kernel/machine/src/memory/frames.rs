@@ -154,9 +154,10 @@ impl Stretch {
         Self { first, offset, second }
     }
 
-    /// Where so many bytes begin, if they lie in one frame.
+    /// Where so many bytes begin, if they lie in one frame: for a CPU that stores all its registers
+    /// there by itself.
     #[inline(always)]
-    pub(crate) fn whole(self, bytes: usize) -> Option<*mut u8> {
+    pub fn whole(self, bytes: usize) -> Option<*mut u8> {
         let fits = self.offset + bytes <= FRAME_BYTES as usize;
         fits.then(|| self.first.part(self.offset, bytes))
     }
@@ -198,6 +199,18 @@ impl Stretch {
         let mut bytes = [0; N];
         self.read(at, &mut bytes);
         bytes
+    }
+
+    /// Copies a few bytes in, from an offset on.
+    #[inline(always)]
+    pub fn put<const N: usize>(self, at: usize, bytes: [u8; N]) {
+        let to = self.offset + at;
+        if to + N <= FRAME_BYTES as usize {
+            // SAFETY: (1) inside a frame, which the direct map shows.
+            unsafe { self.first.part(to, N).cast::<[u8; N]>().write(bytes) };
+        } else {
+            self.write(at, &bytes);
+        }
     }
 
     /// Copies bytes out, from an offset on.

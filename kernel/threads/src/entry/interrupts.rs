@@ -86,6 +86,7 @@ fn reschedule(_: &mut SavedRegs) {
 fn flush(_: &mut SavedRegs) {
     cpus::this().ipis.fetch_add(1, Ordering::Relaxed);
     smp::answer_flush();
+    sched::current().catch_up();
 }
 
 fn call(regs: &mut SavedRegs) {

@@ -92,7 +92,7 @@ fn record(report: &OverflowReport, running: u32) {
 }
 
 /// Spaces and commas as %20 and %2c.
-struct Escaped<'t>(&'t str);
+pub(super) struct Escaped<'t>(pub(super) &'t str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

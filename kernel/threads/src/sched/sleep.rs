@@ -75,6 +75,9 @@ pub(super) mod attention {
     pub const NOTIFIED: u8 = 2;
     /// It was off the CPU, and asked to be told. Ends no sleep.
     pub const SWITCHED: u8 = 4;
+    /// Its saved registers may name segments that are not there, and are to be looked at right
+    /// before user mode. Ends no sleep, and stays.
+    pub const SEGMENTS: u8 = 8;
 }
 
 /// What a thread is doing, and what it has to attend to.

@@ -12,8 +12,10 @@ use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::interrupts::InterruptsOff;
 use kstack::room;
-use machine::arch::{cpu, cpu_tables, paging, user};
+use machine::arch::extras::LocalSegments;
+use machine::arch::{cpu, cpu_tables, paging, smp, user};
 use machine::cpus::{self, Cpu};
+use machine::memory::fallible::NoMemory;
 
 /// The running thread. One load.
 #[inline(always)]
@@ -83,6 +85,29 @@ fn switch_extras(prev: &Thread, next: &Thread) {
     }
     if next.kinds() & kinds::WITH_EXTRAS != 0 {
         next.extras.come();
+    }
+}
+
+impl Thread {
+    /// Loads what the running thread was given since it came. Interrupts off.
+    pub(crate) fn catch_up(&self) {
+        if self.kinds() & kinds::WITH_EXTRAS != 0 {
+            self.extras.catch_up();
+        }
+    }
+
+    /// The threads that run in an address space have these segments from now on, the calling one
+    /// among them.
+    pub fn give_segments_to_all(root: u64, segments: &Arc<LocalSegments>) -> Result<(), NoMemory> {
+        for thread in super::try_all()? {
+            if thread.tables_root.load(Ordering::Relaxed) as u64 == root {
+                thread.give_segments(segments.clone());
+            }
+        }
+        // Those that run look what they were given.
+        smp::flush_others();
+        cpu::without_interrupts(|| current().catch_up());
+        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ use kstack::addr::{AddrRange, CpuId};
 use kstack::record::SlotRecord;
 use kstack::stacks::ThreadId;
 use machine::arch::cpu;
-use machine::arch::extras::Extras;
+use machine::arch::extras::{Extras, LocalSegments};
 use machine::arch::fpu::FpuState;
 use machine::memory::fallible::NoMemory;
 use machine::mix::mix;
@@ -341,6 +341,30 @@ impl Thread {
         self.stack_ref
     }
 
+    /// Gives it the segments of its address space. The CPU that it runs on is told by a
+    /// flush of all CPUs.
+    pub fn give_segments(&self, segments: Arc<LocalSegments>) {
+        self.extras.give_segments(segments);
+        self.has_extras();
+        self.look_at_segments();
+    }
+
+    /// Its saved registers may name any segment from now on.
+    pub fn look_at_segments(&self) {
+        self.run.mark(attention::SEGMENTS);
+    }
+
+    /// Whether they may.
+    pub fn has_odd_segments(&self) -> bool {
+        self.run.attends(attention::SEGMENTS)
+    }
+
+    /// Another program has the usual ones.
+    pub fn forget_segments(&self) {
+        self.run.take(attention::SEGMENTS);
+        self.extras.drop_segments();
+    }
+
     /// What a switch from or to it has to do more than for a thread of the kernel.
     #[inline(always)]
     pub(super) fn kinds(&self) -> u8 {
@@ -461,6 +485,11 @@ impl Thread {
     #[inline(always)]
     pub fn has_work_before_user(&self) -> bool {
         self.run.attends(u8::MAX)
+    }
+
+    /// Whether nothing of that is left but to look at its segments.
+    pub fn has_only_odd_segments(&self) -> bool {
+        !self.run.attends(!attention::SEGMENTS)
     }
 
     /// Takes back an announcement. By the thread itself, before it looks at what was announced; or

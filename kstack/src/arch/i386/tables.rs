@@ -65,7 +65,9 @@ pub const TLS_FIRST: usize = 6;
 pub const TLS_SEGMENTS: usize = 3;
 pub(super) const TSS_SELECTOR: u16 = 0x48;
 pub(super) const DOUBLE_FAULT_SELECTOR: u16 = 0x50;
-pub(super) const DESCRIPTORS: usize = 11;
+/// A program's own segments, if it has some: the local descriptor table.
+const LOCAL_SELECTOR: u16 = 0x58;
+pub(super) const DESCRIPTORS: usize = 12;
 
 /// What stands in stack fields that nothing may use yet: near the top of the address space, where
 /// nothing is mapped, so that a push through it is a fault at once.
@@ -163,6 +165,11 @@ const fn with_base(flat: u64, base: u32) -> u64 {
 /// current task's.
 const fn tss_descriptor(base: u32) -> u64 {
     with_base((size_of::<Tss>() as u64 - 1) | 0x89 << 40, base)
+}
+
+/// Type 2, present: a local descriptor table (Intel SDM vol. 3, 3.5).
+const fn local_descriptor(base: u32, bytes: u32) -> u64 {
+    with_base((bytes as u64 - 1) | 0x82 << 40, base)
 }
 
 /// In the descriptor of a task state segment: busy.
@@ -323,6 +330,32 @@ impl CpuTables {
                 descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
             }
             asm!("ltr {:x}", in(reg) TSS_SELECTOR, options(nostack, preserves_flags));
+        }
+    }
+
+    /// Makes this CPU use a program's own segments, or none: `bytes` of descriptors from `base` on.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are the loaded tables of the CPU this runs on, and interrupts are off.
+    /// 2. The descriptors lie in memory of the kernel, and stay there unchanged until the next call
+    ///    on this CPU has named others.
+    /// 3. Each is zero, or a segment of programs: code or data, privilege level 3, accessed, and
+    ///    none of 64-bit code.
+    /// 4. Before the CPU next goes to user mode, the kernel has seen that the saved selectors name
+    ///    segments that are there, and an instruction within: an `iret` that faults, faults in the
+    ///    kernel.
+    pub unsafe fn set_local_segments(tables: *mut Self, base: Addr, bytes: u32) {
+        // SAFETY: (1) by the caller's promise: the descriptor is this CPU's alone, and not loaded
+        // from until `lldt`; (2) with a null selector, the CPU has no such table.
+        unsafe {
+            let selector = if bytes == 0 { 0 } else { LOCAL_SELECTOR };
+            if bytes != 0 {
+                let descriptor =
+                    (&raw mut (*tables).gdt).cast::<u64>().byte_add(LOCAL_SELECTOR.into());
+                descriptor.write_volatile(local_descriptor(base.get() as u32, bytes));
+            }
+            core::arch::asm!("lldt {:x}", in(reg) selector, options(nostack, preserves_flags));
         }
     }
 

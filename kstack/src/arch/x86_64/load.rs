@@ -3,7 +3,8 @@
 
 use super::interrupts;
 use super::syscall::enable_syscall;
-use super::tables::{CpuTables, ExceptionHead, Ist, KERNEL_CODE, KERNEL_DATA, TSS_SELECTOR, Unfit};
+use super::tables::{CpuTables, DESCRIPTORS, ExceptionHead, Ist, Unfit};
+use super::tables::{KERNEL_CODE, KERNEL_DATA, TSS_SELECTOR};
 use super::vectors::vector;
 use crate::local::CpuLocal;
 use core::arch::asm;
@@ -87,7 +88,7 @@ impl CpuTables {
         // SAFETY: (1) by the caller's promise.
         unsafe { Self::check(tables, local)? };
         let gdt = Pointer {
-            limit: size_of::<[u64; 8]>() as u16 - 1,
+            limit: size_of::<[u64; DESCRIPTORS]>() as u16 - 1,
             base: tables as u64 + offset_of!(Self, gdt) as u64,
         };
         let idt = Pointer {

@@ -43,17 +43,21 @@ use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack_core::addr::Addr;
 
-/// Kernel code segment.
-pub const KERNEL_CODE: u16 = 0x08;
+/// Kernel code segment. All are where Linux has them: programs count on the places of theirs.
+pub const KERNEL_CODE: u16 = 0x10;
 /// Kernel data segment.
-pub const KERNEL_DATA: u16 = 0x10;
-/// User data segment, with its privilege level. `sysret` wants it 8 above the place of a 32-bit
-/// code segment. That place is empty: a program has no way into compatibility mode, where `syscall`
-/// and `sysenter` are others than in 64-bit mode.
-pub const USER_DATA: u16 = 0x20 | 3;
+pub const KERNEL_DATA: u16 = 0x18;
+/// User code segment of 32 bits (compatibility mode), with its privilege level. `syscall` there
+/// leads to an entry of its own on CPUs of AMD, and is no instruction on others.
+pub const USER_CODE_32: u16 = 0x20 | 3;
+/// User data segment, with its privilege level. `sysret` wants it 8 above the 32-bit code segment.
+pub const USER_DATA: u16 = 0x28 | 3;
 /// User code segment, with its privilege level.
-pub const USER_CODE: u16 = 0x28 | 3;
-pub(super) const TSS_SELECTOR: u16 = 0x30;
+pub const USER_CODE: u16 = 0x30 | 3;
+pub(super) const TSS_SELECTOR: u16 = 0x40;
+/// A program's own segments, if it has some: the local descriptor table.
+const LOCAL_SELECTOR: u16 = 0x50;
+pub(super) const DESCRIPTORS: usize = 12;
 
 /// What stands in stack fields that nothing may use yet: not canonical, so that a push through it
 /// is a fault at once.
@@ -178,11 +182,18 @@ const _: () = assert!(size_of::<ExceptionHead>() == 16);
 #[repr(C, align(4096))]
 pub struct CpuTables {
     tss: Tss,
-    pub(super) gdt: [u64; 8],
+    pub(super) gdt: [u64; DESCRIPTORS],
 }
 
 const _: () =
     assert!(offset_of!(CpuTables, tss) == 0, "maps of ports are reckoned from the segment");
+
+/// Type 2, present: a local descriptor table (Intel SDM vol. 3, 3.5; in 64-bit mode two entries).
+const fn local_descriptor(base: u64, bytes: u32) -> [u64; 2] {
+    let limit = bytes as u64 - 1;
+    let low = (limit & 0xffff) | (base & 0xff_ffff) << 16 | 0x82 << 40 | (base >> 24 & 0xff) << 56;
+    [low, base >> 32]
+}
 
 impl CpuTables {
     /// Fills the tables: IST tops for the exception stacks, everything else poisoned.
@@ -209,13 +220,17 @@ impl CpuTables {
             (limit & 0xffff) | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
         let gdt = [
             0,
+            0,
             0x00af_9b00_0000_ffff, // kernel code, 64-bit
             0x00cf_9300_0000_ffff, // kernel data
-            0,                     // no user code of 32 bits: only its place matters, for sysret
+            0x00cf_fb00_0000_ffff, // user code, 32-bit
             0x00cf_f300_0000_ffff, // user data
             0x00af_fb00_0000_ffff, // user code, 64-bit
+            0,
             tss_low,
             base >> 32,
+            0, // a program's own segments
+            0,
         ];
         Self { tss, gdt }
     }
@@ -232,6 +247,34 @@ impl CpuTables {
         // (2) the field is 4-aligned, hence the unaligned write.
         unsafe {
             (&raw mut (*tables).tss.rsp).cast::<u64>().write_unaligned(top.get() as u64);
+        }
+    }
+
+    /// Makes this CPU use a program's own segments, or none: `bytes` of descriptors from `base` on.
+    ///
+    /// # Safety
+    ///
+    /// 1. `tables` are the loaded tables of the CPU this runs on, and interrupts are off.
+    /// 2. The descriptors lie in memory of the kernel, and stay there unchanged until the next call
+    ///    on this CPU has named others.
+    /// 3. Each is zero, or a segment of programs: code or data, privilege level 3, accessed, and
+    ///    none of 64-bit code.
+    /// 4. Before the CPU next goes to user mode, the kernel has seen that the saved selectors name
+    ///    segments that are there, and an instruction within: an `iret` that faults, faults in the
+    ///    kernel.
+    pub unsafe fn set_local_segments(tables: *mut Self, base: Addr, bytes: u32) {
+        // SAFETY: (1) by the caller's promise: the descriptor is this CPU's alone, and not loaded
+        // from until `lldt`; (2) with a null selector, the CPU has no such table.
+        unsafe {
+            let selector = if bytes == 0 { 0 } else { LOCAL_SELECTOR };
+            if bytes != 0 {
+                let descriptor =
+                    (&raw mut (*tables).gdt).cast::<u64>().byte_add(LOCAL_SELECTOR.into());
+                let [low, high] = local_descriptor(base.get() as u64, bytes);
+                descriptor.write_volatile(low);
+                descriptor.add(1).write_volatile(high);
+            }
+            core::arch::asm!("lldt {:x}", in(reg) selector, options(nostack, preserves_flags));
         }
     }
 
@@ -361,7 +404,7 @@ mod tests {
     fn x1_the_descriptor_points_at_the_segment() {
         let at = 0xffff_e012_3456_7000_u64;
         let tables = CpuTables::new(Addr::new(at as usize), [Addr::new(0); 4]);
-        let (low, high) = (tables.gdt[6], tables.gdt[7]);
+        let (low, high) = (tables.gdt[8], tables.gdt[9]);
         let base = low >> 16 & 0xff_ffff | (low >> 56) << 24 | high << 32;
         assert_eq!(base, at);
         assert_eq!(low & 0xffff, 103);

@@ -73,6 +73,24 @@ const ACCEPTED: &[Accepted] = &[
         )],
     },
     Accepted {
+        file: "kstack-core/src/entry/shadow.rs",
+        reason: "the place of a word has its lowest bits and its highest one clear",
+        mutants: &[
+            ("replace | with ^ in Form::switch_word", "| RESTORES"),
+            ("replace | with ^ in Form::for_signal", "| FROM_KERNEL"),
+        ],
+    },
+    Accepted {
+        file: "kstack-core/src/entry/shadow.rs",
+        reason: "of the places of words the same are below 10 and below 16",
+        mutants: &[("replace * with + in Form::for_signal", "* WORD || pointer")],
+    },
+    Accepted {
+        file: "kstack-core/src/entry/shadow.rs",
+        reason: "of two equal numbers either is the smaller",
+        mutants: &[("replace < with <= in stack_bytes::smaller", "< b")],
+    },
+    Accepted {
         file: "kstack-hosted/src/backing.rs",
         reason: "rights and flags of a mapping have no bit in common",
         mutants: &[

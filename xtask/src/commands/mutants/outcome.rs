@@ -191,11 +191,13 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A regular expression for exactly this name.
+/// A regular expression for exactly this name. Not everything may be escaped: `\<` and `\>` are
+/// edges of words.
 pub(super) fn exactly(name: &str) -> String {
+    const OPERATORS: &str = r"\.+*?()|[]{}^$";
     let mut expression = String::from("^");
     for char in name.chars() {
-        if char.is_ascii_punctuation() {
+        if OPERATORS.contains(char) {
             expression.push('\\');
         }
         expression.push(char);
@@ -244,6 +246,9 @@ mod tests {
 
     #[test]
     fn an_exact_expression_has_no_operators() {
-        assert_eq!(exactly("a.rs:1:2: replace + with *"), r"^a\.rs\:1\:2\: replace \+ with \*$");
+        assert_eq!(exactly("a.rs:1:2: replace + with *"), r"^a\.rs:1:2: replace \+ with \*$");
+        // As they are, or they would be edges of words, and the name would not match.
+        let name = "a.rs:1:2: replace < with <= in <impl Drop for X>::drop";
+        assert_eq!(exactly(name), format!("^{}$", name.replace('.', r"\.")));
     }
 }

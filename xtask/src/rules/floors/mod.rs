@@ -35,12 +35,12 @@ struct Floor {
 }
 
 /// The rooms of `kstack-core/src`, and its tests beside them.
-const CORE: [&str; 7] = ["sentences", "place", "life", "entry", "fault", "models", "misuse"];
+const CORE: [&str; 8] = ["sentences", "place", "dma", "life", "entry", "fault", "models", "misuse"];
 
 /// The rooms of `kernel/linux/src`.
-const LINUX: [&str; 14] = [
-    "error", "sorted", "limits", "abi", "time", "files", "memory", "process", "signals", "exec",
-    "proc", "fs", "calls", "dispatch",
+const LINUX: [&str; 15] = [
+    "error", "sorted", "limits", "abi", "time", "spaces", "files", "memory", "process", "signals",
+    "exec", "proc", "fs", "calls", "dispatch",
 ];
 
 /// The tables and tools of `xtask/src`, and its wings.

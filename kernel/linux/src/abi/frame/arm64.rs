@@ -14,6 +14,7 @@ use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
+use machine::memory::frames::Stretch;
 
 pub const RED_ZONE: u64 = 0;
 /// The least size of an alternate stack.
@@ -29,14 +30,15 @@ const RECORD_BYTES: usize = 4096;
 const FRAME_BYTES: usize = RECORDS + RECORD_BYTES;
 const FPU_MAGIC: u32 = 0x4650_8001;
 const FPU_RECORD: u32 = 528;
-/// In a frame: where the record of the floating point begins and ends, and in it the registers,
-/// behind its head with FPSR and FPCR.
+/// In a frame: where the record of the floating point begins and ends; the registers come behind
+/// its head with FPSR and FPCR.
 const FPU: usize = RECORDS;
 const FPU_HEAD: usize = 16;
-const FPU_REGISTERS: usize = FPU_RECORD as usize - FPU_HEAD;
 const FPU_END: usize = FPU + FPU_RECORD as usize;
 /// Magic and length of a record; all zero at the end of records.
 const RECORD_HEAD: usize = 8;
+/// Bytes of a frame up to the end of the longest records.
+const USED_BYTES: usize = FPU_END + (SYNDROME_RECORD + SHADOW_RECORD) as usize + RECORD_HEAD;
 /// Of the interrupted function: x29, x30.
 const FRAME_RECORD: usize = 16;
 /// The record of a fault: its syndrome.
@@ -65,8 +67,7 @@ pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
     Ok(Place { at: below(above, FRAME_BYTES as u64, 16)?, above })
 }
 
-/// Lays a frame out. Of the room for records only those that
-/// there are, and the end of them, are written.
+/// Lays a frame out. Of the room for records only those that there are, and their end, are written.
 pub fn build(
     regs: &SavedRegs,
     Place { at, above }: Place,
@@ -87,12 +88,17 @@ pub fn build(
     put(MASK, request.mask.0);
     bytes[..INFO_BYTES].copy_from_slice(&request.info.encode());
     bytes[STACK..MASK].copy_from_slice(&request.stack.encode());
-    put_registers(request.fpu, at, &mut bytes, memory)?;
-    memory.write(at + FPU_END as u64, records(request).bytes())?;
-    let mut record = [0; FRAME_RECORD];
-    record[..8].copy_from_slice(&regs.x[29].to_le_bytes());
-    record[8..].copy_from_slice(&regs.x[30].to_le_bytes());
-    memory.write(above, &record)?;
+    let area = memory.stretch(at, USED_BYTES, true)?;
+    let [status, control] = request.fpu.write_to(area.from(FPU + FPU_HEAD));
+    let head = [FPU_MAGIC, FPU_RECORD, status, control];
+    for (to, word) in bytes[FPU..].chunks_exact_mut(4).zip(head) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    area.write(0, &bytes);
+    put_records(area.from(FPU_END), request);
+    let record = memory.stretch(above, FRAME_RECORD, true)?;
+    record.put(0, regs.x[29].to_le_bytes());
+    record.put(8, regs.x[30].to_le_bytes());
     Ok(())
 }
 
@@ -110,54 +116,23 @@ pub fn enter(regs: &mut SavedRegs, Place { at, above }: Place, request: &Request
     regs.sp = at;
 }
 
-/// Writes the frame up to the floating point, of which `bytes` gets the head, and that.
-fn put_registers(
-    floats: &FpuState,
-    at: u64,
-    bytes: &mut [u8; FPU + FPU_HEAD],
-    memory: &mut impl Space,
-) -> Result<(), Errno> {
-    let registers = at + (FPU + FPU_HEAD) as u64;
-    let [status, control] = floats.write_to(memory.stretch(registers, FPU_REGISTERS, true)?);
-    let head = [FPU_MAGIC, FPU_RECORD, status, control];
-    for (to, word) in bytes[FPU..].chunks_exact_mut(4).zip(head) {
-        to.copy_from_slice(&word.to_le_bytes());
-    }
-    memory.write(at, bytes)
-}
-
-/// The records behind that of the floating point, and the end.
-struct Records {
-    bytes: [u8; (SYNDROME_RECORD + SHADOW_RECORD) as usize + RECORD_HEAD],
-    used: usize,
-}
-
-impl Records {
-    fn add(&mut self, magic: u32, record: u32, words: &[u64]) {
-        let to = &mut self.bytes[self.used..];
-        to[..4].copy_from_slice(&magic.to_le_bytes());
-        to[4..RECORD_HEAD].copy_from_slice(&record.to_le_bytes());
-        for (to, word) in to[RECORD_HEAD..].chunks_exact_mut(8).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
+/// Writes the records behind that of the floating point, and the end.
+fn put_records(area: Stretch, request: &Request<'_>) {
+    let mut at = 0;
+    let mut put = |magic: u32, record: u32, words: &[u64]| {
+        area.put(at, (u64::from(record) << 32 | u64::from(magic)).to_le_bytes());
+        for (word, i) in words.iter().zip(1..) {
+            area.put(at + RECORD_HEAD * i, word.to_le_bytes());
         }
-        self.used += record as usize;
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.used + RECORD_HEAD]
-    }
-}
-
-fn records(request: &Request<'_>) -> Records {
-    let mut records =
-        Records { bytes: [0; (SYNDROME_RECORD + SHADOW_RECORD) as usize + RECORD_HEAD], used: 0 };
+        at += record as usize;
+    };
     if request.trap.error != 0 {
-        records.add(SYNDROME_MAGIC, SYNDROME_RECORD, &[request.trap.error]);
+        put(SYNDROME_MAGIC, SYNDROME_RECORD, &[request.trap.error]);
     }
-    if let Some(shadow) = request.shadow {
-        records.add(SHADOW_MAGIC, SHADOW_RECORD, &shadow);
+    if let Some([pointer, mode]) = request.shadow {
+        put(SHADOW_MAGIC, SHADOW_RECORD, &[pointer, mode, 0]);
     }
-    records
+    put(0, 0, &[]);
 }
 
 /// A handler begins with the floating point of what it interrupts.
@@ -172,8 +147,8 @@ pub fn parse(
     if !regs.sp.is_multiple_of(16) {
         return Err(Errno::EFAULT);
     }
-    let mut bytes = [0; FPU + FPU_HEAD];
-    memory.read(regs.sp, &mut bytes)?;
+    let area = memory.stretch(regs.sp, FPU_END + RECORD_HEAD, false)?;
+    let bytes = area.array::<{ FPU + FPU_HEAD }>(0);
     let mut stack = [0; StackBytes::BYTES];
     stack.copy_from_slice(&bytes[STACK..MASK]);
     let field = |i: usize| u64_at(&bytes, REGISTERS + 8 * i);
@@ -192,9 +167,10 @@ pub fn parse(
         return Err(Errno::EFAULT);
     }
     let words = [FPU + 8, FPU + 12].map(|at| u32_at(&bytes, at));
-    let registers = regs.sp + (FPU + FPU_HEAD) as u64;
-    floats.adopt_from(memory.stretch(registers, FPU_REGISTERS, false)?, words);
-    let shadow = shadow_record(regs.sp, memory)?;
+    floats.adopt_from(area.from(FPU + FPU_HEAD), words);
+    // Most often that is the only record.
+    let is_last = u64::from_le_bytes(area.array(FPU_END)) == 0;
+    let shadow = if is_last { None } else { shadow_record(regs.sp, memory)? };
     Ok(Popped {
         regs: new,
         mask: SignalSet(u64_at(&bytes, MASK)),

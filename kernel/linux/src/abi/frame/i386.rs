@@ -183,25 +183,13 @@ pub fn parse(
     };
     let field = |i: usize| u32_at(&context, 4 * i);
     let mut new = *regs;
-    // Only selectors that are loaded now, and so can be: another one would fault on the way out, in
-    // the kernel.
-    let loadable = [
-        0,
-        USER_DATA.into(),
-        regs.gs & 0xffff,
-        regs.fs & 0xffff,
-        regs.es & 0xffff,
-        regs.ds & 0xffff,
-    ];
-    let selector = |i: usize| {
-        let wanted = field(i) & 0xffff;
-        if loadable.contains(&wanted) { wanted } else { 0 }
-    };
-    [new.gs, new.fs, new.es, new.ds] = [0, 1, 2, 3].map(selector);
+    // Whatever they are, they are the program's: whether they lead anywhere is looked at on the way
+    // there.
+    [new.gs, new.fs, new.es, new.ds] = [0, 1, 2, 3].map(|i| field(i) & 0xffff);
     [new.edi, new.esi, new.ebp, new.esp, new.ebx, new.edx, new.ecx, new.eax] =
         [4, 5, 6, 7, 8, 9, 10, 11].map(field);
     new.eip = field(14);
-    (new.cs, new.ss) = (USER_CODE.into(), USER_DATA.into());
+    (new.cs, new.ss) = (field(15) & 0xffff | 3, field(18) & 0xffff | 3);
     new.eflags = regs.eflags & !FLAGS | field(16) & FLAGS;
     // A call of the page for `sysenter`, which is above all else of a program, may have been
     // interrupted.

@@ -2,8 +2,8 @@
 //! stack, a file for each architecture.
 //!
 //! Each has the same names: `place` says where a frame goes below a stack pointer; `build` lays it
-//! out there, and `enter` makes the registers the handler's; `parse` reads it back and takes from it what a
-//! program may change, and nothing that gives a privilege.
+//! out there, and `enter` makes the registers the handler's; `parse` reads it back and takes from
+//! it what a program may change, and nothing that gives a privilege.
 
 mod action;
 mod common;

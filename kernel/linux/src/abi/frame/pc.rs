@@ -57,32 +57,26 @@ pub fn enter_handler(floats: &FpuState) {
     floats.clear();
 }
 
-/// What says which registers there are: the words of an area from [`SOFTWARE`] on. `before`: bytes
-/// of the older form before the area.
-fn software(before: usize) -> [u8; LEGACY_BYTES - SOFTWARE] {
-    let mut words = [0; LEGACY_BYTES - SOFTWARE];
-    let mut put = |at: usize, value: &[u8]| {
-        words[at - SOFTWARE..at - SOFTWARE + value.len()].copy_from_slice(value);
-    };
-    let bytes = xstate::bytes();
-    put(SOFTWARE, &FIRST_MARK.to_le_bytes());
-    put(ALL_BYTES, &((before + bytes + MARK_BYTES) as u32).to_le_bytes());
-    put(STATES, &xstate::features().to_le_bytes());
-    put(STATES_BYTES, &(bytes as u32).to_le_bytes());
-    words
-}
-
 /// Writes the registers into a frame, from the beginning of `area` on, with `before` bytes of the
 /// older form before it.
 pub(super) fn put_state(floats: &FpuState, area: Stretch, before: usize) {
     floats.write_to(area);
-    if xstate::features() != 0 {
-        area.write(SOFTWARE, &software(before));
-        // A program that knows only the first 512 bytes may change them: they are always taken.
-        let [states] = area.array(HEADER.start);
-        area.write(HEADER.start, &[states | LEGACY as u8]);
-        area.write(xstate::bytes(), &SECOND_MARK.to_le_bytes());
+    if xstate::features() == 0 {
+        return;
     }
+    let bytes = xstate::bytes();
+    // From the first mark to the end of what the CPU leaves to software.
+    let marked = u64::from(FIRST_MARK) | ((before + bytes + MARK_BYTES) as u64) << 32;
+    const { assert!(ALL_BYTES == SOFTWARE + 4 && STATES == SOFTWARE + 8) };
+    const { assert!(STATES_BYTES == SOFTWARE + 16 && LEGACY_BYTES == SOFTWARE + 48) };
+    let words = [marked, xstate::features(), bytes as u64, 0, 0, 0];
+    for (word, i) in words.into_iter().zip(0..) {
+        area.put(SOFTWARE + 8 * i, word.to_le_bytes());
+    }
+    // A program that knows only the first 512 bytes may change them: they are always taken.
+    let [states] = area.array(HEADER.start);
+    area.put(HEADER.start, [states | LEGACY as u8]);
+    area.put(bytes, SECOND_MARK.to_le_bytes());
 }
 
 /// Zeros for an area, of memory that can run out.

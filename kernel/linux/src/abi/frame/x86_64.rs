@@ -17,6 +17,7 @@ use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::extras::is_stack;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
 
@@ -33,9 +34,11 @@ const MASK: usize = REGISTERS + 256;
 const INFO: usize = MASK + 8;
 const FRAME_BYTES: usize = INFO + INFO_BYTES;
 /// Offsets in `struct sigcontext`.
+const SEGMENTS: usize = 18 * 8;
 const FPU_AT: usize = 23 * 8;
-/// `uc_flags`: the frame has SS, and SS is to be taken from it.
-const SS_FLAGS: u64 = 2 | 4;
+/// `uc_flags`: the frame has SS; and SS is to be taken from it, whatever it is (in 64-bit code).
+const HAS_SS: u64 = 2;
+const STRICT_RESTORE_SS: u64 = 4;
 
 /// The bytes of words.
 macro_rules! words {
@@ -45,7 +48,8 @@ macro_rules! words {
 /// Flags that a program may change (`FIX_EFLAGS`).
 const FLAGS: u64 = 0x5_0dd5;
 /// Direction, trap, resume: clear when a handler begins.
-const CLEARED: u64 = 1 << 10 | 1 << 8 | 1 << 16;
+const CLEARED: u64 = 1 << 10 | 1 << 8 | RESUME;
+const RESUME: u64 = 1 << 16;
 
 /// Where a frame goes below `top`.
 pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {
@@ -70,10 +74,11 @@ pub fn build(
     let StackBytes { lowest, bytes, flags } = request.stack;
     let segments = r.cs & 0xffff | (r.ss & 0xffff) << 48;
     let (trap, mask) = (request.trap, request.mask.0);
+    let strict = if r.cs == USER_CODE.into() { STRICT_RESTORE_SS } else { 0 };
     #[rustfmt::skip]
     let head = words![
         restorer,
-        SS_FLAGS | pc::state_flags(), 0, lowest, u64::from(flags), bytes,
+        HAS_SS | strict | pc::state_flags(), 0, lowest, u64::from(flags), bytes,
         r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx,
         r.rax, r.rcx, r.rsp, r.rip, r.rflags, segments, trap.error, trap.number, mask,
         trap.address, above, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -95,8 +100,13 @@ pub fn enter(regs: &mut SavedRegs, Place { at, .. }: Place, request: &Request<'_
     regs.rip = request.handler;
     regs.rsp = at;
     regs.cs = USER_CODE.into();
-    regs.ss = USER_DATA.into();
+    if !is_stack(regs.ss as u16) {
+        regs.ss = USER_DATA.into();
+    }
     regs.rflags &= !CLEARED;
+    if regs.ss != USER_DATA.into() {
+        regs.rflags |= RESUME;
+    }
 }
 
 /// Reads a frame back, the floating point into the registers: the restorer has taken the return
@@ -132,6 +142,20 @@ pub fn parse(
     new.rflags = regs.rflags & !FLAGS | field(17) & FLAGS;
     if new.rip >= USER_TOP {
         return Err(Errno::EFAULT);
+    }
+    // Whatever they are, they are the program's: whether they lead anywhere is looked at on the way
+    // there.
+    let segments = u64_at(&bytes, REGISTERS + SEGMENTS);
+    new.cs = segments & 0xffff | 3;
+    new.ss = segments >> 48 | 3;
+    let flags = u64_at(&bytes, CONTEXT);
+    if flags & STRICT_RESTORE_SS == 0 && new.cs == USER_CODE.into() && !is_stack(new.ss as u16) {
+        // Of a program that does not know that SS is in the frame.
+        new.ss = USER_DATA.into();
+    }
+    if new.ss != USER_DATA.into() {
+        // The short way back would load the usual one; with this flag, it is not taken.
+        new.rflags |= RESUME;
     }
     let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);
     // All else is taken by then, as on Linux.

@@ -10,6 +10,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::attributes::{Moment, now};
 use crate::files::file_bytes::FileBytes;
+use crate::files::mounts;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::files::tree::{self, Content, Node, Rename, Special};
@@ -33,7 +34,7 @@ const FORMAT: u32 = 0o170000;
 /// to change.
 fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
     match &file.target {
-        Target::Node(node, _) => Ok(node.clone()),
+        Target::Node(node, path) => mounts::check_change(path).map(|()| node.clone()),
         _ => Err(Errno::EPERM),
     }
 }
@@ -48,7 +49,7 @@ fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
         return node_of(file(from)?);
     }
     match place_at(from, at, flags & AT_SYMLINK_NOFOLLOW == 0)? {
-        Place::Node(node, _) => Ok(node),
+        Place::Node(node, path) => mounts::check_change(&path).map(|()| node),
         Place::Made(path) => proc::stat(&path).and(Err(Errno::EPERM)),
         Place::Open(file) => node_of(&file),
     }
@@ -383,18 +384,6 @@ pub(crate) fn sync_range(number: u64, offset: u64, length: u64, flags: u64) -> S
         Target::Node(node, _) if matches!(node.mode() & FORMAT, 0o100000 | 0o040000) => Ok(0),
         _ => Err(Errno::ESPIPE),
     }
-}
-
-/// A call of extended attributes: the path is looked at, and no file has any.
-pub(crate) fn no_attribute_at(at: u64, follow: bool) -> SysResult {
-    node_at(HERE, at, if follow { 0 } else { AT_SYMLINK_NOFOLLOW })?;
-    Err(Errno::EOPNOTSUPP)
-}
-
-/// The same of a descriptor.
-pub(crate) fn no_attribute_of(number: u64) -> SysResult {
-    usable(number)?;
-    Err(Errno::EOPNOTSUPP)
 }
 
 /// pivot_root: the tree's root is what the archive brought, which Linux's does not change either

@@ -11,6 +11,8 @@ use crate::error::{Errno, SysResult};
 use crate::files::console;
 use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
+use crate::files::mount_flags::flag as mount_flag;
+use crate::files::mounts;
 use crate::files::open::{Descriptor, OpenFile, Target, flag as status};
 use crate::files::pipe::{Pipe, PipeEnd};
 use crate::files::pty;
@@ -86,7 +88,7 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
 fn open_made(path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
     let may_write = flags & status::ACCESS != 0;
     let is_setting = path.starts_with("/proc/sys/");
-    let (made, mode) = proc::open(path)?;
+    let (mut made, mode) = proc::open(path)?;
     let is_directory = made.is_directory();
     if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
         return Err(Errno::EEXIST);
@@ -106,6 +108,7 @@ fn open_made(path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno
     }
     if flags & status::PATH == 0 {
         permissions::check(&made.stat(), wanted(flags))?;
+        made = proc::begin(made)?;
     }
     OpenFile::with_flags(Target::Made(made), kept)
 }
@@ -202,6 +205,7 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
     }
     if flags & status::PATH == 0 {
         permissions::check(&node.stat(), wanted(flags))?;
+        check_mount(&node, &path, may_write || flags & TRUNCATE != 0)?;
     }
     if may_write || flags & TRUNCATE != 0 {
         match &node.content {
@@ -221,6 +225,17 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
         }
     }
     Ok(Place::Node(node, path))
+}
+
+/// Whether the mount that a file is in lets it be opened so.
+fn check_mount(node: &Node, path: &str, to_write: bool) -> Result<(), Errno> {
+    match node.mode() & 0o170000 {
+        0o020000 | 0o060000 if mounts::forbids(path, mount_flag::NO_DEVICES) => Err(Errno::EACCES),
+        // What is written to them changes nothing there.
+        0o010000 | 0o020000 | 0o060000 | 0o140000 => Ok(()),
+        _ if to_write => mounts::check_change(path),
+        _ => Ok(()),
+    }
 }
 
 /// A path in a directory, for what is asked of the directory.

@@ -12,7 +12,8 @@ use crate::files::text;
 use crate::files::tree::{self, Content, Node};
 use crate::process::user_memory::{get, put};
 use crate::process::walk::{self, Place};
-use crate::process::{current, current_task, permissions};
+use crate::process::{current, current_task, numbers, permissions, users};
+use crate::spaces::user::Kind as Ids;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,6 +27,15 @@ pub(super) fn maker() -> Maker {
     let all = current_task().credentials();
     let (user, group) = (all.user.effective, all.group.effective);
     Maker { process: current().id as u32, user, group }
+}
+
+/// One who called, by the numbers that the reader knows.
+pub(super) fn told(maker: Maker) -> Maker {
+    Maker {
+        process: numbers::told(maker.process.into()) as u32,
+        user: users::told(Ids::Users, maker.user),
+        group: users::told(Ids::Groups, maker.group),
+    }
 }
 
 /// Kind, and whether it is not to block and to be closed by execve, of what `socket` and

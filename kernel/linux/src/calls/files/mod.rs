@@ -21,6 +21,7 @@ mod background;
 mod descriptors;
 mod devices;
 mod epoll;
+mod extended;
 mod local;
 mod locks;
 mod mounts;
@@ -37,6 +38,7 @@ use super::table::calls;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use at::HERE;
+use extended::Of;
 
 /// A number of 64 bits whose halves are two arguments, on every machine: where a word has 64 bits,
 /// the first is all of it.
@@ -222,9 +224,18 @@ calls! {
     #[cfg(target_pointer_width = "64")]
     "sync_file_range" (fd, offset, length, flags) => attributes::sync_range(fd, offset, length, flags);
     "syncfs" (fd) => at::file(fd).map(|_| 0);
-    "setxattr" | "getxattr" | "listxattr" | "removexattr" (path) => attributes::no_attribute_at(path, true);
-    "lsetxattr" | "lgetxattr" | "llistxattr" | "lremovexattr" (path) => attributes::no_attribute_at(path, false);
-    "fsetxattr" | "fgetxattr" | "flistxattr" | "fremovexattr" (fd) => attributes::no_attribute_of(fd);
+    "setxattr" (path, name, from, length, flags) => extended::set([name, from, length, flags], Of::Path(path));
+    "lsetxattr" (path, name, from, length, flags) => extended::set([name, from, length, flags], Of::Link(path));
+    "fsetxattr" (fd, name, from, length, flags) => extended::set([name, from, length, flags], Of::File(fd));
+    "getxattr" (path, name, to, length) => extended::get([name, to, length], Of::Path(path));
+    "lgetxattr" (path, name, to, length) => extended::get([name, to, length], Of::Link(path));
+    "fgetxattr" (fd, name, to, length) => extended::get([name, to, length], Of::File(fd));
+    "listxattr" (path, to, length) => extended::list([to, length], Of::Path(path));
+    "llistxattr" (path, to, length) => extended::list([to, length], Of::Link(path));
+    "flistxattr" (fd, to, length) => extended::list([to, length], Of::File(fd));
+    "removexattr" (path, name) => extended::remove(name, Of::Path(path));
+    "lremovexattr" (path, name) => extended::remove(name, Of::Link(path));
+    "fremovexattr" (fd, name) => extended::remove(name, Of::File(fd));
     "mount" (source, target, kind, flags, data) => mounts::mount(source, target, kind, flags, data);
     "umount" (target) => mounts::unmount(target, 0);
     "umount2" (target, flags) => mounts::unmount(target, flags);

@@ -4,6 +4,7 @@
 use super::at::{HERE, place_at};
 use crate::error::{Errno, SysResult};
 use crate::files::made::{Hides, Seen, View};
+use crate::files::mount_flags::{Rules, flag};
 use crate::files::mounts::{self, Made, New, number};
 use crate::files::open::Target;
 use crate::files::tree::{self, Content, Node, Special};
@@ -15,6 +16,7 @@ use crate::spaces::pid::Own;
 use crate::spaces::user::Kind;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 
@@ -45,6 +47,47 @@ fn directory(at: u64) -> Result<(Arc<Node>, String), Errno> {
         Place::Made(_) => Err(Errno::EBUSY),
         _ => Err(Errno::ENOTDIR),
     }
+}
+
+/// The same for what may be no directory, which another file may lie over.
+fn anything(at: u64) -> Result<(Arc<Node>, String), Errno> {
+    match place_at(HERE, at, true)? {
+        Place::Node(node, path) => Ok((node, path)),
+        Place::Made(_) => directory(at),
+        Place::Open(_) => Err(Errno::EINVAL),
+    }
+}
+
+/// What of /proc and /sys is below a path: where it always is, and where it was mounted.
+fn made_below(path: &str) -> Result<Vec<(String, Made, Seen)>, Errno> {
+    let mut all = Vec::new();
+    if path == "/" {
+        for made in [Made::Proc, Made::Sys] {
+            let rest = if made == Made::Proc { "/proc" } else { "/sys" };
+            fallible::push(&mut all, (fallible::text(rest)?, made, None))?;
+        }
+    }
+    for one in mounts::made_below(path)? {
+        fallible::push(&mut all, one)?;
+    }
+    Ok(all)
+}
+
+/// Has what is made when it is read be seen at a place, too, that its nodes are seen at already.
+fn show_below(place: &str, rest: &str, made: Made, view: Seen) -> Result<(), Errno> {
+    let path = tree::absolute(place, rest.trim_start_matches('/'))?;
+    let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
+    let kind = if made == Made::Proc { "proc" } else { "sysfs" };
+    let rules = Rules::new(0);
+    let new = New {
+        root: node.clone(),
+        source: kind,
+        kind,
+        made: Some((made, view)),
+        rules,
+        is_along: true,
+    };
+    mounts::add(node, &path, new)
 }
 
 /// Whether a path is that of a whole /proc or /sys.
@@ -90,26 +133,16 @@ fn view(options: &str) -> Result<View, Errno> {
 }
 
 pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) -> SysResult {
-    const NO_SET_ID: u32 = 2;
-    const NO_DEVICES: u32 = 4;
-    const NO_ACCESS_TIMES: u32 = 0x400;
-    const NO_DIRECTORY_TIMES: u32 = 0x800;
+    const REMOUNT: u32 = 0x20;
     const BIND: u32 = 0x1000;
     const RECURSIVE: u32 = 0x4000;
     const SILENT: u32 = 0x8000;
+    const REMOUNT_BIND: u32 = REMOUNT | BIND;
     const PRIVATE: u32 = 1 << 18;
     const SLAVE: u32 = 1 << 19;
-    const RELATIVE_TIMES: u32 = 1 << 21;
     const MAGIC: u32 = 0xc0ed_0000;
-    // Without effect here, as there is nothing that they would change.
-    const WITHOUT_EFFECT: u32 = NO_SET_ID
-        | NO_DEVICES
-        | NO_ACCESS_TIMES
-        | NO_DIRECTORY_TIMES
-        | RECURSIVE
-        | SILENT
-        | RELATIVE_TIMES;
-    const NO_PROGRAMS: u32 = 8;
+    // What is in the tree is seen wherever it is: always as if recursive.
+    const WITHOUT_EFFECT: u32 = RECURSIVE | SILENT;
     let kind = text(kind)?;
     let options = text(data)?;
     path(target)?;
@@ -118,26 +151,41 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
     if flags & 0xffff_0000 == MAGIC {
         flags &= 0xffff;
     }
-    let (over, place) = directory(target)?;
-    // No program lies in what is made when it is read.
-    if matches!(&*kind, "proc" | "sysfs") {
-        flags &= !NO_PROGRAMS;
-    }
-    match flags & !WITHOUT_EFFECT {
+    let rules = Rules::new(flags);
+    let asked = flags & !(WITHOUT_EFFECT | flag::KEPT);
+    let (over, place) = if asked == BIND { anything(target)? } else { directory(target)? };
+    match asked {
+        REMOUNT | REMOUNT_BIND => {
+            mounts::change(&place, flags)?;
+            return Ok(0);
+        }
         // No change of one mount is seen by another.
         PRIVATE | SLAVE => {
             let is_there = place == "/" || mounts::is_root(&over) || is_whole(&place);
             return if is_there { Ok(0) } else { Err(Errno::EINVAL) };
         }
         BIND => {
-            let (root, from) = directory(source)?;
+            let (root, from) = anything(source)?;
+            if root.is_directory() != over.is_directory() {
+                return Err(Errno::ENOTDIR);
+            }
             let made = made_at(&root, &from);
             let kind = match &made {
                 None => "tmpfs",
                 Some((Made::Proc, _)) => "proc",
                 Some((Made::Sys, _)) => "sysfs",
             };
-            mounts::add(over, &place, New { root, source: &from, kind, made })?;
+            // Flags are those of where it comes from, until it is mounted again.
+            let rules = mounts::rules_at(&from);
+            let below = if made.is_some() { Vec::new() } else { made_below(&from)? };
+            mounts::add(
+                over,
+                &place,
+                New { root, source: &from, kind, made, rules, is_along: false },
+            )?;
+            for (rest, made, view) in below {
+                show_below(&place, &rest, made, view)?;
+            }
             return Ok(0);
         }
         0 => {}
@@ -159,7 +207,11 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
             let root = Node::new(Content::Special(Special::Proc), 0o555)?;
             let source = text(source)?;
             let source = if source.is_empty() { "none" } else { &source };
-            mounts::add(over, &place, New { root, source, kind, made: Some(made) })?;
+            mounts::add(
+                over,
+                &place,
+                New { root, source, kind, made: Some(made), rules, is_along: false },
+            )?;
             return Ok(0);
         }
         // They are where they always are.
@@ -195,7 +247,7 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
     }
     let source = text(source)?;
     let source = if source.is_empty() { "none" } else { &source };
-    mounts::add(over, &place, New { root, source, kind, made: None })?;
+    mounts::add(over, &place, New { root, source, kind, made: None, rules, is_along: false })?;
     Ok(0)
 }
 
@@ -240,7 +292,7 @@ pub(crate) fn unmount(target: u64, flags: u64) -> SysResult {
     let (node, place) = match place_at(HERE, target, flags & NO_FOLLOW == 0)? {
         Place::Node(node, place) => (node, place),
         Place::Made(place) if mounts::is_root_of_made(&place) => {
-            let taken = mounts::remove(&place)?;
+            let taken = mounts::remove_all(&place)?;
             drop(taken);
             return Ok(0);
         }
@@ -252,8 +304,11 @@ pub(crate) fn unmount(target: u64, flags: u64) -> SysResult {
     if flags & DETACH == 0 && table::all()?.iter().any(|process| is_used_by(process, &place)) {
         return Err(Errno::EBUSY);
     }
+    if flags & DETACH == 0 && mounts::has_below(&place) {
+        return Err(Errno::EBUSY);
+    }
     drop(node);
-    let taken = mounts::remove(&place)?;
+    let taken = mounts::remove_all(&place)?;
     drop(taken);
     Ok(0)
 }

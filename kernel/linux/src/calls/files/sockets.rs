@@ -1,5 +1,5 @@
-//! Calls about sockets: local ones, with what they send and receive. There is no network: what needs
-//! it is refused as a Linux without it does. Names are in `local`.
+//! Calls about sockets: local ones, with what they send and receive. There is no network: what
+//! needs it is refused as a Linux without it does. Names are in `local`.
 
 use super::at::{file, file_arc};
 use super::descriptors::{give, put_pair};
@@ -13,7 +13,8 @@ use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::files::socket::{Kind, MAX_BYTES, Pair, Received, Socket};
 use crate::process::credentials::{Ids, capability};
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put, put_word};
-use crate::process::{current, current_task};
+use crate::process::{current, current_task, numbers, users};
+use crate::spaces::user::Kind as Kinds;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -231,10 +232,15 @@ type Control = (Vec<Arc<OpenFile>>, Option<Maker>);
 fn said(at: u64) -> Result<Maker, Errno> {
     let [process, user, group] = get_numbers(at, WordSize::Four)?.map(|number: u64| number as u32);
     let all = current_task().credentials();
+    let process = numbers::meant(process.into());
+    let user = users::meant(Kinds::Users, user)?;
+    let group = users::meant(Kinds::Groups, group)?;
+    let owner = current().space.as_ref().and_then(|space| space.owner.clone());
     let is_one = |id: u32, ids: &Ids| [ids.real, ids.effective, ids.saved].contains(&id);
-    let may = (u64::from(process) == current().id || all.can(capability::SYS_ADMIN))
-        && (is_one(user, &all.user) || all.can(capability::SETUID))
-        && (is_one(group, &all.group) || all.can(capability::SETGID));
+    let may = (process == current().id || all.can_in(&owner, capability::SYS_ADMIN))
+        && (is_one(user, &all.user) || all.can_here(capability::SETUID))
+        && (is_one(group, &all.group) || all.can_here(capability::SETGID));
+    let process = process as u32;
     if may { Ok(Maker { process, user, group }) } else { Err(Errno::EPERM) }
 }
 
@@ -353,6 +359,7 @@ pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
         let head = WORD_BYTES + 8;
         if head + MAKER_BYTES as u64 <= room {
             put_word(header.0[4], head + MAKER_BYTES as u64)?;
+            let maker = local::told(maker);
             let numbers = [SOL_SOCKET, SCM_CREDENTIALS, maker.process, maker.user, maker.group];
             for (place, number) in (WORD_BYTES..).step_by(4).zip(numbers) {
                 put(header.0[4].wrapping_add(place), &number.to_le_bytes())?;
@@ -414,9 +421,9 @@ const SWITCHES: [u32; 4] =
 fn put_peer(socket: &Socket, to: u64, length: u64) -> SysResult {
     let room = i32::from_le_bytes(get(length)?);
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(MAKER_BYTES);
-    let maker = socket.maker_of_other();
+    let maker = local::told(socket.maker_of_other());
     let mut bytes = [0; MAKER_BYTES];
-    // Nobody: there is no other end.
+    // Where there is no other end, the numbers of none.
     let none = u32::MAX;
     let ids = if maker.process == 0 { [none; 2] } else { [maker.user, maker.group] };
     for (place, number) in bytes.chunks_exact_mut(4).zip([maker.process, ids[0], ids[1]]) {

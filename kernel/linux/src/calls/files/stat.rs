@@ -5,6 +5,8 @@ use crate::abi::{self, Stat};
 use crate::error::Errno;
 use crate::error::SysResult;
 use crate::files::file_bytes;
+use crate::files::mount_flags::Rules;
+use crate::files::mounts;
 use crate::files::open::Target;
 use crate::proc;
 use crate::process::user_memory::{get, put};
@@ -97,15 +99,16 @@ pub(crate) fn access(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
 }
 
 /// What `statfs` tells of the file system that a path is on.
-fn put_statfs(made: Option<&str>, to: u64) -> SysResult {
+fn put_statfs(made: Option<&str>, rules: Rules, to: u64) -> SysResult {
+    let flags = rules.for_statfs();
     const TMPFS: u64 = 0x0102_1994;
     const PROC: u64 = 0x9fa0;
     const SYS: u64 = 0x6265_6572;
     let encoded = if let Some(path) = made {
-        abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, 0, 0)
+        abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, [0; 2], flags)
     } else {
         let (whole, free) = file_bytes::room();
-        abi::encode_statfs(TMPFS, whole, free.min(frames::free_count() as u64))
+        abi::encode_statfs(TMPFS, [whole, free.min(frames::free_count() as u64)], flags)
     };
     put(to, &encoded)?;
     Ok(0)
@@ -113,17 +116,20 @@ fn put_statfs(made: Option<&str>, to: u64) -> SysResult {
 
 pub(crate) fn statfs(at: u64, to: u64) -> SysResult {
     match place_at(HERE, at, true)? {
-        Place::Made(path) => proc::stat(&path).and(put_statfs(Some(&path), to)),
-        _ => put_statfs(None, to),
+        Place::Made(path) => {
+            proc::stat(&path).and(put_statfs(Some(&path), mounts::rules_at(&path), to))
+        }
+        Place::Node(_, path) => put_statfs(None, mounts::rules_at(&path), to),
+        Place::Open(_) => put_statfs(None, Rules::new(0), to),
     }
 }
 
 pub(crate) fn fstatfs(number: u64, to: u64) -> SysResult {
-    let made = match &file(number)?.target {
-        Target::Made(made) => Some(made.path()),
-        _ => None,
-    };
-    put_statfs(made, to)
+    match &file(number)?.target {
+        Target::Made(made) => put_statfs(Some(made.path()), mounts::rules_at(made.path()), to),
+        Target::Node(_, path) => put_statfs(None, mounts::rules_at(path), to),
+        _ => put_statfs(None, Rules::new(0), to),
+    }
 }
 
 /// The size that statfs64 is told: that of the structure, or it is another one.

@@ -5,6 +5,7 @@ use super::background::check_background;
 use super::notices;
 use super::transfer::take;
 use crate::abi::signals::Signal;
+use crate::calls::pidfd;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
 use crate::files::open::{OpenFile, Target, flag};
@@ -49,7 +50,10 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
             Ok(0)
         }
         PROCMAP_QUERY => query_area(file, at),
-        request => file.object().ok_or(Errno::ENOTTY)?.ioctl(request, at, &Program),
+        request => match pidfd::request(file, request, at) {
+            Some(result) => result,
+            None => file.object().ok_or(Errno::ENOTTY)?.ioctl(request, at, &Program),
+        },
     }
 }
 

@@ -12,6 +12,7 @@ use crate::files::readiness::event;
 use crate::files::tree::{Content, Node, Special};
 use crate::limits::{INFINITE, Resource};
 use crate::memory::cut;
+use crate::process::moved::{count_read, count_write};
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
 use crate::process::walk::Place;
 use crate::process::{current, current_task, permissions, send};
@@ -25,11 +26,11 @@ const PIECE: usize = 512;
 const MAX_LENGTH: u64 = 0x7fff_f000;
 
 pub(crate) fn read(number: u64, to: u64, length: u64) -> SysResult {
-    read_from(file(number)?, to, length, None)
+    count_read(read_from(file(number)?, to, length, None))
 }
 
 pub(crate) fn write(number: u64, from: u64, length: u64) -> SysResult {
-    write_to(file(number)?, from, length, None)
+    count_write(write_to(file(number)?, from, length, None))
 }
 
 /// Where bytes come from or go to: where the file stands, or an offset.
@@ -103,13 +104,13 @@ fn check_offset(file: &OpenFile, offset: u64) -> Result<(), Errno> {
 pub(crate) fn pread(number: u64, to: u64, length: u64, offset: u64) -> SysResult {
     let file = file(number)?;
     check_offset(file, offset)?;
-    read_from(file, to, length, Some(offset))
+    count_read(read_from(file, to, length, Some(offset)))
 }
 
 pub(crate) fn pwrite(number: u64, from: u64, length: u64, offset: u64) -> SysResult {
     let file = file(number)?;
     check_offset(file, offset)?;
-    write_to(file, from, length, Some(offset))
+    count_write(write_to(file, from, length, Some(offset)))
 }
 
 /// Reads the program's memory.
@@ -253,7 +254,20 @@ pub(crate) fn vectored(
     offset: Offset,
     direction: Direction,
 ) -> SysResult {
-    let file = file(number)?;
+    let moved = move_pieces(file(number)?, vector, count, offset, direction);
+    match direction {
+        Direction::Read => count_read(moved),
+        Direction::Write => count_write(moved),
+    }
+}
+
+fn move_pieces(
+    file: &OpenFile,
+    vector: u64,
+    count: u64,
+    offset: Offset,
+    direction: Direction,
+) -> SysResult {
     if count > MAX_PIECES {
         return Err(Errno::EINVAL);
     }
@@ -351,6 +365,7 @@ pub(crate) fn sendfile(to: u64, from: u64, offset: u64, size: WordSize, length: 
         }
         Ok(written)
     });
+    let copied = count_write(count_read(copied));
     if copied == Err(Errno::EPIPE) {
         broken_pipe()?;
     }
@@ -412,6 +427,7 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
     }
     let top = match &file.target {
         Target::Node(node, _) => node.bytes(),
+        Target::Made(made) if made.has_bytes() => return seek_in_memory(file, offset, whence),
         // What is there by its place has no end to be found.
         Target::Made(made) if whence as u32 == 2 && made.path().ends_with("/pagemap") => {
             return Err(Errno::EINVAL);
@@ -444,6 +460,18 @@ pub(crate) fn seek(number: u64, offset: i64, whence: u64) -> SysResult {
     };
     let position = base.checked_add_signed(offset).filter(|&to| to <= i64::MAX as u64);
     let position = position.ok_or(Errno::EINVAL)?;
+    file.position.store(position, Ordering::Relaxed);
+    Ok(position)
+}
+
+/// The same where every number is a place, the highest ones too (`mem_lseek`).
+fn seek_in_memory(file: &OpenFile, offset: i64, whence: u64) -> SysResult {
+    let base = match whence & 0xffff_ffff {
+        0 => 0,
+        1 => file.position.load(Ordering::Relaxed),
+        _ => return Err(Errno::EINVAL),
+    };
+    let position = base.wrapping_add_signed(offset);
     file.position.store(position, Ordering::Relaxed);
     Ok(position)
 }

@@ -113,7 +113,9 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
             if !memory.is_covered(lowest, top) {
                 return Err(Errno::ENOMEM);
             }
-            if !memory.all_within(lowest, top, |a| if write { a.access.write } else { a.read }) {
+            if !memory
+                .all_within(lowest, top, |a| if write { a.access.write } else { a.is_read_asked() })
+            {
                 return Err(Errno::EINVAL);
             }
             for page in (lowest..top).step_by(PAGE as usize) {

@@ -3,9 +3,9 @@
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::memory::space::Memory;
-use crate::process::credentials::capability;
+use crate::process::permissions::{self, Looks};
 use crate::process::user_memory::{WORD_BYTES, get_numbers};
-use crate::process::{current, current_task, numbers};
+use crate::process::{current, named};
 use alloc::vec::Vec;
 use machine::memory::fallible;
 use threads::sched::{self, Mutex};
@@ -54,11 +54,8 @@ pub(super) fn process_vm(
     if own.iter().all(|piece| piece.1 == 0) {
         return Ok(0);
     }
-    let process = numbers::find(u64::from(process as u32)).ok_or(Errno::ESRCH)?;
-    let mine = current_task().credentials();
-    let may = process.id == current().id
-        || mine.may_change(&process.credentials(), capability::SYS_PTRACE);
-    if !may {
+    let process = named::find(u64::from(process as u32)).ok_or(Errno::ESRCH)?;
+    if !permissions::may_look_into(&process, Looks::AsReal) {
         return Err(Errno::EPERM);
     }
     let theirs = process.memory().ok_or(Errno::ESRCH)?;

@@ -14,7 +14,7 @@ use crate::process::credentials::Credentials;
 use crate::process::send::{self, to_process};
 use crate::process::table::Which;
 use crate::process::user_memory::{get, put, timespec};
-use crate::process::{Process, current, current_task, numbers, timers};
+use crate::process::{Process, current, current_task, named, timers};
 use crate::signals::{deliver, frame, restart};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -259,7 +259,7 @@ fn signal_or_none(number: u64) -> Result<Option<Signal>, Errno> {
 
 /// The process that a number means: its own number, or that of one of its threads.
 fn find(number: u64) -> Result<Arc<Process>, Errno> {
-    numbers::find_by_any(number).ok_or(Errno::ESRCH)
+    named::find_by_any(number).ok_or(Errno::ESRCH)
 }
 
 fn kill(which: i64, number: u64) -> SysResult {
@@ -329,7 +329,7 @@ fn with_thread(
         return Err(Errno::EINVAL);
     }
     let (process, thread) =
-        numbers::find_thread(process.map(|process| process as u64), thread as u64)
+        named::find_thread(process.map(|process| process as u64), thread as u64)
             .ok_or(Errno::ESRCH)?;
     body(&process, &thread)
 }
@@ -355,7 +355,7 @@ fn tkill(process: Option<i32>, thread: i32, number: u64) -> SysResult {
     }
     if thread > 0
         && process.is_none_or(|process| process == thread)
-        && let Some(ended) = numbers::find(thread as u64).filter(|ended| ended.crew.count() == 0)
+        && let Some(ended) = named::find(thread as u64).filter(|ended| ended.crew.count() == 0)
     {
         let signal = signal_or_none(number)?;
         caller.check(&ended, signal)?;

@@ -15,7 +15,7 @@ use super::queues::{self, Entry, Key, Purpose};
 use super::sleepers::{ANY_BIT, Deadline, begin, finish, sleep};
 use super::word;
 use crate::error::{Errno, SysResult};
-use crate::process::{current_task, numbers};
+use crate::process::{current_task, named};
 use alloc::sync::Arc;
 use threads::sched::Mutex;
 
@@ -47,7 +47,7 @@ fn take_or_wait(address: u64, number: u32, others: bool) -> Result<bool, Errno> 
     if owner == number {
         return Err(Errno::EDEADLK);
     }
-    if numbers::find_thread(None, owner.into()).is_none() {
+    if named::find_thread(None, owner.into()).is_none() {
         return Err(Errno::ESRCH);
     }
     Ok(false)

@@ -1,8 +1,10 @@
 //! What else a program's thread may have in the CPU, on machines where that is nothing: neither
 //! ports nor a shadow stack.
 
+pub use super::no_segments::{Description, LocalSegments, MOST, Segment, fault_of_return, refresh};
 use super::paging::NoMemory;
 use crate::arch::regs::SavedRegs;
+use alloc::sync::Arc;
 use kstack::ports::Ports;
 use kstack::shadow::Form;
 
@@ -27,6 +29,17 @@ impl Extras {
 
     /// The same for the thread that runs, whose these are. Interrupts off.
     pub fn set_own_shadow(&self, _pointer: u64, _mode: u64) {}
+
+    /// Loads what the running thread has been given since it came: nothing.
+    pub fn catch_up(&self) {}
+
+    /// Gives it segments: there are none.
+    pub fn give_segments(&self, segments: Arc<LocalSegments>) {
+        match *segments {}
+    }
+
+    /// Takes them from it.
+    pub fn drop_segments(&self) {}
 }
 
 /// What shadow stacks look like; `None`: this CPU has none.

@@ -9,8 +9,8 @@
 //! ```
 
 use super::flushes;
-use crate::arch::cpu;
 use crate::arch::irqchip::{self, vector};
+use crate::arch::{cpu, extras};
 use crate::cpus;
 use core::sync::atomic::Ordering;
 
@@ -47,6 +47,7 @@ pub fn answer_flush() {
     let flushed = &cpus::this().flushed;
     if flushed.load(Ordering::Relaxed) < wanted {
         cpu::flush_all();
+        extras::refresh();
         flushed.store(wanted, Ordering::SeqCst);
     }
 }

@@ -6,5 +6,7 @@ pub mod exceptions;
 pub mod extras;
 pub mod flush;
 pub mod flushes;
+pub mod no_segments;
 pub mod paging;
+pub mod segments;
 pub mod start;

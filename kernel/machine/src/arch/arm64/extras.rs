@@ -7,7 +7,11 @@
 pub use crate::arch::any::extras::{
     may_be_about_a_port, permit_ports, prepare_ports, step_over_interrupt_flag,
 };
+pub use crate::arch::any::no_segments::{
+    Description, LocalSegments, MOST, Segment, fault_of_return, refresh,
+};
 use crate::arch::regs::SavedRegs;
+use alloc::sync::Arc;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::shadow::{Form, mode};
@@ -75,6 +79,17 @@ impl Extras {
         self.set_shadow(pointer, mode);
         self.come();
     }
+
+    /// Loads what the running thread has been given since it came: nothing.
+    pub fn catch_up(&self) {}
+
+    /// Gives it segments: there are none.
+    pub fn give_segments(&self, segments: Arc<LocalSegments>) {
+        match *segments {}
+    }
+
+    /// Takes them from it.
+    pub fn drop_segments(&self) {}
 }
 
 /// What shadow stacks look like; `None`: this CPU has none.

@@ -54,8 +54,8 @@ impl FpuState {
         unsafe { area.add(REGISTERS).cast::<[u64; 2]>().write([status, control]) };
     }
 
-    /// Stores the 32 registers into a signal's frame, at a multiple of 16; what FPSR and FPCR are. By
-    /// the owner.
+    /// Stores the 32 registers into a signal's frame, at a multiple of 16; what FPSR and FPCR are.
+    /// By the owner.
     pub fn write_to(&self, to: Stretch) -> [u32; 2] {
         let words = match to.whole(REGISTERS) {
             Some(at) => {

@@ -3,6 +3,7 @@
 
 mod board;
 pub mod boot;
+mod bytes;
 pub mod caches;
 pub mod cpu;
 pub mod cpu_block;

@@ -376,6 +376,11 @@ pub fn kernel_is_mapped(address: u64) -> bool {
     kernel_descriptor(address).is_some()
 }
 
+/// The frame behind a page of the kernel's that is mapped as one, as a query.
+pub fn kernel_frame(address: u64) -> Option<Frame> {
+    leaf_frame(find(kernel_half(), address)?.load(Ordering::Acquire))
+}
+
 /// The descriptor that maps a kernel address, block or page.
 fn kernel_descriptor(address: u64) -> Option<u64> {
     let mut table = kernel_half();

@@ -172,6 +172,9 @@ pub(in crate::arch) unsafe fn save_selectors(_to: *mut Selectors) {}
 #[inline(always)]
 pub(in crate::arch) unsafe fn load_selectors(_from: *const Selectors) {}
 
+/// Every return to user mode loads all data segments: see `segments`.
+pub(in crate::arch) fn reload_local_data() {}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

@@ -6,7 +6,7 @@
 
 use super::layout::DIRECT_BYTES;
 use super::sysenter_page::SYSENTER_CODE;
-use super::walk::{KERNEL_ROOT, SYSENTER_FRAME, leaf, level2};
+use super::walk::{KERNEL_ROOT, SYSENTER_FRAME, find, leaf, level2};
 use crate::arch::cpu;
 use crate::arch::pc::page_entry::{
     ADDRESS, GLOBAL, LARGE, LARGE_BYTES, NO_EXEC, PRESENT, UNCACHED, USER, WRITE, bits, entry,
@@ -116,6 +116,11 @@ fn walk_kernel(address: u64) -> [u64; 2] {
 /// Whether a kernel address is mapped, as a query: walks the tables, touches nothing.
 pub fn kernel_is_mapped(address: u64) -> bool {
     walk_kernel(address).iter().all(|value| value & PRESENT != 0)
+}
+
+/// The frame behind a page of the kernel's that is mapped as one, as a query.
+pub fn kernel_frame(address: u64) -> Option<Frame> {
+    leaf_frame(find(kernel_root(), address)?.load(Ordering::Acquire))
 }
 
 /// Whether user mode could read a kernel address. Always false, unless something is wrong.

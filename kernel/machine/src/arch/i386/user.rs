@@ -8,8 +8,10 @@
 //! never: so no selector that a program could load ever becomes one that the kernel cannot load for
 //! it again.
 
+use super::regs::SavedRegs;
 pub use super::sysenter_page::{SYSENTER_PAGE, SYSENTER_RETURN};
 use super::{cpu, cpu_tables};
+use crate::arch::pc::access;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::tables::user_data_descriptor;
 
@@ -30,4 +32,23 @@ pub fn set_tls(base: u64) {
 
 fn set_base(base: u64) {
     cpu_tables::set_user_segments(&[user_data_descriptor(base as u32), 0, 0]);
+}
+
+/// Where the way to user mode leads: CS, SS, and the instruction.
+pub(in crate::arch) fn where_it_goes(regs: &SavedRegs) -> [u64; 3] {
+    [regs.cs, regs.ss, regs.eip].map(u64::from)
+}
+
+/// Saved data segments that are not there any more become null. Interrupts off.
+pub(in crate::arch) fn mend_data_segments(regs: &mut SavedRegs) {
+    for selector in [&mut regs.ds, &mut regs.es, &mut regs.fs, &mut regs.gs] {
+        if !access::is_data(*selector as u16) {
+            *selector = 0;
+        }
+    }
+}
+
+/// Puts an exception's error code where the CPU's would be.
+pub(in crate::arch) fn set_error_code(regs: &mut SavedRegs, code: u32) {
+    regs.orig_eax = code;
 }

@@ -1,6 +1,6 @@
-//! Caches and devices: on a PC there is nothing to do. Transfers of devices are kept coherent with the
-//! CPUs' caches by the hardware (Intel SDM vol. 3, 13.3), and a store is seen by a device in the order
-//! of the program (10.2.2).
+//! Caches and devices: on a PC there is nothing to do. Transfers of devices are kept coherent with
+//! the CPUs' caches by the hardware (Intel SDM vol. 3, 13.3), and a store is seen by a device in
+//! the order of the program (10.2.2).
 
 /// Bytes that an instruction of cache upkeep works on; 0: there are none for devices.
 pub const fn line() -> u32 {

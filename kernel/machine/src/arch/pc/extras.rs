@@ -5,17 +5,21 @@
 //! fault of the instruction that used a port. A switch away hides it again, with one store; a
 //! switch between threads that use no port does nothing.
 
+use super::segments;
+pub use super::segments::LocalSegments;
+pub use super::segments::{Description, MOST, Segment, fault_of_return, is_stack};
 use super::shadow;
 pub use super::shadow::{is_shadow_access, shadow_form, shadow_pointer};
 pub use crate::arch::any::extras::settle_shadow;
-use crate::arch::cpu_tables;
 use crate::arch::paging::{self, NoMemory};
 use crate::arch::regs::SavedRegs;
 use crate::arch::step;
+use crate::arch::{cpu, cpu_tables};
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
 use crate::spin::SpinLock;
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use kstack::arch::current::tables::CpuTables;
 use kstack::arch::io_maps::IoMaps;
 use kstack::ports::Ports;
@@ -33,17 +37,24 @@ pub struct Extras {
     pointer: AtomicU64,
     /// Its mode; 0: it is off.
     mode: AtomicU64,
+    /// The segments of its address space, of which it is one owner; null: none.
+    segments: AtomicPtr<LocalSegments>,
 }
 
 impl Extras {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { pointer: AtomicU64::new(0), mode: AtomicU64::new(0) }
+        Self {
+            pointer: AtomicU64::new(0),
+            mode: AtomicU64::new(0),
+            segments: AtomicPtr::new(core::ptr::null_mut()),
+        }
     }
 
     /// At the switch away from a thread that has some. Interrupts off.
     pub fn leave(&self) {
         permit_ports(Ports::None);
+        segments::unload();
         if self.mode.load(Ordering::Relaxed) != 0 {
             self.pointer.store(shadow_pointer(), Ordering::Relaxed);
             shadow::set_mode(0);
@@ -56,6 +67,50 @@ impl Extras {
         if mode != 0 {
             shadow::set_pointer(self.pointer.load(Ordering::Relaxed));
             shadow::set_mode(mode);
+        }
+        self.catch_up();
+    }
+
+    /// Loads the segments of the running thread, whose these are, if it has been given some since
+    /// it came. Interrupts off.
+    pub fn catch_up(&self) {
+        let segments = self.segments.load(Ordering::Acquire);
+        // SAFETY: (1) one owner of what lies there is this.
+        if let Some(wanted) = unsafe { segments.as_ref() }
+            && !segments::is_loaded(segments)
+        {
+            wanted.load();
+        }
+    }
+
+    /// Gives it the segments of its address space, if it has none: from the next
+    /// [`Extras::catch_up`] on.
+    pub fn give_segments(&self, segments: Arc<LocalSegments>) {
+        let given = Arc::into_raw(segments).cast_mut();
+        let none = core::ptr::null_mut();
+        let is_first =
+            self.segments.compare_exchange(none, given, Ordering::AcqRel, Ordering::Acquire);
+        if is_first.is_err() {
+            // SAFETY: (1) from `into_raw` above, and taken by no other code.
+            drop(unsafe { Arc::from_raw(given) });
+        }
+    }
+
+    /// The running thread, whose these are, has an address space of its own from now on.
+    pub fn drop_segments(&self) {
+        cpu::without_interrupts(|| {
+            if !self.segments.load(Ordering::Relaxed).is_null() {
+                segments::unload();
+            }
+        });
+        self.take_segments();
+    }
+
+    fn take_segments(&self) {
+        let taken = self.segments.swap(core::ptr::null_mut(), Ordering::AcqRel);
+        if !taken.is_null() {
+            // SAFETY: (1) from `into_raw`, and no CPU has them loaded for this thread.
+            drop(unsafe { Arc::from_raw(taken) });
         }
     }
 
@@ -71,6 +126,17 @@ impl Extras {
         shadow::set_pointer(pointer);
         shadow::set_mode(mode);
     }
+}
+
+impl Drop for Extras {
+    fn drop(&mut self) {
+        self.take_segments();
+    }
+}
+
+/// Loads again what other CPUs may have changed. Interrupts off.
+pub fn refresh() {
+    segments::refresh();
 }
 
 /// Makes the maps of all CPUs, before a port can be permitted: the first time a program asks.

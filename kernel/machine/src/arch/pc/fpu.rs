@@ -184,8 +184,8 @@ impl FpuState {
     }
 
     /// Stores the registers into a signal's frame, in the form of an area, every state of it. What
-    /// an area leaves to programs has any bytes then. By the owner. The stretch begins at a multiple
-    /// of 64.
+    /// an area leaves to programs has any bytes then. By the owner. The stretch begins at a
+    /// multiple of 64.
     pub fn write_to(&self, to: Stretch) {
         let Some(area) = to.whole(xstate::bytes()) else {
             self.save_all();

@@ -3,8 +3,10 @@
 //!
 //! The trees of x86_64 and i386 use it; nothing in it depends on the size of an address.
 
+pub mod access;
 pub mod acpi;
 pub mod boot_stacks;
+mod bytes;
 pub mod caches;
 pub mod control;
 pub mod cpu;
@@ -19,6 +21,7 @@ pub mod power;
 pub mod pvh;
 mod requirements;
 pub mod rtc;
+pub mod segments;
 pub mod serial;
 pub mod shadow;
 pub mod smp;

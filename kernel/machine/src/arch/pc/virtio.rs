@@ -1,5 +1,5 @@
-//! Virtio devices of a PC: on the first PCI bus, where the firmware has given them a place for their
-//! registers (Virtio 1.2, 4.1).
+//! Virtio devices of a PC: on the first PCI bus, where the firmware has given them a place for
+//! their registers (Virtio 1.2, 4.1).
 
 use super::page_entry::{GLOBAL, NO_EXEC, PRESENT, UNCACHED, WRITE};
 use super::ports::{in32, out32};
@@ -14,8 +14,8 @@ use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFu
 use virtio_drivers::transport::pci::{PciTransport, virtio_device_type};
 use virtio_drivers::transport::{DeviceType, SomeTransport};
 
-/// One word of configuration space at a time: its address goes to one port, it comes by another (PCI
-/// Local Bus Specification 3.0, 3.2.2.3.2).
+/// One word of configuration space at a time: its address goes to one port, it comes by another
+/// (PCI Local Bus Specification 3.0, 3.2.2.3.2).
 static CONFIGURATION: SpinLock<Configuration> = SpinLock::new(Configuration);
 
 #[derive(Debug)]
@@ -86,8 +86,8 @@ pub fn find<H: Hal>(kind: DeviceType) -> Option<SomeTransport<'static>> {
 /// Pages of the window.
 const WINDOW_PAGES: usize = 64;
 
-/// Which page of physical memory each page of the window shows; they are used from the first on, and
-/// stay.
+/// Which page of physical memory each page of the window shows; they are used from the first on,
+/// and stay.
 static WINDOW: SpinLock<([u64; WINDOW_PAGES], usize)> = SpinLock::new(([0; WINDOW_PAGES], 0));
 
 /// The kernel's pointer to registers of a device, uncached; nothing if the window is full.

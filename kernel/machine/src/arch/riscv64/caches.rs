@@ -24,7 +24,8 @@ fn lines(lowest: *const u8, bytes: usize) -> impl Iterator<Item = usize> {
 /// 1. The bytes are mapped.
 pub unsafe fn clean(lowest: *const u8, bytes: usize) {
     for line in lines(lowest, bytes) {
-        // SAFETY: (1) by the caller's promise; no contents change; (2) the harts have the extension.
+        // SAFETY: (1) by the caller's promise; no contents change; (2) the harts have the
+        // extension.
         unsafe {
             asm!(".option push", ".option arch, +zicbom", "cbo.clean ({})", ".option pop",
                  in(reg) line, options(nostack, preserves_flags));

@@ -291,6 +291,11 @@ pub fn kernel_is_mapped(address: u64) -> bool {
     entry(table, address >> 12).load(Ordering::Acquire) & PRESENT != 0
 }
 
+/// The frame behind a page of the kernel's that is mapped as one, as a query.
+pub fn kernel_frame(address: u64) -> Option<Frame> {
+    leaf_frame(find(kernel_root(), address)?.load(Ordering::Acquire))
+}
+
 /// Whether user mode could read a kernel address. Always false, unless something is wrong.
 pub fn user_can_reach(address: u64) -> bool {
     let mut table = kernel_root();

@@ -1,5 +1,5 @@
-//! Virtio devices of boards with a device tree: a row of places for them in memory, most of them empty
-//! (Virtio 1.2, 4.2).
+//! Virtio devices of boards with a device tree: a row of places for them in memory, most of them
+//! empty (Virtio 1.2, 4.2).
 
 use super::device_tree::Tree;
 use crate::arch::DEVICES_SEE_CACHES;
@@ -43,8 +43,8 @@ pub(in crate::arch) fn remember(tree: &Tree<'_>) {
     }
 }
 
-/// Whether a device's transfers are coherent with the CPUs' caches: as the tree says, or as is usual
-/// (Devicetree specification, 2.3.10): on Arm they are not, on RISC-V they are.
+/// Whether a device's transfers are coherent with the CPUs' caches: as the tree says, or as is
+/// usual (Devicetree specification, 2.3.10): on Arm they are not, on RISC-V they are.
 fn node_sees_caches(node: FdtNode<'_, '_>) -> bool {
     if DEVICES_SEE_CACHES {
         node.property("dma-noncoherent").is_none()

@@ -1,8 +1,10 @@
 //! Single instructions, as functions.
 
+use crate::arch::pc::access;
 use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
 use kstack::addr::AddrRange;
+use kstack::arch::current::tables::{KERNEL_DATA, USER_DATA};
 use kstack::interrupts::InterruptsOff;
 
 pub use crate::arch::any::cpu::{
@@ -193,23 +195,62 @@ pub(in crate::arch) unsafe fn load_selectors(from: *const Selectors) {
         from.cast::<u64>().read_unaligned()
     };
     loaded |= es | fs | gs;
+    mend_stack_segment();
     if loaded | wanted != 0 {
         // SAFETY: (1) (2) by the caller's promise.
         unsafe { load_selectors_slowly(from) };
     }
 }
 
+/// Loads SS if it is null, as an entry from user mode leaves it. `sysret` gives SS its selector, and
+/// on CPUs of AMD nothing else: a program would find a segment that it can use in 64-bit mode only
+/// (AMD APM vol. 3, SYSRET). Three instructions more for each switch to a program.
+#[inline(always)]
+fn mend_stack_segment() {
+    // SAFETY: (1) the segment is one of the kernel's, and in 64-bit mode nothing depends on it.
+    unsafe {
+        asm!("mov {0:e}, ss", "test {0:e}, {0:e}", "jnz 2f", "mov {0:e}, {data}", "mov ss, {0:e}", "2:",
+             out(reg) _, data = const KERNEL_DATA, options(nomem, nostack));
+    }
+}
+
+/// A selector of the program's own segments, which may have changed, or null.
+fn still_there(selector: u16) -> u16 {
+    /// The local table's.
+    const LOCAL: u16 = 4;
+    if selector & LOCAL == 0 || access::is_data(selector) { selector } else { 0 }
+}
+
 /// # Safety
 ///
-/// As for [`load_selectors`].
+/// As for [`load_selectors`]; a selector of the local table may name nothing any more.
 #[cold]
 unsafe fn load_selectors_slowly(from: *const Selectors) {
-    // SAFETY: (1) (2) by the caller's promise; (3) a load of GS changes the GS base, so the
-    // program's is put there meanwhile, which entries that can come now are prepared for.
+    // SAFETY: (1) by the caller's promise.
+    let [ds, es, fs, gs] = unsafe { from.read() }.map(still_there).map(u32::from);
+    // SAFETY: (1) (2) by the caller's promise, and seen above; (3) a load of GS changes the GS base,
+    // so the program's is put there meanwhile, which entries that can come now are prepared for. Null
+    // leaves a base as it was on CPUs of AMD: another segment is loaded first, whose base is 0.
     unsafe {
-        asm!("mov ds, [{from}]", "mov es, [{from} + {one}]", "mov fs, [{from} + 2 * {one}]",
-             "swapgs", "mov gs, [{from} + 3 * {one}]", "swapgs",
-             from = in(reg) from, one = const size_of::<u16>(), options(readonly, nostack, preserves_flags));
+        asm!("mov ds, {ds:e}", "mov es, {es:e}", "mov fs, {data:e}", "mov fs, {fs:e}",
+             "swapgs", "mov gs, {data:e}", "mov gs, {gs:e}", "swapgs",
+             ds = in(reg) ds, es = in(reg) es, fs = in(reg) fs, gs = in(reg) gs,
+             data = in(reg) u32::from(USER_DATA), options(readonly, nostack, preserves_flags));
+    }
+}
+
+/// DS and ES as the local table has them now. FS and GS keep their bases, as on Linux. Interrupts
+/// off.
+pub(in crate::arch) fn reload_local_data() {
+    let (ds, es): (u32, u32);
+    // SAFETY: (1) only reads.
+    unsafe {
+        asm!("mov {:e}, ds", "mov {:e}, es", out(reg) ds, out(reg) es, options(nomem, nostack, preserves_flags));
+    }
+    let [ds, es] = [ds, es].map(|selector| u32::from(still_there(selector as u16)));
+    // SAFETY: (1) each names a segment that is there, or none; (2) the kernel uses neither.
+    unsafe {
+        asm!("mov ds, {:e}", "mov es, {:e}", in(reg) ds, in(reg) es, options(readonly, nostack, preserves_flags));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Page tables: four levels, one kernel half shared by all address spaces.
 
-use super::walk::{KERNEL_ROOT, leaf};
+use super::walk::{KERNEL_ROOT, find, leaf};
 use crate::arch::cpu;
 use crate::arch::pc::page_entry::{
     ADDRESS, GLOBAL, LARGE, LARGE_BYTES, NO_EXEC, PRESENT, UNCACHED, USER, WRITE, bits, entry,
@@ -94,6 +94,11 @@ pub fn kernel_is_mapped(address: u64) -> bool {
         table = value & ADDRESS;
     }
     entry(table, address >> 12).load(Ordering::Acquire) & PRESENT != 0
+}
+
+/// The frame behind a page of the kernel's that is mapped as one, as a query.
+pub fn kernel_frame(address: u64) -> Option<Frame> {
+    leaf_frame(find(kernel_root(), address)?.load(Ordering::Acquire))
 }
 
 /// Whether user mode could read a kernel address. Always false, unless something is wrong.

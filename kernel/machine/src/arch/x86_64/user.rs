@@ -2,6 +2,7 @@
 //! base of its thread-local storage.
 
 use super::cpu;
+use super::regs::SavedRegs;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 const FS_BASE: u32 = 0xc000_0100;
@@ -29,4 +30,18 @@ pub fn set_tls(base: u64) {
     // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault:
     // `abi::thread_local` and `arch_prctl` let no other through.
     unsafe { cpu::write_msr(FS_BASE, base) };
+}
+
+/// Where the way to user mode leads: CS, SS, and the instruction.
+pub(in crate::arch) fn where_it_goes(regs: &SavedRegs) -> [u64; 3] {
+    [regs.cs, regs.ss, regs.rip]
+}
+
+/// Nothing: data segments are not among the saved registers, and are looked at when they are
+/// loaded.
+pub(in crate::arch) fn mend_data_segments(_regs: &mut SavedRegs) {}
+
+/// Puts an exception's error code where the CPU's would be.
+pub(in crate::arch) fn set_error_code(regs: &mut SavedRegs, code: u32) {
+    regs.orig_rax = code.into();
 }

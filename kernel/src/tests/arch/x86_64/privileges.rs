@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use kstack::arch::current::tables::{CpuTables, USER_DATA, Unfit};
+use kstack::arch::current::tables::{CpuTables, USER_CODE_32, USER_DATA, Unfit};
 use kstack::arch::current::vectors::vector;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
@@ -58,21 +58,8 @@ fn descriptors() -> *mut u64 {
     gdt.base as *mut u64
 }
 
-/// The place that `sysret` counts from: a segment of 32-bit code would lie there.
-const EMPTY_PLACE: usize = 3;
-static DESCRIPTOR: AtomicU64 = AtomicU64::new(0);
-
-fn set_descriptor(value: u64) -> Outcome {
-    DESCRIPTOR.store(value, Ordering::Relaxed);
-    on_every_cpu(|_| {
-        // SAFETY: (1) this CPU's own table, mapped and writable; the only user of the place is a
-        // program of this test.
-        unsafe {
-            descriptors().add(EMPTY_PLACE).write_volatile(DESCRIPTOR.load(Ordering::Relaxed))
-        };
-        Ok(())
-    })
-}
+/// The place of programs' own segments among the descriptors.
+const LOCAL_PLACE: usize = 10;
 
 /// To 32-bit code, then `syscall`, then an invalid instruction.
 #[unsafe(naked)]
@@ -88,30 +75,20 @@ extern "C" fn compatibility_syscall() {
         "ud2",
         ".code64",
         "ud2",
-        code = const (8 * EMPTY_PLACE) | 3,
+        code = const USER_CODE_32,
     )
 }
 
-/// There is no way into compatibility mode; and were there one, `syscall` from there is refused and
-/// touches nothing: by the entry that CSTAR names on CPUs of AMD, by the CPU itself on those of
+/// `syscall` from compatibility mode is refused and touches nothing: by the entry that CSTAR names on CPUs of AMD, by the CPU itself on those of
 /// Intel (SDM vol. 2, SYSCALL), which emulators need not know. Red if its register is what it was
 /// at reset: the kernel runs at address 0, on the program's stack.
 pub fn u1_p8_a_system_call_of_compatibility_mode_is_refused() -> Outcome {
-    const CODE_OF_32_BITS: u64 = 0x00cf_fb00_0000_ffff;
     const NO_SUCH_CALL: u32 = -38_i32 as u32;
-    let run = || -> Result<user_mode::Seen, alloc::string::String> {
+    user_mode::with_hooks(None, || {
         user_mode::SEEN.lock().clear();
         UserThread::start(compatibility_syscall, 0)?.finish();
         let seen = user_mode::seen();
-        seen.first().copied().ok_or_else(|| "nothing was seen".into())
-    };
-    user_mode::with_hooks(None, || {
-        let seen = run()?;
-        check!(seen.vector == GENERAL_PROTECTION, "a segment leads there: {seen:x?}");
-        set_descriptor(CODE_OF_32_BITS)?;
-        let seen = run();
-        set_descriptor(0)?;
-        let seen = seen?;
+        let seen = seen.first().copied().ok_or("nothing was seen")?;
         let right = seen.vector == INVALID_OPCODE && seen.regs.from_user();
         let by_entry = seen.regs.rax as u32 == NO_SUCH_CALL;
         // `rax` still points at the instruction.
@@ -144,13 +121,13 @@ pub fn u1_x1_loading_the_tables_leaves_nothing_of_what_was_there() -> Outcome {
         // SAFETY: (1) interrupts are off, so nothing uses the two places or registers meanwhile;
         // (2) all of it is put back here, or by the load.
         let loaded = unsafe {
-            let place = descriptors().add(EMPTY_PLACE);
-            let user_data = place.add(1).read_volatile();
+            let place = descriptors().add(LOCAL_PLACE);
+            let before = [place.read_volatile(), place.add(1).read_volatile()];
             place.write_volatile(LOCAL_TABLE);
             place.add(1).write_volatile(0);
-            asm!("lldt {:x}", in(reg) 8 * EMPTY_PLACE);
-            place.write_volatile(0);
-            place.add(1).write_volatile(user_data);
+            asm!("lldt {:x}", in(reg) 8 * LOCAL_PLACE);
+            place.write_volatile(before[0]);
+            place.add(1).write_volatile(before[1]);
             asm!("mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", in(reg) u32::from(USER_DATA));
             for register in [SYSENTER_CS, SYSENTER_EIP, LSTAR, CSTAR, FMASK] {
                 write_msr(register, 8);
