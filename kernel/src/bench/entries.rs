@@ -64,6 +64,17 @@ pub(super) fn run(overhead: u64) {
     report("backtrace_per_frame", (long - short) / 32, "instructions");
 }
 
+/// Backtraces from further and further down.
+pub(super) fn depths(overhead: u64) {
+    for (name, depth) in
+        [("backtrace_8", 8), ("backtrace_16", 16), ("backtrace_32", 32), ("backtrace_64", 64)]
+    {
+        let (cost, frames) = backtrace_from(depth, overhead);
+        assert!(frames > depth as usize, "every frame is in the backtrace");
+        report(name, cost, "instructions");
+    }
+}
+
 /// The cost and the number of frames of a backtrace taken `depth` calls further down.
 #[inline(never)]
 fn backtrace_from(depth: u64, overhead: u64) -> (u64, usize) {

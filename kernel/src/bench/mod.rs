@@ -13,7 +13,8 @@ mod threads;
 use alloc::vec::Vec;
 use machine::arch::cpu;
 
-/// Runs all benches and sends one record each; with `sleepers=N` while so many threads sleep.
+/// Runs all benches and sends one record each; with `sleepers=N` while so many threads
+/// sleep, with `depths` also from further down on stacks.
 pub fn run() {
     let sleepers = machine::options::get("sleepers").and_then(|count| count.parse().ok());
     let sleepers = memory::Sleepers::staying(sleepers.unwrap_or(0));
@@ -27,6 +28,10 @@ pub fn run() {
     threads::run(overhead);
     memory::run();
     dma::run(overhead);
+    if machine::options::has("depths") {
+        stacks::depths(overhead);
+        entries::depths(overhead);
+    }
 
     machine::arch::irqchip::start_timer();
     programs();

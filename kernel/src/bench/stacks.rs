@@ -70,6 +70,21 @@ fn from_the_arena(overhead: u64) -> u64 {
     )
 }
 
+/// Stacks from the cache of which more and more was dirtied, as far as they go.
+pub(super) fn depths(overhead: u64) {
+    let all = stacks::arena().geometry().body().get();
+    let kibibytes = [
+        ("stack_dirtied_1k", 1),
+        ("stack_dirtied_2k", 2),
+        ("stack_dirtied_4k", 4),
+        ("stack_dirtied_8k", 8),
+        ("stack_dirtied_16k", 16),
+    ];
+    for (name, size) in kibibytes.into_iter().filter(|(_, size)| size * 1024 <= all) {
+        report(name, there_and_back(size * 1024, overhead), "instructions");
+    }
+}
+
 pub(super) fn run(overhead: u64) {
     report("stack_cached_1k", there_and_back(1024, overhead), "instructions");
     let all = stacks::arena().geometry().body().get();

@@ -43,7 +43,7 @@ impl Boot<'_> {
         File::create(&console).with_context(|| format!("cannot write {}", console.display()))?;
         let mut command = qemu::tied(&emulator);
         command
-            .args(qemu::machine(machine.board(), &emulator, self.counting)?)
+            .args(qemu::machine(machine.board(), &emulator, self.image, self.counting)?)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
             .arg("-kernel")

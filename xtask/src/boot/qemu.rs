@@ -234,7 +234,7 @@ impl Boot<'_> {
             command_line.push_str(&format!(" first-cpu={first}"));
         }
         command
-            .args(machine(self.board, emulator, self.counting)?)
+            .args(machine(self.board, emulator, self.initramfs, self.counting)?)
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
             .arg("-kernel")
@@ -242,12 +242,6 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", &command_line]);
-        if self.board.arguments.iter().any(|argument| argument.contains(DISK)) {
-            // Read only, so that boots at one time can have the same.
-            let file = escaped(self.initramfs);
-            command
-                .args(["-drive", &format!("if=none,id=disk,format=raw,readonly=on,file={file}")]);
-        }
         if mib > 0 {
             // What the machine does not touch is not taken from this one.
             let ram = format!("memory-backend-ram,id=ram,size={mib}M,reserve=off");
@@ -284,15 +278,22 @@ impl Boot<'_> {
 /// for each byte: a kernel that takes it would look slow beside one that does not.
 const BY_BYTES: [&str; 5] = ["erms", "fsrm", "fsrs", "fsrc", "fzrm"];
 
-/// The arguments that a board is made of, and how time is counted there: with `counting`, in
-/// executed instructions, each taking two to this power of nanoseconds.
+/// The arguments that a board is made of, with the archive on its disk if it has one, and how time
+/// is counted there: with `counting`, in executed instructions, each taking two to this power of
+/// nanoseconds.
 pub(crate) fn machine(
     board: &Board,
     emulator: &Path,
+    archive: &Path,
     counting: Option<u32>,
 ) -> Result<Vec<String>> {
     let mut arguments: Vec<String> =
         board.arguments.iter().map(|&argument| argument.to_owned()).collect();
+    if arguments.iter().any(|argument| argument.contains(DISK)) {
+        // Read only, so that boots at one time can have the same.
+        let drive = format!("if=none,id=disk,format=raw,readonly=on,file={}", escaped(archive));
+        arguments.extend(["-drive".to_owned(), drive]);
+    }
     let Some(shift) = counting else { return Ok(arguments) };
     let known = crate::progress::quiet(Command::new(emulator).args(["-cpu", "help"]))?;
     if let Some(model) = arguments.iter().position(|argument| argument == "-cpu") {

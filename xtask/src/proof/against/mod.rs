@@ -81,6 +81,8 @@ struct Boot<'a> {
     memory: &'static str,
     /// Kernel threads that sleep meanwhile.
     sleepers: u32,
+    /// Whether this kernel measures from further down on stacks, too; Linux's module always does.
+    depths: bool,
     /// The end of its logs' names.
     name: String,
     /// How many seconds it may be silent.
@@ -127,6 +129,7 @@ pub(crate) fn measure(archs: &[Arch], repeats: usize, timeout: u64) -> Result<Bo
                 cpus: 1,
                 memory: MEMORY,
                 sleepers: 0,
+                depths: false,
                 name: format!("against-{repeat}"),
                 timeout,
             }));
@@ -158,21 +161,24 @@ pub(crate) fn measure(archs: &[Arch], repeats: usize, timeout: u64) -> Result<Bo
         Spread::of(values).with_context(|| format!("no boot gave {name}"))
     };
     let mut both = Both { ours: BTreeMap::new(), linux: Measured::read()?, archs: archs.to_vec() };
-    for Ready { arch, linux, .. } in &machines {
+    for ready in &machines {
+        let arch = &ready.arch;
         let mut of_linux = Vec::new();
         for name in WANTED.iter().map(|wanted| wanted.name) {
             both.ours.insert((arch.name(), name.to_owned()), spread(Kernel::Ours, *arch, name)?);
             of_linux.push((name.to_owned(), spread(Kernel::Linux, *arch, name)?));
         }
-        both.linux.replace(machine(*arch, linux, repeats)?, of_linux);
+        both.linux.replace(machine(ready, repeats)?, of_linux);
     }
     Ok(both)
 }
 
 /// What is told of the machine that Linux was measured in.
-fn machine(arch: Arch, linux: &Linux, boots: usize) -> Result<Machine> {
+fn machine(ready: &Ready, boots: usize) -> Result<Machine> {
+    let Ready { arch, linux, prepared } = ready;
+    let arch = *arch;
     let emulator = setup::emulator(arch)?;
-    let arguments = qemu::machine(arch.board(), &emulator, Some(0))?;
+    let arguments = qemu::machine(arch.board(), &emulator, &prepared.image, Some(0))?;
     let at = arguments.iter().position(|argument| argument == "-cpu");
     let model = at.and_then(|at| arguments.get(at + 1)).context("a machine has a CPU model")?;
     Ok(Machine {
@@ -224,7 +230,11 @@ impl Boot<'_> {
             board: arch.board(),
             kernel: &prepared.kernel,
             initramfs: &prepared.image,
-            command_line: format!("mode=bench sleepers={}", self.sleepers),
+            command_line: format!(
+                "mode=bench sleepers={}{}",
+                self.sleepers,
+                if self.depths { " depths" } else { "" }
+            ),
             cpus: self.cpus,
             memory: self.memory,
             counting: Some(0),

@@ -169,6 +169,11 @@ static void stacks(void)
 	clearing = MEDIAN(memset(stack, 0, THREAD_SIZE));
 	print("stack_cached_1k", clearing);
 	print("stack_cached_full", clearing);
+	print("stack_dirtied_1k", clearing);
+	print("stack_dirtied_2k", clearing);
+	print("stack_dirtied_4k", clearing);
+	print("stack_dirtied_8k", clearing);
+	print("stack_dirtied_16k", clearing);
 	vfree(stack);
 }
 
@@ -417,7 +422,7 @@ static void interrupts_and_softirqs(void)
 
 // ---- backtraces ----
 
-static unsigned long frames[64];
+static unsigned long frames[128];
 static unsigned int found;
 
 // The frames of this module are found by a search among modules, which no frame of the kernel's own
@@ -436,6 +441,35 @@ static noinline void backtraces(void)
 		print("backtrace_per_frame", (long_ - short_) / (all - 1 - few));
 	else
 		fail("backtrace_per_frame");
+}
+
+// A backtrace from so many calls further down, which are this module's own.
+static noinline u64 backtrace_from(int depth)
+{
+	u64 figure;
+
+	if (depth > 0)
+		figure = backtrace_from(depth - 1);
+	else
+		figure = MEDIAN(found = stack_trace_save(frames, ARRAY_SIZE(frames), 0));
+	// Otherwise the last call would be a jump.
+	barrier();
+	return figure;
+}
+
+static void depths(void)
+{
+	static const char *const names[] = { "backtrace_8", "backtrace_16", "backtrace_32", "backtrace_64" };
+	unsigned int depth = 8, i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++, depth *= 2) {
+		u64 figure = backtrace_from(depth);
+
+		if (found > depth)
+			print(names[i], figure);
+		else
+			fail(names[i]);
+	}
 }
 
 // ---- memory ----
@@ -519,6 +553,7 @@ static int __init measure(void)
 	stacks();
 	interrupts_and_softirqs();
 	backtraces();
+	depths();
 	lives_of_threads();
 	switches();
 	pr_info("kstack-end\n");

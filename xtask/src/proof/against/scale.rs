@@ -1,5 +1,5 @@
-//! How each figure grows, in both kernels: with the CPUs of the machine, and with the threads that
-//! sleep in it.
+//! How each figure grows, in both kernels: with the CPUs of the machine, with the threads that sleep
+//! in it, and with how far down on a stack the work is.
 //!
 //! One CPU works and the other ones are idle: what a figure grows by is what their presence costs.
 //! The counting mode has one time for all CPUs, so that what another one executes meanwhile is in
@@ -25,6 +25,8 @@ pub(crate) enum Axis {
     Cpus,
     /// Kernel threads that sleep: 10 to 100,000
     Threads,
+    /// What was dirtied of a stack from the cache, and the frames of a backtrace
+    Depth,
 }
 
 impl Axis {
@@ -32,6 +34,8 @@ impl Axis {
         match self {
             Axis::Cpus => &[1, 2, 4, 8, 16],
             Axis::Threads => &[10, 100, 1_000, 10_000, 100_000],
+            // One machine measures all.
+            Axis::Depth => &[1],
         }
     }
 
@@ -40,6 +44,7 @@ impl Axis {
         match self {
             Axis::Cpus => (step, MEMORY, 0),
             Axis::Threads => (1, "4G", step),
+            Axis::Depth => (1, MEMORY, 0),
         }
     }
 
@@ -47,6 +52,17 @@ impl Axis {
         match self {
             Axis::Cpus => "CPUs",
             Axis::Threads => "threads",
+            Axis::Depth => "depth",
+        }
+    }
+
+    /// The rows of its table.
+    fn rows(self) -> Vec<&'static str> {
+        let all = WANTED.iter().map(|wanted| wanted.name);
+        match self {
+            Axis::Cpus => all.collect(),
+            Axis::Threads => all.chain(OF_SLEEPERS).collect(),
+            Axis::Depth => OF_DEPTH.to_vec(),
         }
     }
 }
@@ -54,6 +70,19 @@ impl Axis {
 /// What Linux says besides of threads that sleep: instructions of creating one, and bytes by its own
 /// accounts.
 const OF_SLEEPERS: [&str; 3] = ["create_one_of_them", "kernel_stack_of_each", "slab_of_each"];
+
+/// What is measured from further and further down. Linux clears a stack whole.
+const OF_DEPTH: [&str; 9] = [
+    "stack_dirtied_1k",
+    "stack_dirtied_2k",
+    "stack_dirtied_4k",
+    "stack_dirtied_8k",
+    "stack_dirtied_16k",
+    "backtrace_8",
+    "backtrace_16",
+    "backtrace_32",
+    "backtrace_64",
+];
 
 /// One machine's figures, or why there are none.
 type Column = (Kernel, u32, Result<Figures, String>);
@@ -86,7 +115,9 @@ fn measured(machines: &[(u32, Ready)], axis: Axis, timeout: u64) -> Vec<Column> 
         let (cpus, memory, sleepers) = axis.machine(*step);
         for kernel in [Kernel::Ours, Kernel::Linux] {
             let name = format!("{}-{step}", axis.name());
-            boots.push((*step, Boot { ready, kernel, cpus, memory, sleepers, name, timeout }));
+            let depths = axis == Axis::Depth;
+            let boot = Boot { ready, kernel, cpus, memory, sleepers, depths, name, timeout };
+            boots.push((*step, boot));
         }
     }
     let total = boots.len();
@@ -111,16 +142,16 @@ fn table(arch: Arch, axis: Axis, columns: &[Column]) -> String {
             .flat_map(|kernel| axis.steps().iter().map(move |&step| (kernel, step)))
     };
     for (kernel, step) in both() {
-        let head = if step == axis.steps()[0] && kernel == Kernel::Linux {
-            format!("Linux {step}")
-        } else {
-            step.to_string()
+        let head = match (kernel, axis) {
+            (Kernel::Ours, Axis::Depth) => "kstack".to_owned(),
+            (Kernel::Linux, Axis::Depth) => "Linux".to_owned(),
+            (Kernel::Linux, _) if step == axis.steps()[0] => format!("Linux {step}"),
+            _ => step.to_string(),
         };
         let _ = write!(text, " {head:>9}");
     }
     text.push('\n');
-    let further: &[&str] = if axis == Axis::Threads { &OF_SLEEPERS } else { &[] };
-    for name in WANTED.iter().map(|wanted| wanted.name).chain(further.iter().copied()) {
+    for name in axis.rows() {
         let _ = write!(text, "{name:<26}");
         for wanted_column in both() {
             let column = columns.iter().find(|column| (column.0, column.1) == wanted_column);
