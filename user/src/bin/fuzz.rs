@@ -144,6 +144,10 @@ impl Worker<'_> {
                 if let Some((target, signal)) = target {
                     self.spare(target, signal);
                 }
+                // A limit that ends the supervisor is a signal to it.
+                if name == b"prlimit64" && arguments[0] == self.supervisor {
+                    arguments[0] = 0;
+                }
                 call(known.number, arguments)
             }
         };
