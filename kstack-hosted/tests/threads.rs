@@ -108,8 +108,8 @@ fn n5_a_thread_that_ends_gives_its_signal_stack_back() {
     .exits_with(5, "");
 }
 
-/// Such a thread has its signal stack in use until its very end: the standard library's threads take
-/// theirs out of use before.
+/// Such a thread has its signal stack in use until its very end: the standard library's threads
+/// take theirs out of use before.
 #[test]
 fn n5_a_thread_that_another_library_made_gives_its_signal_stack_back() {
     /// Leaves the signal stack's lowest address at `found`.

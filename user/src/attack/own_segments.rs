@@ -1,5 +1,5 @@
-//! x86_64: segments that a program describes itself, and the ways into 32-bit and 16-bit code: every
-//! entry of the kernel from there, and ways back to segments that are not there any more.
+//! x86_64: segments that a program describes itself, and the ways into 32-bit and 16-bit code:
+//! every entry of the kernel from there, and ways back to segments that are not there any more.
 
 use super::{Attack, End, SIGBUS, SIGILL, SIGSEGV, SIGTRAP, has_ended_by};
 use crate::arch::{clone_and_call, nr};
@@ -35,7 +35,8 @@ const fn selector(number: usize) -> usize {
     number << 3 | 7
 }
 
-/// A page that 32-bit code can reach: code, the way back, the stack pointer to go back to, a stack.
+/// A page that 32-bit code can reach: code, the return path, the stack pointer to go back to, a
+/// stack.
 fn low_page() -> usize {
     const LOW: usize = 0x40;
     const ALL: usize = 7;
@@ -180,8 +181,8 @@ pub(super) const LOADED: Attack = Attack {
 extern "C" fn load_and_lose(selector: usize, register: usize) -> usize {
     let words = [3_u32, 0, 0, RESTRICTED | NOT_PRESENT];
     let kept: usize;
-    // SAFETY: (1) whatever comes, this process is all that it can end; (2) what the calls destroy is
-    // named, and 64-bit code needs none of these segments.
+    // SAFETY: (1) whatever comes, this process is all that it can end; (2) what the calls destroy
+    // is named, and 64-bit code needs none of these segments.
     unsafe {
         core::arch::asm!(
             "mov r12d, esi",

@@ -221,7 +221,7 @@ fn first(test: &Test) -> i32 {
         must!(taken == USR1 as isize && sender == 0, "a signal from outside says whose it is");
         must!(test.kill(1, USR1) == 0, "a signal to itself");
         must!(test.take(USR1) == (USR1 as isize, 1), "a signal from inside");
-        // One that stays, and one of it that is nobody's child when all end.
+        // One that stays, and one of it that is no process's child when all end.
         let child = user::fork();
         if child == 0 {
             test.tell(ready[1]);

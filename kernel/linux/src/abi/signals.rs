@@ -178,7 +178,7 @@ pub mod code {
 /// Bytes of `siginfo_t`.
 pub const INFO_BYTES: usize = 128;
 /// Where the fields begin in it, behind three numbers: aligned to a word.
-pub const FIRST_FIELD: usize = 12_usize.next_multiple_of(super::WORD.bytes());
+pub const FIRST_FIELD: usize = 12_usize.next_multiple_of(size_of::<usize>());
 /// Bytes of `struct signalfd_siginfo`.
 pub const READ_BYTES: usize = 128;
 

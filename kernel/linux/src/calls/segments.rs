@@ -108,7 +108,7 @@ fn write(at: u64, bytes: u64, is_old: bool) -> SysResult {
             is_present,
             is_available: !is_old && flags & flag::AVAILABLE != 0,
         };
-        // Half of a stack pointer of the kernel's would be the program's after each way back.
+        // Half of a stack pointer of the kernel's would be the program's after each return path.
         if !description.is_32_bit && description.contents < 2 && !description.is_restricted {
             return Err(Errno::EINVAL);
         }

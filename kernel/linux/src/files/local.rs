@@ -15,75 +15,16 @@
 //! The ends of who listens, then nothing: a socket's own ends and stage are locked before or
 //! afterwards. What is dropped is dropped without them.
 
-use super::readiness::event;
-use super::socket::{Kind, Pair, Socket};
+use super::socket::{ABSTRACT, At, Kind, Maker, Name, Pair, Socket};
 use crate::error::Errno;
-use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use machine::memory::fallible;
-use machine::spin::SpinLock;
-
-/// What stands in `sun_path`, up to the end of a path.
-pub(crate) type Name = Arc<Vec<u8>>;
 
 /// The most that can wait to be accepted (`SOMAXCONN`).
 const MAX_BACKLOG: usize = 4096;
 
-/// Who made an end: what SO_PEERCRED tells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Maker {
-    pub(crate) process: u32,
-    pub(crate) user: u32,
-    pub(crate) group: u32,
-}
-
-/// What a pair has besides its inboxes.
-#[derive(Debug)]
-pub(super) struct Ends {
-    names: [Option<Name>; 2],
-    makers: [Maker; 2],
-    /// What waits to be accepted; `None`: it does not listen.
-    queue: Option<VecDeque<Arc<Socket>>>,
-    backlog: usize,
-}
-
-impl Ends {
-    pub(super) fn of(maker: Maker) -> Self {
-        Self { names: [None, None], makers: [maker; 2], queue: None, backlog: 0 }
-    }
-}
-
-/// How far a socket has come.
-#[derive(Debug)]
-pub(super) struct Stage(SpinLock<At>);
-
-#[derive(Debug)]
-enum At {
-    /// It has its other end itself.
-    Alone(Arc<Socket>),
-    /// Another thread connects it at this moment.
-    Connecting,
-    Connected,
-    Listening,
-    /// A socket for datagrams, and whom it sends them to.
-    Datagrams(Option<Arc<Pair>>),
-}
-
-impl Stage {
-    pub(super) const fn connected() -> Self {
-        Self(SpinLock::new(At::Connected))
-    }
-
-    fn set(&self, at: At) {
-        let before = core::mem::replace(&mut *self.0.lock(), at);
-        drop(before);
-    }
-}
-
-/// Names that are not in the tree.
-static ABSTRACT: SpinLock<Vec<(Name, Weak<Pair>)>> = SpinLock::new(Vec::new());
 /// The name that a socket gets which is bound to none.
 static NEXT_NAME: AtomicU32 = AtomicU32::new(0);
 
@@ -91,23 +32,6 @@ static NEXT_NAME: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn of_abstract(name: &[u8]) -> Option<Arc<Pair>> {
     let names = ABSTRACT.lock();
     names.iter().find(|(one, _)| one.as_slice() == name).and_then(|(_, pair)| pair.upgrade())
-}
-
-/// A socket has gone, and so has its name.
-pub(super) fn forget(socket: &Socket) {
-    let name = socket.pair.ends.lock().names[socket.mine].clone();
-    if name.is_none_or(|name| name.first() != Some(&0)) {
-        return;
-    }
-    let mut taken = None;
-    {
-        let mut names = ABSTRACT.lock();
-        let pair = Arc::as_ptr(&socket.pair);
-        if let Some(at) = names.iter().position(|(_, other)| other.as_ptr() == pair) {
-            taken = Some(names.swap_remove(at));
-        }
-    }
-    drop(taken);
 }
 
 impl Socket {
@@ -130,10 +54,6 @@ impl Socket {
     pub(crate) fn names(&self) -> [Option<Name>; 2] {
         let ends = self.pair.ends.lock();
         [ends.names[self.mine].clone(), ends.names[1 - self.mine].clone()]
-    }
-
-    pub(super) fn maker(&self) -> Maker {
-        self.pair.ends.lock().makers[self.mine]
     }
 
     /// Who made the other end, or listened for it.
@@ -222,18 +142,6 @@ impl Socket {
         // Those that found the queue full look again.
         self.pair.readiness.wake();
         Ok(())
-    }
-
-    /// Only the first end can have listened: the second one goes as the first one begins to.
-    pub(super) fn end_listening(&self) {
-        if self.mine != 0 {
-            return;
-        }
-        let queue = self.pair.ends.lock().queue.take();
-        if queue.is_some() {
-            self.pair.readiness.wake();
-        }
-        drop(queue);
     }
 
     /// The other end of the next one that has connected.
@@ -335,39 +243,5 @@ impl Socket {
         let name = core::mem::replace(&mut self.pair.ends.lock().names[1], name);
         drop((before, name));
         Ok(())
-    }
-
-    /// Where what it sends goes: a pair, and which inbox of it.
-    pub(super) fn way(&self, to: Option<&Arc<Pair>>) -> Result<(Arc<Pair>, usize), Errno> {
-        let stage = self.stage.0.lock();
-        match (to, &*stage) {
-            (Some(to), _) if to.kind != self.kind => Err(Errno::EPROTOTYPE),
-            (Some(to), _) => Ok((to.clone(), 0)),
-            (None, At::Connected) => Ok((self.pair.clone(), 1 - self.mine)),
-            (None, At::Datagrams(Some(to))) => Ok((to.clone(), 0)),
-            _ => Err(Errno::ENOTCONN),
-        }
-    }
-
-    pub(super) fn may_receive(&self) -> Result<(), Errno> {
-        match *self.stage.0.lock() {
-            At::Connected | At::Datagrams(_) => Ok(()),
-            _ if self.kind == Kind::Stream => Err(Errno::EINVAL),
-            _ => Err(Errno::ENOTCONN),
-        }
-    }
-
-    /// What one is ready for that has no other end.
-    pub(super) fn events_alone(&self) -> Option<u32> {
-        match *self.stage.0.lock() {
-            At::Connected | At::Datagrams(_) => return None,
-            At::Alone(_) | At::Connecting => {
-                return Some(event::WRITABLE | event::WRITE_BAND | event::HUP);
-            }
-            At::Listening => {}
-        }
-        let ends = self.pair.ends.lock();
-        let has_one = ends.queue.as_ref().is_some_and(|queue| !queue.is_empty());
-        Some(if has_one { event::READABLE } else { 0 })
     }
 }

@@ -8,13 +8,13 @@ use super::mapped::{Mapped, seal};
 use super::names::Names;
 use super::object::Named;
 use super::pipe::Pipe;
-use super::socket::Pair;
 use super::text;
 use crate::abi::Stat;
 use crate::error::Errno;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
+use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
@@ -41,7 +41,7 @@ pub enum Content {
     /// Another path.
     Link(String),
     /// The name of a socket.
-    Socket(Weak<Pair>),
+    Socket(Weak<dyn Any + Send + Sync>),
     /// A named pipe.
     Pipe(Arc<Pipe>),
     /// Something that answers itself: /dev and /proc.

@@ -8,7 +8,6 @@
 //! found again: Linux collects such circles, this does not. What one inbox can hold is bounded by
 //! [`MAX_MESSAGES`].
 
-use super::local::{self, Ends, Maker, Name, Stage};
 use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::open_file::OpenFile;
@@ -16,12 +15,68 @@ use super::readiness::{Readiness, event};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
+/// What stands in `sun_path`, up to the end of a path.
+pub(crate) type Name = Arc<Vec<u8>>;
+
+/// Who made an end: what SO_PEERCRED tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Maker {
+    pub(crate) process: u32,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+}
+
+/// What a pair has besides its inboxes.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) names: [Option<Name>; 2],
+    pub(super) makers: [Maker; 2],
+    /// What waits to be accepted; `None`: it does not listen.
+    pub(super) queue: Option<VecDeque<Arc<Socket>>>,
+    pub(super) backlog: usize,
+}
+
+impl Ends {
+    fn of(maker: Maker) -> Self {
+        Self { names: [None, None], makers: [maker; 2], queue: None, backlog: 0 }
+    }
+}
+
+/// How far a socket has come.
+#[derive(Debug)]
+pub(super) struct Stage(pub(super) SpinLock<At>);
+
+#[derive(Debug)]
+pub(super) enum At {
+    /// It has its other end itself.
+    Alone(Arc<Socket>),
+    /// Another thread connects it at this moment.
+    Connecting,
+    Connected,
+    Listening,
+    /// A socket for datagrams, and whom it sends them to.
+    Datagrams(Option<Arc<Pair>>),
+}
+
+impl Stage {
+    const fn connected() -> Self {
+        Self(SpinLock::new(At::Connected))
+    }
+
+    pub(super) fn set(&self, at: At) {
+        let before = core::mem::replace(&mut *self.0.lock(), at);
+        drop(before);
+    }
+}
+
+/// Names that are not in the tree.
+pub(super) static ABSTRACT: SpinLock<Vec<(Name, Weak<Pair>)>> = SpinLock::new(Vec::new());
 /// Bytes in an inbox, at most: what Linux lets a socket have.
 pub(crate) const MAX_BYTES: usize = 212_992;
 /// Messages in an inbox.
@@ -316,7 +371,7 @@ fn take(inbox: &mut Inbox, to: &mut [u8], kind: Kind, used: &mut Vec<Message>) -
 impl Drop for Socket {
     fn drop(&mut self) {
         self.end_listening();
-        local::forget(self);
+        forget(self);
         let unread = {
             let mut inbox = self.inbox().lock();
             inbox.is_shut = true;
@@ -405,5 +460,74 @@ impl Object for Socket {
 
     fn label(&self) -> &'static str {
         "socket"
+    }
+}
+
+/// A socket has gone, and so has its name.
+fn forget(socket: &Socket) {
+    let name = socket.pair.ends.lock().names[socket.mine].clone();
+    if name.is_none_or(|name| name.first() != Some(&0)) {
+        return;
+    }
+    let mut taken = None;
+    {
+        let mut names = ABSTRACT.lock();
+        let pair = Arc::as_ptr(&socket.pair);
+        if let Some(at) = names.iter().position(|(_, other)| other.as_ptr() == pair) {
+            taken = Some(names.swap_remove(at));
+        }
+    }
+    drop(taken);
+}
+
+impl Socket {
+    fn maker(&self) -> Maker {
+        self.pair.ends.lock().makers[self.mine]
+    }
+
+    /// Only the first end can have listened: the second one goes as the first one begins to.
+    fn end_listening(&self) {
+        if self.mine != 0 {
+            return;
+        }
+        let queue = self.pair.ends.lock().queue.take();
+        if queue.is_some() {
+            self.pair.readiness.wake();
+        }
+        drop(queue);
+    }
+
+    /// Where what it sends goes: a pair, and which inbox of it.
+    fn way(&self, to: Option<&Arc<Pair>>) -> Result<(Arc<Pair>, usize), Errno> {
+        let stage = self.stage.0.lock();
+        match (to, &*stage) {
+            (Some(to), _) if to.kind != self.kind => Err(Errno::EPROTOTYPE),
+            (Some(to), _) => Ok((to.clone(), 0)),
+            (None, At::Connected) => Ok((self.pair.clone(), 1 - self.mine)),
+            (None, At::Datagrams(Some(to))) => Ok((to.clone(), 0)),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    fn may_receive(&self) -> Result<(), Errno> {
+        match *self.stage.0.lock() {
+            At::Connected | At::Datagrams(_) => Ok(()),
+            _ if self.kind == Kind::Stream => Err(Errno::EINVAL),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// What one is ready for that has no other end.
+    fn events_alone(&self) -> Option<u32> {
+        match *self.stage.0.lock() {
+            At::Connected | At::Datagrams(_) => return None,
+            At::Alone(_) | At::Connecting => {
+                return Some(event::WRITABLE | event::WRITE_BAND | event::HUP);
+            }
+            At::Listening => {}
+        }
+        let ends = self.pair.ends.lock();
+        let has_one = ends.queue.as_ref().is_some_and(|queue| !queue.is_empty());
+        Some(if has_one { event::READABLE } else { 0 })
     }
 }

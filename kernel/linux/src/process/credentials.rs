@@ -233,8 +233,8 @@ impl Credentials {
         (self.user.real, self.group.real, self.permitted)
     }
 
-    /// Whether an identity is the only user and group of other credentials, and has every capability
-    /// of theirs.
+    /// Whether an identity is the only user and group of other credentials, and has every
+    /// capability of theirs.
     pub(crate) fn is_same_as(&self, other: &Self, (one, group, may): (u32, u32, u64)) -> bool {
         let all = |ids: Ids, id| ids.real == id && ids.effective == id && ids.saved == id;
         all(other.user, one)

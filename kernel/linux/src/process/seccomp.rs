@@ -1,8 +1,8 @@
 //! Calls that a program keeps itself from making: seccomp (seccomp(2), kernel/seccomp.c).
 //!
-//! A thread is in one of three modes, and leaves only the first: all calls, four of them, or
-//! those that its filters let through. A filter stays for good; a new one is asked before those that
-//! were there, and the strictest answer counts. A child has its parent's mode and filters.
+//! A thread is in one of three modes, and leaves only the first: all calls, four of them, or those
+//! that its filters let through. A filter stays for good; a new one is asked before those that were
+//! there, and the strictest answer counts. A child has its parent's mode and filters.
 
 use super::asked_dispatch::Counted;
 use super::exit::{exit_thread, kill_current};
@@ -36,10 +36,10 @@ pub(crate) mod action {
 }
 
 /// Instructions of all filters of a thread: each counts four more.
-const MOST_OF_ALL: usize = 32768;
+const MAX_OF_ALL: usize = 32768;
 const COST: usize = 4;
 /// The highest number of an error.
-const MOST_ERROR: u32 = 4095;
+const MAX_ERROR: u32 = 4095;
 
 /// A new thread of the caller's has its mode and filters. `all`: what no thread changes meanwhile.
 pub(super) fn inherit(thread: &Thread) {
@@ -89,7 +89,7 @@ pub(crate) fn add(instructions: Vec<Instruction>, asked: Asked) -> SysResult {
             mode => mode.filter().cloned(),
         };
         let there = filters(mine.as_ref()).map(|filter| filter.program.len() + COST).sum::<usize>();
-        if program.len() + there > MOST_OF_ALL {
+        if program.len() + there > MAX_OF_ALL {
             return Err(Errno::ENOMEM);
         }
         let others =
@@ -165,7 +165,7 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
         }
         // There are no debuggers.
         action::TRACE => Verdict::Refused(Errno::ENOSYS.as_result()),
-        action::ERROR => Verdict::Refused(u64::from(data.min(MOST_ERROR)).wrapping_neg()),
+        action::ERROR => Verdict::Refused(u64::from(data.min(MAX_ERROR)).wrapping_neg()),
         action::TRAP => Verdict::Trapped(info(regs, number, machine, data)),
         action::KILL_THREAD if current().crew.count() > 1 => exit_thread(Signal::SYS.status()),
         // Also what there is no such action for.

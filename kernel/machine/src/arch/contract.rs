@@ -94,7 +94,6 @@ const _: fn(u8) -> bool = exceptions::is_breakpoint;
 const _: fn() -> Extras = Extras::new;
 const _: fn(&Extras) = Extras::leave;
 const _: fn(&Extras) = Extras::come;
-const _: fn() = extras::refresh;
 const _: fn(&Extras) = Extras::catch_up;
 const _: fn(&Extras, Arc<LocalSegments>) = Extras::give_segments;
 const _: fn(&Extras) = Extras::drop_segments;

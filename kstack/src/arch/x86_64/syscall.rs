@@ -152,8 +152,8 @@ unsafe extern "C" {
 const NO_SUCH_CALL: i32 = -38;
 
 /// The `syscall` instruction of compatibility mode, on CPUs of AMD. In 64-bit mode, interrupts off,
-/// SP and GS base the program's: neither is touched. A program gets there from the 32-bit code segment
-/// or one of its own; without this entry, it would enter the kernel at whatever address the
+/// SP and GS base the program's: neither is touched. A program gets there from the 32-bit code
+/// segment or one of its own; without this entry, it would enter the kernel at whatever address the
 /// register held (AMD APM vol. 2, 6.1.1). There are no calls of 32-bit programs: it goes back to
 /// the 32-bit code segment, which `sysret` loads as it is, with an error.
 #[unsafe(naked)]

@@ -1,5 +1,5 @@
-//! How each figure grows, in both kernels: with the CPUs of the machine, with the threads that sleep
-//! in it, and with how far down on a stack the work is.
+//! How each figure grows, in both kernels: with the CPUs of the machine, with the threads that
+//! sleep in it, and with how far down on a stack the work is.
 //!
 //! One CPU works and the other ones are idle: what a figure grows by is what their presence costs.
 //! The counting mode has one time for all CPUs, so that what another one executes meanwhile is in
@@ -67,8 +67,8 @@ impl Axis {
     }
 }
 
-/// What Linux says besides of threads that sleep: instructions of creating one, and bytes by its own
-/// accounts.
+/// What Linux says besides of threads that sleep: instructions of creating one, and bytes by its
+/// own accounts.
 const OF_SLEEPERS: [&str; 3] = ["create_one_of_them", "kernel_stack_of_each", "slab_of_each"];
 
 /// What is measured from further and further down. Linux clears a stack whole.

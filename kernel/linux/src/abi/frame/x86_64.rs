@@ -154,7 +154,7 @@ pub fn parse(
         new.ss = USER_DATA.into();
     }
     if new.ss != USER_DATA.into() {
-        // The short way back would load the usual one; with this flag, it is not taken.
+        // The short return path would load the usual one; with this flag, it is not taken.
         new.rflags |= RESUME;
     }
     let fpu_at = u64_at(&bytes, REGISTERS + FPU_AT);

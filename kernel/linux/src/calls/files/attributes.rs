@@ -245,7 +245,7 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
             None => return Err(Errno::EPERM),
         },
         // No socket is bound to it.
-        0o140000 => Content::Socket(Weak::new()),
+        0o140000 => Content::Socket(Weak::<()>::new()),
         0o060000 => return Err(Errno::EPERM),
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),

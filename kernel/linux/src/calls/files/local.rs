@@ -3,11 +3,11 @@
 use super::at::{directory, file};
 use super::descriptors::{CLOSE_ON_EXEC, give};
 use super::names::{add, masked};
-use super::sockets::{UNIX, nonblocking, socket_of};
+use super::socket_args::{UNIX, nonblocking, socket_of};
 use crate::error::{Errno, SysResult};
-use crate::files::local::{self, Maker, Name};
+use crate::files::local;
 use crate::files::open::{Descriptor, OpenFile, flag};
-use crate::files::socket::{Kind, Pair, Socket};
+use crate::files::socket::{Kind, Maker, Name, Pair, Socket};
 use crate::files::text;
 use crate::files::tree::{self, Content, Node};
 use crate::process::user_memory::{get, put};
@@ -117,7 +117,10 @@ fn found(address: Address) -> Result<Arc<Pair>, Errno> {
             Place::Node(node, _) => {
                 permissions::check(&node.stat(), permissions::WRITE)?;
                 match &node.content {
-                    Content::Socket(pair) => pair.upgrade().ok_or(Errno::ECONNREFUSED),
+                    Content::Socket(socket) => {
+                        let pair = socket.upgrade().and_then(|socket| socket.downcast().ok());
+                        pair.ok_or(Errno::ECONNREFUSED)
+                    }
                     _ => Err(Errno::ECONNREFUSED),
                 }
             }

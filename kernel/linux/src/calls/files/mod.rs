@@ -28,6 +28,7 @@ mod mounts;
 mod names;
 mod notices;
 mod poll;
+mod socket_args;
 mod sockets;
 mod splice;
 mod stat;

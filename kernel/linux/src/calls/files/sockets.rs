@@ -4,13 +4,13 @@
 use super::at::{file, file_arc};
 use super::descriptors::{give, put_pair};
 use super::local;
+use super::socket_args::{UNIX, message, nonblocking, socket_of};
 use super::transfer::{broken_pipe, piece_of, take};
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::files::local::{Maker, Name};
 use crate::files::open::{Descriptor, OpenFile, flag};
-use crate::files::socket::{Kind, MAX_BYTES, Pair, Received, Socket};
+use crate::files::socket::{Kind, MAX_BYTES, Maker, Name, Pair, Received, Socket};
 use crate::process::credentials::{Ids, capability};
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put, put_word};
 use crate::process::{current, current_task, numbers, users};
@@ -20,7 +20,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
-pub(super) const UNIX: u64 = 1;
 const SOL_SOCKET: u32 = 1;
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
@@ -30,35 +29,12 @@ const MAKER_BYTES: usize = 12;
 const MAX_FILES: usize = 253;
 const MAX_PIECES: u64 = 1024;
 
-mod message {
-    pub(super) const OUT_OF_BAND: u64 = 1;
-    pub(super) const PEEK: u64 = 2;
-    pub(super) const CONTROL_CUT: u64 = 8;
-    pub(super) const CUT: u64 = 0x20;
-    pub(super) const DONT_WAIT: u64 = 0x40;
-    pub(super) const END_OF_RECORD: u64 = 0x80;
-    pub(super) const WAIT_ALL: u64 = 0x100;
-    pub(super) const NO_SIGNAL: u64 = 0x4000;
-    pub(super) const CLOEXEC: u64 = 0x4000_0000;
-}
-
 pub(crate) fn socketpair(domain: u64, kind: u64, protocol: u64, to: u64) -> SysResult {
     let (kind, nonblocking, close_on_exec) = local::asked(domain, kind, protocol)?;
     let [first, second] = Socket::pair(kind, local::maker())?;
     let flags = nonblocking | flag::READ_WRITE;
     let pair = [OpenFile::of_object(first, flags)?, OpenFile::of_object(second, flags)?];
     put_pair(to, pair, close_on_exec)
-}
-
-pub(super) fn socket_of(file: &OpenFile) -> Result<&Socket, Errno> {
-    if file.flags() & flag::PATH != 0 {
-        return Err(Errno::EBADF);
-    }
-    file.object().and_then(|object| object.of_kind()).ok_or(Errno::ENOTSOCK)
-}
-
-pub(super) fn nonblocking(file: &OpenFile, flags: u64) -> bool {
-    flags & message::DONT_WAIT != 0 || file.flags() & flag::NONBLOCK != 0
 }
 
 /// A message's pieces: where, and how long.

@@ -1,7 +1,7 @@
 //! What else a program's thread may have in the CPU, on machines where that is nothing: neither
 //! ports nor a shadow stack.
 
-pub use super::no_segments::{Description, LocalSegments, MOST, Segment, fault_of_return, refresh};
+pub use super::no_segments::{Description, LocalSegments, MOST, Segment, fault_of_return};
 use super::paging::NoMemory;
 use crate::arch::regs::SavedRegs;
 use alloc::sync::Arc;

@@ -9,9 +9,10 @@
 //! ```
 
 use super::flushes;
+use crate::arch::cpu;
 use crate::arch::irqchip::{self, vector};
-use crate::arch::{cpu, extras};
 use crate::cpus;
+use crate::fn_cell::FnCell;
 use core::sync::atomic::Ordering;
 
 /// Makes every other CPU drop its translations, global ones too, and waits until all have.
@@ -40,6 +41,18 @@ fn flush_others_and_wait(relax: impl Fn()) {
     }
 }
 
+/// What else a CPU loads again when it flushes, once there is something.
+static ALSO: FnCell<fn()> = FnCell::new();
+
+/// Sets what else a CPU loads again when it flushes. Before the first flush that is for that.
+#[cfg_attr(
+    not(any(target_arch = "x86", target_arch = "x86_64")),
+    expect(dead_code, reason = "the PCs' segments")
+)]
+pub(in crate::arch) fn set_also(work: fn()) {
+    ALSO.set(Some(work));
+}
+
 /// Carries out a flush that another CPU waits for. Interrupts are off.
 #[inline]
 pub fn answer_flush() {
@@ -47,7 +60,9 @@ pub fn answer_flush() {
     let flushed = &cpus::this().flushed;
     if flushed.load(Ordering::Relaxed) < wanted {
         cpu::flush_all();
-        extras::refresh();
+        if let Some(also) = ALSO.get() {
+            also();
+        }
         flushed.store(wanted, Ordering::SeqCst);
     }
 }

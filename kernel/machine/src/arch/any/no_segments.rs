@@ -56,6 +56,3 @@ impl LocalSegments {
 pub fn fault_of_return(_regs: &mut SavedRegs) -> Option<u8> {
     None
 }
-
-/// Loads again what other CPUs may have changed: nothing.
-pub fn refresh() {}

@@ -8,7 +8,7 @@ pub use crate::arch::any::extras::{
     may_be_about_a_port, permit_ports, prepare_ports, step_over_interrupt_flag,
 };
 pub use crate::arch::any::no_segments::{
-    Description, LocalSegments, MOST, Segment, fault_of_return, refresh,
+    Description, LocalSegments, MOST, Segment, fault_of_return,
 };
 use crate::arch::regs::SavedRegs;
 use alloc::sync::Arc;

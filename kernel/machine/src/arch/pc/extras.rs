@@ -134,11 +134,6 @@ impl Drop for Extras {
     }
 }
 
-/// Loads again what other CPUs may have changed. Interrupts off.
-pub fn refresh() {
-    segments::refresh();
-}
-
 /// Makes the maps of all CPUs, before a port can be permitted: the first time a program asks.
 pub fn prepare_ports() -> Result<(), NoMemory> {
     static ONE_AT_A_TIME: SpinLock<()> = SpinLock::new(());

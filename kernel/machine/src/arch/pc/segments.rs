@@ -1,8 +1,8 @@
 //! Segments that programs describe themselves: the local descriptor table (Intel SDM vol. 3, 3.5).
 //!
-//! Each address space has one [`LocalSegments`] at most, shared by all threads that run in it. A CPU
-//! loads the table when such a thread comes, and none when it leaves. A table never changes once it
-//! can be loaded: a change makes another one.
+//! Each address space has one [`LocalSegments`] at most, shared by all threads that run in it. A
+//! CPU loads the table when such a thread comes, and none when it leaves. A table never changes
+//! once it can be loaded: a change makes another one.
 //!
 //! ```text
 //!   the thread that changes it              each other CPU
@@ -17,8 +17,8 @@
 //! kernel. So what the saved registers name is looked at right before ([`fault_of_return`]), for
 //! each thread whose registers can name anything but the segments that are always there: one with a
 //! table, and one that came back from a handler with other segments. Interrupts are off from the
-//! look to user mode, and it is an interrupt, or a wait with interrupts off for a lock that is never
-//! held there, that loads another table: what was there stays there.
+//! look to user mode, and it is an interrupt, or a wait with interrupts off for a lock that is
+//! never held there, that loads another table: what was there stays there.
 //!
 //! | saved selector | looked at |
 //! | --- | --- |
@@ -128,6 +128,7 @@ impl LocalSegments {
             core::mem::replace(&mut *now, table)
         };
         // Until all have answered, a CPU may have the one before loaded.
+        flush::set_also(refresh);
         flush::flush_others(core::hint::spin_loop);
         cpu::without_interrupts(refresh);
         drop(before);
@@ -137,7 +138,9 @@ impl LocalSegments {
     /// Makes this CPU use it. Interrupts off. What `self` points at stays until [`unload`].
     pub(super) fn load(&self) {
         let cpu = cpus::this();
-        cpu.arch.local_segments.store(core::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+        cpu.arch
+            .local_segments
+            .store(core::ptr::from_ref(self).cast_mut().cast(), Ordering::Relaxed);
         let table = self.named.load(Ordering::SeqCst);
         // SAFETY: (1) the table is dropped only after this CPU has answered, which it does not
         // before interrupts are on again, or in a wait that loads the one named then.
@@ -158,12 +161,12 @@ pub(super) fn unload() {
 
 /// Whether this CPU uses it.
 pub(super) fn is_loaded(segments: *const LocalSegments) -> bool {
-    core::ptr::eq(cpus::this().arch.local_segments.load(Ordering::Relaxed), segments)
+    core::ptr::eq(cpus::this().arch.local_segments.load(Ordering::Relaxed), segments.cast())
 }
 
 /// Loads again what is named now. Interrupts off.
-pub(in crate::arch) fn refresh() {
-    let loaded = cpus::this().arch.local_segments.load(Ordering::Relaxed);
+fn refresh() {
+    let loaded = cpus::this().arch.local_segments.load(Ordering::Relaxed).cast::<LocalSegments>();
     // SAFETY: (1) what a CPU has loaded, the thread that runs there keeps, until `unload`.
     if let Some(loaded) = unsafe { loaded.as_ref() } {
         loaded.load();

@@ -202,9 +202,9 @@ pub(in crate::arch) unsafe fn load_selectors(from: *const Selectors) {
     }
 }
 
-/// Loads SS if it is null, as an entry from user mode leaves it. `sysret` gives SS its selector, and
-/// on CPUs of AMD nothing else: a program would find a segment that it can use in 64-bit mode only
-/// (AMD APM vol. 3, SYSRET). Three instructions more for each switch to a program.
+/// Loads SS if it is null, as an entry from user mode leaves it. `sysret` gives SS its selector,
+/// and on CPUs of AMD nothing else: a program would find a segment that it can use in 64-bit mode
+/// only (AMD APM vol. 3, SYSRET). Three instructions more for each switch to a program.
 #[inline(always)]
 fn mend_stack_segment() {
     // SAFETY: (1) the segment is one of the kernel's, and in 64-bit mode nothing depends on it.
@@ -228,9 +228,10 @@ fn still_there(selector: u16) -> u16 {
 unsafe fn load_selectors_slowly(from: *const Selectors) {
     // SAFETY: (1) by the caller's promise.
     let [ds, es, fs, gs] = unsafe { from.read() }.map(still_there).map(u32::from);
-    // SAFETY: (1) (2) by the caller's promise, and seen above; (3) a load of GS changes the GS base,
-    // so the program's is put there meanwhile, which entries that can come now are prepared for. Null
-    // leaves a base as it was on CPUs of AMD: another segment is loaded first, whose base is 0.
+    // SAFETY: (1) (2) by the caller's promise, and seen above; (3) a load of GS changes the GS
+    // base, so the program's is put there meanwhile, which entries that can come now are prepared
+    // for. Null leaves a base as it was on CPUs of AMD: another segment is loaded first, whose base
+    // is 0.
     unsafe {
         asm!("mov ds, {ds:e}", "mov es, {es:e}", "mov fs, {data:e}", "mov fs, {fs:e}",
              "swapgs", "mov gs, {data:e}", "mov gs, {gs:e}", "swapgs",

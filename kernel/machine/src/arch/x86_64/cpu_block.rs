@@ -3,8 +3,6 @@
 use core::sync::atomic::{AtomicBool, AtomicPtr};
 use kstack::arch::current::tables::CpuTables;
 
-use crate::arch::pc::segments::LocalSegments;
-
 /// What the kernel keeps per CPU for this architecture.
 #[derive(Debug)]
 pub struct ArchCpu {
@@ -13,7 +11,7 @@ pub struct ArchCpu {
     /// Whether the maps of ports behind them are there.
     pub has_io_maps: AtomicBool,
     /// The program's own segments that are loaded; null: none.
-    pub local_segments: AtomicPtr<LocalSegments>,
+    pub local_segments: AtomicPtr<()>,
 }
 
 impl ArchCpu {

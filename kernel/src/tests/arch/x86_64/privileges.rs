@@ -79,9 +79,10 @@ extern "C" fn compatibility_syscall() {
     )
 }
 
-/// `syscall` from compatibility mode is refused and touches nothing: by the entry that CSTAR names on CPUs of AMD, by the CPU itself on those of
-/// Intel (SDM vol. 2, SYSCALL), which emulators need not know. Red if its register is what it was
-/// at reset: the kernel runs at address 0, on the program's stack.
+/// `syscall` from compatibility mode is refused and touches nothing: by the entry that CSTAR names
+/// on CPUs of AMD, by the CPU itself on those of Intel (SDM vol. 2, SYSCALL), which emulators need
+/// not know. Red if its register is what it was at reset: the kernel runs at address 0, on the
+/// program's stack.
 pub fn u1_p8_a_system_call_of_compatibility_mode_is_refused() -> Outcome {
     const NO_SUCH_CALL: u32 = -38_i32 as u32;
     user_mode::with_hooks(None, || {
