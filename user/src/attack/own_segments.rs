@@ -305,7 +305,7 @@ pub(super) const GIVEN_BACK: Attack = Attack {
         i32::from(call(GETPPID, [0; 0]) <= 0)
     },
     may_end: |number, end| {
-        let wanted = number % SELECTORS | 3;
+        let wanted = (number % SELECTORS) | 3;
         let is_code = number < SELECTORS;
         let refused = has_ended_by(end, &[SIGSEGV, SIGBUS]);
         match (is_code, wanted) {

@@ -272,6 +272,9 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         if request.has(flag::CHILD_CLEARTID) {
             task.clear_on_exit.store(request.child_word, Ordering::Relaxed);
         }
+        if is_thread {
+            task.local.store(number, Ordering::Relaxed);
+        }
         task.set_numbers(of_thread);
         if time::exist() && is_in_our_memory {
             task.set_times_of_children(current_task().times_of_children());
