@@ -77,7 +77,7 @@ fn stop() -> Outcome {
 
 /// A softirq that raises itself again each time it runs, on every CPU: after as many rounds as
 /// there may be, it runs in the CPU's thread only, on that thread's own stack, until nothing is
-/// left. Red if it is left to nobody, if interrupts run it all the same, or if they do not again
+/// left. Red if no thread runs it, if interrupts run it all the same, or if they do not again
 /// afterwards.
 pub fn i5_what_is_too_much_for_the_way_out_of_interrupts_runs_in_a_thread() -> Outcome {
     const WANTED: u32 = 50;

@@ -2,9 +2,10 @@
 //!
 //! On the way out of an interrupt, softirqs that become due again run again, but not without end:
 //! after [`MAX_ROUNDS`], after [`MAX_TIME`], or when another thread is to have the CPU, the rest is
-//! left to this thread, which takes its turns among the others. Meanwhile those softirqs do not run on the way out of interrupts any more, unlike in
-//! Linux since 6.4: a storm leaves half of the CPU to a thread that wants it. The timer's is never
-//! left: it ends by itself, and a sleeper is woken in time under every load.
+//! left to this thread, which takes its turns among the others. Meanwhile those softirqs do not run
+//! on the way out of interrupts any more, unlike in Linux since 6.4: a storm leaves half of the CPU
+//! to a thread that wants it. The timer's is never left: it ends by itself, and a sleeper is woken
+//! in time under every load.
 //!
 //! With the boot option `threadirqs` all softirqs run in this thread, always.
 

@@ -541,8 +541,12 @@ mod tests {
             let models: HashSet<_> = rows().map(|row| row.cpu).collect();
             assert!(models.len() >= 3, "{arch}");
             for row in rows() {
-                let ids: &[_] = if row.shadow_stacks { &["M1", "M2", "P7"] } else { &["M1", "M2"] };
-                assert_eq!(catalogue::ids_of(&name_of(row)), ids);
+                let more: &[_] = match (row.shadow_stacks, row.irq_threads) {
+                    (true, _) => &["P7"],
+                    (_, true) => &["I5", "I6"],
+                    _ => &[],
+                };
+                assert_eq!(catalogue::ids_of(&name_of(row)), [&["M1", "M2"], more].concat());
                 let arguments = row.arch.board().arguments;
                 assert!(
                     arguments.chunks(2).all(|pair| pair.len() == 2 && pair[0].starts_with('-'))
