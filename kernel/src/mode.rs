@@ -1,5 +1,5 @@
 //! What the kernel does once it is up, as its command line says: `mode=console`, `run`, `test`,
-//! `list`, `bench` or `fuzz`.
+//! `list`, `bench`, `tour` or `fuzz`.
 
 use alloc::vec::Vec;
 use machine::arch::power::{self, End};
@@ -13,10 +13,11 @@ pub fn run() {
         Some("test") => crate::tests::run(&options::get("tests").unwrap_or_default()),
         Some("list") => crate::tests::list(),
         Some("bench") => crate::bench::run(),
+        Some("tour") => crate::console::ask::tour(),
         Some("fuzz") => crate::tests::fuzz_by_command(),
         Some("console") | None => crate::console::run(),
         Some(other) => {
-            log!("unknown mode={other}; known are console, run, test, list, bench, fuzz");
+            log!("unknown mode={other}; known are console, run, test, list, bench, tour, fuzz");
             crate::console::run()
         }
     }

@@ -148,3 +148,19 @@ pub fn ended_within(child: isize, looks: u32) -> Option<i32> {
     }
     None
 }
+
+/// Writes a line `NAME HEXADECIMAL`.
+pub fn print_number(name: &core::ffi::CStr, number: usize) {
+    let mut line = [0_u8; 64];
+    let name = name.to_bytes();
+    line[..name.len()].copy_from_slice(name);
+    let mut length = name.len();
+    line[length] = b' ';
+    length += 1;
+    for digit in (0..usize::BITS / 4).rev() {
+        line[length] = b"0123456789abcdef"[number >> (digit * 4) & 0xf];
+        length += 1;
+    }
+    line[length] = b'\n';
+    call(nr::WRITE, [1, line.as_ptr().addr(), length + 1]);
+}

@@ -1,8 +1,8 @@
-//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, fuzz, bench, mutants and
-//! lint.
+//! `cargo xtask`: the door of the workspace. Set-up, build, run, test, tour, fuzz, bench,
+//! mutants and lint.
 //!
 //! ```text
-//!   commands/   what each command does, in its order of steps          cargo xtask run|test|programs|fuzz|bench|…
+//!   commands/   what each command does, in its order of steps          cargo xtask run|test|programs|tour|fuzz|bench|…
 //!       │
 //!   proof/      what a run shows: tests, deaths, boards, examples, the conformance matrix, figures
 //!       │
@@ -66,7 +66,7 @@ use clap::{Parser, Subcommand};
 
 use arch::Arch;
 use build::kernel;
-use commands::{bench, fuzz, lint, msrv, mutants, programs, run, semver, test};
+use commands::{bench, fuzz, lint, msrv, mutants, programs, run, semver, test, tour};
 
 /// Set-up, run, test and measure kstack and its reference kernel.
 #[derive(Parser)]
@@ -116,6 +116,8 @@ enum Command {
     /// The list is xtask/src/proof/programs/list.txt: each program's packages, its script, and what
     /// Linux answered. `test` runs them, too.
     Programs(programs::Options),
+    /// Ask the kernel every question about stacks, and make a page with pictures of its answers.
+    Tour(tour::Options),
     /// Make system calls with arguments drawn from a seed, for as long as you like.
     Fuzz(fuzz::Options),
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
@@ -155,6 +157,7 @@ fn main() -> ExitCode {
         Command::Package => setup::library::pack().map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::command(&options),
         Command::Programs(options) => programs::command(&options),
+        Command::Tour(options) => tour::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
         Command::Mutants(options) => mutants::command(&options),

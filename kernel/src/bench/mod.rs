@@ -7,7 +7,7 @@
 mod dma;
 mod entries;
 mod memory;
-mod stacks;
+pub(crate) mod stacks;
 mod threads;
 
 use alloc::vec::Vec;

@@ -25,7 +25,7 @@ fn is_clean(stack: &OwnedStack) -> bool {
 }
 
 /// Taking a stack and giving it back, with `bytes` of it dirtied in between (which is not counted).
-fn there_and_back(bytes: usize, overhead: u64) -> u64 {
+pub(crate) fn there_and_back(bytes: usize, overhead: u64) -> u64 {
     let take = || stacks::acquire_thread(ThreadId::new(1)).expect("a stack");
     // The first one may come from the arena.
     drop(take());
@@ -45,29 +45,30 @@ fn there_and_back(bytes: usize, overhead: u64) -> u64 {
 
 /// Mapping a stack anew and unmapping it for real.
 fn from_the_arena(overhead: u64) -> u64 {
-    median(
-        (0..ROUNDS)
-            .map(|_| {
-                // Nothing parked anywhere: the next one must be mapped.
-                stacks::drain_this_cpu();
-                stacks::reclaim(u32::MAX);
-                let before = stacks::cache_stats();
-                let mut stack = None;
-                let taking =
-                    span(|| stack = stacks::acquire_thread(ThreadId::new(1)).ok(), overhead);
-                assert_eq!(stacks::cache_stats().misses, before.misses + 1, "it was mapped anew");
-                let giving_back = span(
-                    || {
-                        stack = None;
-                        stacks::drain_this_cpu();
-                        assert_eq!(stacks::reclaim(1), 1, "it was unmapped");
-                    },
-                    overhead,
-                );
-                taking + giving_back
-            })
-            .collect(),
-    )
+    let once = |_| once_from_the_arena(overhead).expect("it was mapped anew, and unmapped");
+    median((0..ROUNDS).map(once).collect())
+}
+
+/// The same once; `None` if it came from elsewhere or stayed mapped, as it may where other CPUs
+/// take stacks and give them back.
+pub(crate) fn once_from_the_arena(overhead: u64) -> Option<u64> {
+    // Nothing parked anywhere: the next one must be mapped.
+    stacks::drain_this_cpu();
+    stacks::reclaim(u32::MAX);
+    let before = stacks::cache_stats();
+    let mut stack = None;
+    let taking = span(|| stack = stacks::acquire_thread(ThreadId::new(1)).ok(), overhead);
+    let was_mapped = stacks::cache_stats().misses == before.misses + 1;
+    let mut unmapped = 0;
+    let giving_back = span(
+        || {
+            stack = None;
+            stacks::drain_this_cpu();
+            unmapped = stacks::reclaim(1);
+        },
+        overhead,
+    );
+    (was_mapped && unmapped == 1).then_some(taking + giving_back)
 }
 
 /// Stacks from the cache of which more and more was dirtied, as far as they go.

@@ -60,10 +60,10 @@ const COMMANDS: &[Command] = &[
         run: depth,
     },
     Command {
-        name: "dma",
-        arguments: "",
-        what: "what a device makes of a buffer on a stack, and why it gets none",
-        run: dma,
+        name: "ask",
+        arguments: "[QUESTION|all]",
+        what: "an experiment that answers a question about stacks; without a name, the list",
+        run: super::ask::command,
     },
     Command {
         name: "run",
@@ -225,10 +225,6 @@ fn depth(arguments: &[&str]) -> Result<(), String> {
     let bytes = arguments.first().and_then(|bytes| bytes.parse().ok()).ok_or("how many bytes?")?;
     println!("{}", provoke::go_deep(bytes));
     Ok(())
-}
-
-fn dma(_: &[&str]) -> Result<(), String> {
-    super::dma::show()
 }
 
 fn run_program(arguments: &[&str]) -> Result<(), String> {

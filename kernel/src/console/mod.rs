@@ -1,7 +1,7 @@
-//! The console: a prompt with commands to look and to try.
+//! The console: a prompt with commands to look, to try and to ask.
 
+pub(crate) mod ask;
 mod commands;
-mod dma;
 mod draw;
 mod editor;
 

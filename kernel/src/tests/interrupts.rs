@@ -7,9 +7,12 @@ use super::arch::EXPECTED;
 use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
+use kstack::addr::CpuId;
 use kstack::kind::StackKind;
+use kstack::stacks::{StackId, ThreadId};
 use machine::arch::cpu;
 use machine::arch::irqchip::software_interrupt;
 use machine::cpus;
@@ -20,10 +23,15 @@ use threads::sched;
 
 /// Where a handler stood, and what the CPU's state was there.
 #[derive(Debug, Clone, Copy)]
-struct Stand {
-    /// Where the CPU pushed its frame; for a softirq, the same as `sp`.
-    frame: usize,
-    sp: usize,
+pub(crate) struct Stand {
+    /// Where the CPU pushed its frame; 0 for a softirq.
+    pub(crate) frame: usize,
+    pub(crate) sp: usize,
+    /// The stack that `sp` is on.
+    pub(crate) stack: Option<StackId>,
+    /// The thread that runs, or was interrupted.
+    pub(crate) thread: ThreadId,
+    pub(crate) cpu: CpuId,
     in_use: bool,
     in_softirq: bool,
     hardirq_depth: u32,
@@ -36,14 +44,18 @@ static STANDS: SpinLock<Vec<Stand>> = SpinLock::new(Vec::new());
 
 /// Writes down where the caller's handler stands.
 #[inline(always)]
-fn stand(frame: usize) {
+pub(crate) fn stand(frame: usize) {
     let interrupts_on = cpu::interrupts_are_on();
     cpu::without_interrupts(|| {
         let local = &cpus::this().local;
         let state = local.irq.snapshot();
+        let sp = cpu::stack_pointer();
         STANDS.lock().push(Stand {
             frame,
-            sp: cpu::stack_pointer(),
+            sp,
+            stack: stack_at(sp),
+            thread: sched::current().id(),
+            cpu: local.cpu(),
             in_use: state.irq_stack_in_use(),
             in_softirq: state.in_softirq(),
             hardirq_depth: state.hardirq_depth(),
@@ -55,13 +67,18 @@ fn stand(frame: usize) {
 }
 
 /// Runs `body` with the list of stands empty, and gives the list.
-fn stands_of(body: impl FnOnce()) -> Vec<Stand> {
+pub(crate) fn stands_of(body: impl FnOnce()) -> Vec<Stand> {
     let room = Vec::with_capacity(64);
     *STANDS.lock() = room;
     body();
     probes::set_probe(None);
     softirq::set_probe(|| {});
     core::mem::take(&mut *STANDS.lock())
+}
+
+/// The last one that was written down.
+pub(crate) fn last_stand() -> Option<Stand> {
+    cpu::without_interrupts(|| STANDS.lock().last().copied())
 }
 
 /// Whether an address lies on the IRQ stack whose top is given.
@@ -191,9 +208,8 @@ pub fn i2_i3_an_interrupt_that_hits_a_softirq_stays_on_the_irq_stack() -> Outcom
     Ok(())
 }
 
-/// The timer's own softirq is no different, but this one is observed: on the way out, same stack,
-/// interrupts on.
-pub fn i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack() -> Outcome {
+/// An interrupt of this thread, and the softirq that it raises: where both stand.
+pub(crate) fn interrupt_and_its_softirq() -> Result<[Stand; 2], String> {
     let stands = stands_of(|| {
         probes::set_probe(Some(|regs| {
             stand(core::ptr::from_mut(regs) as usize);
@@ -202,9 +218,13 @@ pub fn i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack() -> Out
         softirq::set_probe(|| stand(0));
         software_interrupt();
     });
-    let [handler, softirq] = stands[..] else {
-        return Err(alloc::format!("{} stands", stands.len()));
-    };
+    stands.try_into().map_err(|stands: Vec<_>| alloc::format!("{} stands", stands.len()))
+}
+
+/// The timer's own softirq is no different, but this one is observed: on the way out, same stack,
+/// interrupts on.
+pub fn i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack() -> Outcome {
+    let [handler, softirq] = interrupt_and_its_softirq()?;
     check!(!handler.interrupts_on, "{handler:x?}");
     check!(on_softirq_stack(softirq.sp, softirq.irq_top), "{softirq:x?}");
     check!(softirq.irq_top == handler.irq_top, "another CPU's: {handler:x?} {softirq:x?}");
@@ -213,9 +233,9 @@ pub fn i3_softirqs_of_an_interrupt_from_the_kernel_run_on_the_irq_stack() -> Out
     Ok(())
 }
 
-/// Raised by a thread that has bottom halves disabled: not before, not twice, and on the IRQ stack.
-pub fn i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_are_enabled()
--> Outcome {
+/// A softirq that a thread raises: where it stands. An error if it ran before bottom halves were
+/// enabled again, or not once.
+pub(crate) fn softirq_of_a_thread() -> Result<Stand, String> {
     let mut too_early = 0;
     let stands = stands_of(|| {
         softirq::set_probe(|| stand(0));
@@ -231,6 +251,13 @@ pub fn i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_
     });
     check!(too_early == 0, "ran while bottom halves were disabled");
     let [softirq] = stands[..] else { return Err(alloc::format!("ran {} times", stands.len())) };
+    Ok(softirq)
+}
+
+/// Raised by a thread that has bottom halves disabled: not before, not twice, and on the IRQ stack.
+pub fn i4_a_softirq_raised_in_a_thread_runs_on_the_irq_stack_when_bottom_halves_are_enabled()
+-> Outcome {
+    let softirq = softirq_of_a_thread()?;
     check!(on_softirq_stack(softirq.sp, softirq.irq_top), "{softirq:x?}");
     check!(softirq.in_use == IN_USE_IN_SOFTIRQS, "{softirq:x?}");
     check!(softirq.in_softirq && softirq.interrupts_on, "{softirq:x?}");
@@ -292,15 +319,21 @@ pub fn i4_softirqs_never_nest() -> Outcome {
     Ok(())
 }
 
-/// Handled where it happened: frame and handler on the thread's own stack, right below what it
-/// interrupted.
-pub fn i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack() -> Outcome {
+/// A breakpoint of this thread: where its handler stands.
+pub(crate) fn breakpoint_here() -> Result<Stand, String> {
     let stands = stands_of(|| {
         probes::set_breakpoint_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));
         breakpoint();
         probes::set_breakpoint_probe(None);
     });
     let [one] = stands[..] else { return Err(alloc::format!("{} handlers", stands.len())) };
+    Ok(one)
+}
+
+/// Handled where it happened: frame and handler on the thread's own stack, right below what it
+/// interrupted.
+pub fn i7_a_breakpoint_in_a_thread_is_handled_on_the_threads_stack() -> Outcome {
+    let one = breakpoint_here()?;
     let here = cpu::stack_pointer();
     check!(on_own_thread_stack(one.frame, one.thread_top), "{one:x?}");
     check!(on_own_thread_stack(one.sp, one.thread_top), "{one:x?}");

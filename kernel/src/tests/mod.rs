@@ -4,14 +4,14 @@
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what
 //! the report must say (`expect_stop`), and the host that runs the machine compares.
 
-mod arch;
+pub(crate) mod arch;
 mod backtraces;
 mod depth;
 mod dma;
 mod dma_devices;
 mod every_moment;
 mod hostile;
-mod interrupts;
+pub(crate) mod interrupts;
 mod layouts;
 mod machine;
 mod mappings;
@@ -19,16 +19,17 @@ mod memory;
 mod overflows;
 mod processes;
 mod programs;
+mod questions;
 mod sequences;
 mod shadow_stacks;
 mod signals;
 mod softirqs;
 mod stacks;
 mod storms;
-mod support;
+pub(crate) mod support;
 mod switching;
 mod timers;
-mod user_mode;
+pub(crate) mod user_mode;
 
 use ::machine::arch::power::{self, End};
 use alloc::string::String;
@@ -259,6 +260,24 @@ table! {
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
         processes::t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads,
         processes::b4_proc_pid_stack_shows_where_another_process_sleeps,
+        questions::i2_i10_ask_whether_an_interrupt_from_user_mode_switches_twice,
+        questions::i1_i10_ask_how_the_irq_stack_is_found,
+        questions::i3_i4_i5_ask_where_softirqs_run,
+        questions::b2_ask_what_a_backtrace_tells_of_an_interrupt,
+        questions::p8_i7_i2_o1_ask_where_entries_stand,
+        questions::i2_i6_ask_whose_irq_stack_a_device_uses_that_moves,
+        questions::t14_ask_whether_the_task_structure_is_on_the_stack,
+        questions::t4_ask_what_a_stack_costs,
+        questions::s1_s4_ask_what_happens_when_the_stack_is_switched,
+        questions::d3_d4_ask_why_a_device_gets_no_stack,
+        questions::p1_ask_where_argc_argv_and_the_environment_are,
+        questions::p3_ask_who_makes_and_grows_a_programs_stack,
+        questions::p3_ask_whether_a_stacks_pages_are_given_back,
+        questions::p4_ask_how_maps_knows_the_stack,
+        questions::p6_ask_on_which_stack_a_handler_runs,
+        questions::p5_ask_what_a_smashed_return_address_meets,
+        questions::p7_ask_whether_there_are_shadow_stacks,
+        questions::i10_every_question_of_the_console_has_a_test,
         hostile::p2_clone3_is_given_its_structure_by_linuxs_rules,
         hostile::p2_every_way_to_wait_finds_the_children_it_means,
         hostile::p2_limits_are_each_process_own_and_inherited,

@@ -2,7 +2,7 @@
 //! mode, without a program around them, and hooks of ours that answer them.
 
 use super::arch::{EXPECTED, registers, user_code};
-use super::support::{kind_at, until};
+use super::support::{kind_at, stack_at, until};
 use super::{Outcome, check};
 use crate::hooks;
 use crate::provoke::{self, How};
@@ -15,7 +15,7 @@ use kstack::addr::Addr;
 use kstack::first_frame::Start;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
-use kstack::stacks::ThreadId;
+use kstack::stacks::{StackId, ThreadId};
 use kstack::unwind::{Backtrace, End, Step};
 use kstack::verdict::{Cause, Consequence};
 use linux::abi;
@@ -33,7 +33,7 @@ use threads::report::overflow;
 use threads::sched::{self, Thread};
 
 pub(super) const CODE: u64 = 0x40_0000;
-pub(super) const STACK_TOP: u64 = 0x7fff_f000;
+pub(crate) const STACK_TOP: u64 = 0x7fff_f000;
 const NAME: &str = "in user mode";
 
 /// A thread in user mode, and what is mapped for it. Ended by [`UserThread::finish`].
@@ -125,15 +125,19 @@ pub(super) fn is_ours() -> bool {
 
 /// What was seen at an entry.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub(super) vector: u8,
     pub(super) fault: usize,
-    pub(super) regs: SavedRegs,
-    pub(super) frame: usize,
-    pub(super) sp: usize,
+    pub(crate) regs: SavedRegs,
+    pub(crate) frame: usize,
+    pub(crate) sp: usize,
+    /// The stack that `sp` is on.
+    pub(crate) stack: Option<StackId>,
     pub(super) thread_top: usize,
+    /// The top of the IRQ stack of the CPU.
+    pub(crate) irq_top: usize,
     interrupts_on: bool,
-    irq_stack_in_use: bool,
+    pub(crate) irq_stack_in_use: bool,
 }
 
 pub(super) static SEEN: SpinLock<Vec<Seen>> = SpinLock::new(Vec::new());
@@ -141,12 +145,15 @@ pub(super) static SEEN: SpinLock<Vec<Seen>> = SpinLock::new(Vec::new());
 pub(super) fn see(vector: u8, fault: Addr, regs: &SavedRegs) {
     let interrupts_on = cpu::interrupts_are_on();
     cpu::without_interrupts(|| {
+        let sp = cpu::stack_pointer();
         SEEN.lock().push(Seen {
             vector,
             fault: fault.get(),
             regs: *regs,
             frame: core::ptr::from_ref(regs) as usize,
-            sp: cpu::stack_pointer(),
+            sp,
+            stack: stack_at(sp),
+            irq_top: cpus::this().local.irq_top().get(),
             thread_top: sched::current().stack_range().top.get(),
             interrupts_on,
             irq_stack_in_use: cpus::this().local.irq.snapshot().irq_stack_in_use(),
@@ -253,10 +260,17 @@ fn send_call(hardware_id: u32) {
     irqchip::send_interrupt(hardware_id, irqchip::vector::CALL);
 }
 
-/// One move of SP, by the CPU through the task state segment, and none by the entry code; the
-/// softirq on the way out runs there too, with interrupts on. Red if the entry code moved to the
-/// IRQ stack.
-pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack() -> Outcome {
+/// Keeps where this is. In a function of its own: a backtrace is large, and the handler's frame is
+/// looked at.
+#[inline(never)]
+fn keep_steps() {
+    let steps = backtrace::steps_here();
+    *STEPS_SEEN.lock() = Some(steps);
+}
+
+/// A thread in user mode is hit by an interrupt, which raises a softirq and leaves a backtrace in
+/// [`STEPS_SEEN`]: what both saw.
+pub(crate) fn interrupt_of_user_mode() -> Result<[Seen; 2], String> {
     fn softirq() {
         see(1, Addr::new(cpu::stack_pointer()), &SavedRegs::default());
         HITS.fetch_add(1, Ordering::Release);
@@ -270,60 +284,76 @@ pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_st
             && HITS.load(Ordering::Relaxed) == 0
         {
             see(0, Addr::new(0), regs);
+            keep_steps();
             softirq::raise(Softirq::Probe);
         }
     });
+    let mut hit = Ok(());
     let outcome = with_hooks(None, || {
         let thread = UserThread::start(user_code::spin, STACK_TOP - 8)?;
-        let hit = thread.hit(send_call, || HITS.load(Ordering::Acquire) > 0);
+        hit = thread.hit(send_call, || HITS.load(Ordering::Acquire) > 0);
         end_spin(&thread);
         thread.finish();
-        hit?;
-        let seen = seen();
-        let [handler, softirq, ..] = &seen[..] else { return Err(format!("{seen:x?}")) };
-        check_at_top(handler)?;
-        check!(!handler.interrupts_on, "{handler:x?}");
-        check!((CODE..CODE + 64).contains(&(handler.regs.pc().get() as u64)), "{handler:x?}");
-        check!(
-            user_code::counter(&handler.regs) > 0 && handler.regs.sp().get() as u64 == STACK_TOP,
-            "{handler:x?}"
-        );
-        check!(softirq.thread_top == handler.thread_top, "{softirq:x?}");
-        match EXPECTED.softirq_stack {
-            StackKind::Irq => {
-                let distance = handler.thread_top.wrapping_sub(softirq.sp);
-                check!(distance < 4096, "{softirq:x?}");
-            }
-            kind => check!(kind_at(softirq.sp) == Some(kind), "{softirq:x?}"),
-        }
-        check!(softirq.interrupts_on && !softirq.irq_stack_in_use, "{softirq:x?}");
         Ok(())
     });
     softirq::set_probe(|| {});
-    outcome
+    outcome.and(hit)?;
+    let seen = seen();
+    let [handler, softirq, ..] = seen[..] else { return Err(format!("{seen:x?}")) };
+    Ok([handler, softirq])
+}
+
+/// One move of SP, by the CPU through the task state segment, and none by the entry code; the
+/// softirq on the way out runs there too, with interrupts on. Red if the entry code moved to the
+/// IRQ stack.
+pub fn i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack() -> Outcome {
+    let [handler, softirq] = interrupt_of_user_mode()?;
+    check_at_top(&handler)?;
+    check!(!handler.interrupts_on, "{handler:x?}");
+    check!((CODE..CODE + 64).contains(&(handler.regs.pc().get() as u64)), "{handler:x?}");
+    check!(
+        user_code::counter(&handler.regs) > 0 && handler.regs.sp().get() as u64 == STACK_TOP,
+        "{handler:x?}"
+    );
+    check!(softirq.thread_top == handler.thread_top, "{softirq:x?}");
+    match EXPECTED.softirq_stack {
+        StackKind::Irq => {
+            let distance = handler.thread_top.wrapping_sub(softirq.sp);
+            check!(distance < 4096, "{softirq:x?}");
+        }
+        kind => check!(kind_at(softirq.sp) == Some(kind), "{softirq:x?}"),
+    }
+    check!(softirq.interrupts_on && !softirq.irq_stack_in_use, "{softirq:x?}");
+    Ok(())
+}
+
+/// A thread that makes three system calls: what each saw.
+pub(crate) fn system_calls() -> Result<[Seen; 3], String> {
+    with_hooks(None, || {
+        UserThread::start(user_code::call_twice, 0)?.finish();
+        Ok(())
+    })?;
+    seen().try_into().map_err(|seen| format!("{seen:x?}"))
 }
 
 /// Every register is in the field of its name, the stack is the thread's, from its top; and after
 /// the return by `sysret` nothing but rax, rcx and r11 has changed.
 pub fn x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers() -> Outcome {
-    with_hooks(None, || {
-        UserThread::start(user_code::call_twice, 0)?.finish();
-        let seen = seen();
-        let [first, second, last] = &seen[..] else { return Err(format!("{seen:x?}")) };
-        for seen in [first, second, last] {
-            check_at_top(seen)?;
-            check!(seen.interrupts_on, "interrupts are off in a system call");
-        }
-        for regs in [&first.regs, &second.regs] {
-            user_code::check_call_twice(regs, STACK_TOP)?;
-            check!(regs.interrupts_are_on(), "{regs:x?}");
-        }
-        check!(abi::number(&last.regs) == 1, "{last:x?}");
-        Ok(())
-    })
+    let [first, second, last] = &system_calls()?;
+    for seen in [first, second, last] {
+        check_at_top(seen)?;
+        check!(seen.interrupts_on, "interrupts are off in a system call");
+    }
+    for regs in [&first.regs, &second.regs] {
+        user_code::check_call_twice(regs, STACK_TOP)?;
+        check!(regs.interrupts_are_on(), "{regs:x?}");
+    }
+    check!(abi::number(&last.regs) == 1, "{last:x?}");
+    Ok(())
 }
 
-static STEPS_SEEN: SpinLock<Option<Backtrace<STEPS>>> = SpinLock::new(None);
+/// A backtrace that was taken in an entry.
+pub(crate) static STEPS_SEEN: SpinLock<Option<Backtrace<STEPS>>> = SpinLock::new(None);
 
 /// A system call, hit by an interrupt whose softirq is hit by another interrupt, an IPI like the
 /// timer's: the backtrace from there goes over IRQ stack, seam and thread stack to the boundary of
@@ -415,9 +445,22 @@ pub fn o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_
     Ok(())
 }
 
+/// A thread overflows its stack: where the handler stood that judged it. The report is in
+/// [`overflow::take_last_report`].
+pub(crate) fn overflow_of_a_thread() -> usize {
+    static FAULT_SP: AtomicUsize = AtomicUsize::new(0);
+    static WITH_CONTEXT: Hooks = hooks::HOOKS.context(|| {
+        FAULT_SP.store(cpu::stack_pointer(), Ordering::Relaxed);
+        (hooks::HOOKS.context)()
+    });
+    crate::tests::support::install_hooks(&WITH_CONTEXT);
+    provoke::in_thread(How::Recursion);
+    crate::tests::support::install_hooks(&hooks::HOOKS);
+    FAULT_SP.load(Ordering::Relaxed)
+}
+
 /// What each kind of entry landed on, in the words of the table that the kernel prints.
 fn measure() -> Result<Vec<(&'static str, String)>, String> {
-    static FAULT_SP: AtomicUsize = AtomicUsize::new(0);
     static NAMES: SpinLock<Vec<(&'static str, String)>> = SpinLock::new(Vec::new());
     fn name(address: usize) -> String {
         kind_at(address).map_or_else(|| "nowhere".into(), |kind| format!("{kind}"))
@@ -428,10 +471,6 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
         let text = if frame == handler { frame } else { format!("{frame}, then {handler}") };
         NAMES.lock().push((entry, text));
     }
-    static WITH_CONTEXT: Hooks = hooks::HOOKS.context(|| {
-        FAULT_SP.store(cpu::stack_pointer(), Ordering::Relaxed);
-        (hooks::HOOKS.context)()
-    });
     *NAMES.lock() = Vec::new();
     probes::set_probe(Some(|regs| {
         note("interrupt from kernel", core::ptr::from_mut(regs) as usize);
@@ -456,10 +495,7 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     }));
     registers::single_step();
     probes::set_debug_probe(None);
-    crate::tests::support::install_hooks(&WITH_CONTEXT);
-    provoke::in_thread(How::Recursion);
-    crate::tests::support::install_hooks(&hooks::HOOKS);
-    NAMES.lock().push((EXPECTED.overflow_row, name(FAULT_SP.load(Ordering::Relaxed))));
+    NAMES.lock().push((EXPECTED.overflow_row, name(overflow_of_a_thread())));
     Ok(core::mem::take(&mut *NAMES.lock()))
 }
 

@@ -7,7 +7,7 @@
 
 use core::ffi::CStr;
 use user::arch::nr;
-use user::calls::{Calls, HERE, call, read_file};
+use user::calls::{Calls, HERE, call, print_number, read_file};
 use user::memory::{ANONYMOUS, FIXED, NO_RESERVE, NONE, PAGE, PRIVATE, READ, WRITE};
 use user::memory::{child, is_deadly, is_error, map, read, write};
 use user::must;
@@ -351,21 +351,6 @@ fn grows(n: &Numbers) -> i32 {
     let refused = n.call("mprotect", [plain, PAGE, READ | FROM_THE_BEGINNING]);
     must!(refused == EINVAL, "mprotect of no stack");
     0
-}
-
-fn print_number(name: &CStr, number: usize) {
-    let mut line = [0_u8; 64];
-    let name = name.to_bytes();
-    line[..name.len()].copy_from_slice(name);
-    let mut length = name.len();
-    line[length] = b' ';
-    length += 1;
-    for digit in (0..usize::BITS / 4).rev() {
-        line[length] = b"0123456789abcdef"[number >> (digit * 4) & 0xf];
-        length += 1;
-    }
-    line[length] = b'\n';
-    call(nr::WRITE, [1, line.as_ptr().addr(), length + 1]);
 }
 
 /// Where the parts of this program are.

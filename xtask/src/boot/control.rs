@@ -11,6 +11,7 @@
 //!   @expect NAME key=value ...          what the report must say, before a death that stops the machine
 //!   @report key=value ...               the overflow report, as the dying kernel has it
 //!   @bench NAME VALUE UNIT              one figure
+//!   @ask WHAT key=value ...             a piece of an answer: text, memory, a place in it, a figure
 //!   @took BYTES                         so many more of the program's input were taken
 //!   @exit STATUS                        the program's exit status
 //!   @end                                all that was asked has been done
@@ -63,6 +64,13 @@ pub(crate) enum Message {
         value: f64,
         /// Its unit.
         unit: String,
+    },
+    /// A piece of an answer to a question.
+    Ask {
+        /// What it is.
+        what: String,
+        /// Its values.
+        fields: Fields,
     },
     /// So many more bytes of the program's input were taken.
     Took(usize),
@@ -118,8 +126,8 @@ fn begins_a_message(text: &str) -> bool {
 }
 
 /// What a message begins with.
-const VERBS: [&str; 9] =
-    ["list", "test", "alive", "expect", "report", "bench", "took", "exit", "end"];
+const VERBS: [&str; 10] =
+    ["list", "test", "alive", "expect", "report", "bench", "ask", "took", "exit", "end"];
 
 fn message_of(text: &str) -> Option<Message> {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -153,14 +161,11 @@ fn message_of(text: &str) -> Option<Message> {
             let (name, fields) = (words.next()?, words.collect::<Vec<_>>());
             (!fields.is_empty()).then_some(Message::Expect { name, fields })
         }
-        "report" => {
-            let fields: Option<Fields> = rest.split_ascii_whitespace().map(field).collect();
-            let fields = fields?;
-            // Of two values of a key the reader would choose one.
-            let mut keys = fields.iter().enumerate();
-            let twice =
-                keys.any(|(at, (key, _))| fields[..at].iter().any(|(other, _)| other == key));
-            (!twice).then_some(Message::Report(fields))
+        "report" => Some(Message::Report(fields_of(rest)?)),
+        "ask" => {
+            let (what, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            (!what.is_empty())
+                .then_some(Message::Ask { what: what.to_owned(), fields: fields_of(rest)? })
         }
         "bench" => {
             let mut words = rest.split_ascii_whitespace();
@@ -181,6 +186,15 @@ fn word(text: &str) -> Option<String> {
     let mut words = text.split_ascii_whitespace();
     let first = words.next()?;
     words.next().is_none().then(|| first.to_owned())
+}
+
+/// Keys and values; nothing if a key is there twice: of two values the reader would choose one.
+fn fields_of(text: &str) -> Option<Fields> {
+    let fields: Option<Fields> = text.split_ascii_whitespace().map(field).collect();
+    let fields = fields?;
+    let mut keys = fields.iter().enumerate();
+    let twice = keys.any(|(at, (key, _))| fields[..at].iter().any(|(other, _)| other == key));
+    (!twice).then_some(fields)
 }
 
 fn field(text: &str) -> Option<(String, String)> {
@@ -251,6 +265,13 @@ mod tests {
             read("@bench switch_bare 52.5 instructions"),
             Message::Bench { name: "switch_bare".into(), value: 52.5, unit: "instructions".into() }
         );
+        assert_eq!(
+            read("@ask step at=4096 text=a%20place"),
+            Message::Ask {
+                what: "step".into(),
+                fields: vec![("at".into(), "4096".into()), ("text".into(), "a place".into())]
+            }
+        );
         assert_eq!(read("@took 1024"), Message::Took(1024));
         assert_eq!(read("@exit 139"), Message::Exit(139));
         assert_eq!(read("@alive"), Message::Alive);
@@ -284,6 +305,9 @@ mod tests {
             "@expect a",
             "@expect",
             "@report stack=irq cpu=1 stack=thread",
+            "@ask",
+            "@ask step at",
+            "@ask step at=1 at=2",
             " @end",
             "cpu 3 is@test fail a: no",
             "@test pass a@test fail a: no",

@@ -15,3 +15,4 @@ pub(crate) mod programs;
 pub(crate) mod run;
 pub(crate) mod semver;
 pub(crate) mod test;
+pub(crate) mod tour;

@@ -8,6 +8,7 @@
 //! | [`examples`] | the library's adopters: each builds from the packages, and does what it says |
 //! | [`programs`] | programs of the distribution: each does what it does in Linux |
 //! | [`terminals`] | a person at a terminal of this machine, with a shell in the kernel |
+//! | [`tour`] | the kernel's questions about stacks, answered, as pages with pictures |
 //! | [`host_tests`] | tests and models on this machine |
 //! | [`matrix`] | all verdicts as the catalogue's rows by columns |
 //! | [`figures`] | what benches count, for tables |
@@ -30,3 +31,4 @@ pub(crate) mod matrix;
 pub(crate) mod pages;
 pub(crate) mod programs;
 pub(crate) mod terminals;
+pub(crate) mod tour;

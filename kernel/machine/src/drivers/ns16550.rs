@@ -49,6 +49,8 @@ const MODEM_CONTROL: u8 = 4;
 const LINE_STATUS: u8 = 5;
 
 const ON_INPUT: u8 = 1;
+/// The register of bytes to send is empty.
+const ON_ROOM: u8 = 1 << 1;
 const DIVISOR_LATCH: u8 = 0x80;
 const EIGHT_BITS: u8 = 0b11;
 /// On, emptied, an interrupt from 14 bytes on.
@@ -94,6 +96,10 @@ impl<R: Registers> Uart for Ns16550<R> {
 
     fn let_interrupt(self, on_input: bool) {
         self.0.write(INTERRUPTS, if on_input { ON_INPUT } else { 0 });
+    }
+
+    fn interrupt_when_ready(self) {
+        self.0.write(INTERRUPTS, ON_INPUT | ON_ROOM);
     }
 
     fn put(self, byte: u8) {

@@ -69,6 +69,10 @@ impl Uart for PciSerial {
         self.registers.let_interrupt(on_input);
     }
 
+    fn interrupt_when_ready(self) {
+        self.registers.interrupt_when_ready();
+    }
+
     fn put(self, byte: u8) {
         self.registers.put(byte);
     }

@@ -16,6 +16,8 @@ const TRANSMIT_FULL: u32 = 1 << 5;
 const EIGHT_BITS_AND_FIFOS: u32 = 0b11 << 5 | 1 << 4;
 /// A byte has come, and one has been in the FIFO for a while.
 const RECEIVE_AND_TIMEOUT: u32 = 1 << 4 | 1 << 6;
+/// The FIFO of bytes to send has become less full.
+const TRANSMIT: u32 = 1 << 5;
 const ALL_INTERRUPTS: u32 = 0x7ff;
 const ON_BOTH_WAYS: u32 = 1 << 9 | 1 << 8 | 1;
 
@@ -57,6 +59,13 @@ impl Uart for Pl011 {
 
     fn let_interrupt(self, on_input: bool) {
         self.write(INTERRUPT_MASK, if on_input { RECEIVE_AND_TIMEOUT } else { 0 });
+        self.write(INTERRUPT_CLEAR, TRANSMIT);
+    }
+
+    /// Its line tells of an event, a byte that was sent: one that no terminal shows is.
+    fn interrupt_when_ready(self) {
+        self.write(INTERRUPT_MASK, RECEIVE_AND_TIMEOUT | TRANSMIT);
+        self.put(0);
     }
 
     fn put(self, byte: u8) {

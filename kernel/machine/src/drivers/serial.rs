@@ -11,6 +11,10 @@ pub trait Uart: Copy {
     /// Whether the line is raised when a byte has come. The rest stays as it was set up.
     fn let_interrupt(self, on_input: bool);
 
+    /// Raises the line as soon as the device can send, which is at once, or nearly so, until
+    /// [`Uart::let_interrupt`].
+    fn interrupt_when_ready(self);
+
     /// Sends a byte as soon as there is room. A device that is not there takes it at once.
     fn put(self, byte: u8);
 
@@ -37,6 +41,13 @@ impl<A: Uart, B: Uart> Uart for Either<A, B> {
         match self {
             Self::First(uart) => uart.let_interrupt(on_input),
             Self::Second(uart) => uart.let_interrupt(on_input),
+        }
+    }
+
+    fn interrupt_when_ready(self) {
+        match self {
+            Self::First(uart) => uart.interrupt_when_ready(),
+            Self::Second(uart) => uart.interrupt_when_ready(),
         }
     }
 
@@ -87,6 +98,11 @@ impl<U: Uart> Port<U> {
     /// Whether the line is raised when a byte has come.
     pub fn let_interrupt(self, on_input: bool) {
         self.uart.let_interrupt(on_input);
+    }
+
+    /// Raises the line at once, or nearly so, until [`Port::let_interrupt`].
+    pub fn interrupt_when_ready(self) {
+        self.uart.interrupt_when_ready();
     }
 
     /// Sends a byte as soon as there is room.

@@ -26,6 +26,11 @@ pub fn set_handler(number: u8, handler: Handler) {
     HANDLERS[usize::from(number)].set(Some(handler));
 }
 
+/// What a vector runs.
+pub fn handler(number: u8) -> Option<Handler> {
+    HANDLERS[usize::from(number)].get()
+}
+
 /// Enters the timer and what CPUs send each other. Once, at boot, before the first interrupt.
 pub fn set_up() {
     set_handler(vector::TIMER, timer);

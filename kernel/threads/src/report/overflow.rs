@@ -91,15 +91,16 @@ fn record(report: &OverflowReport, running: u32) {
     let _never_fails = writeln!(port);
 }
 
-/// Spaces and commas as %20 and %2c.
-pub(super) struct Escaped<'t>(pub(super) &'t str);
+/// A value on the control channel: what ends one, begins a message or marks such a character is
+/// written as %20, %2c and so on.
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'t>(pub &'t str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
             match c {
-                ' ' => f.write_str("%20")?,
-                ',' => f.write_str("%2c")?,
+                ' ' | ',' | '%' | '@' | '\n' => write!(f, "%{:02x}", u32::from(c))?,
                 c => f.write_char(c)?,
             }
         }

@@ -65,6 +65,7 @@ impl Record {
             Message::End => self.ended = true,
             other @ (Message::List { .. }
             | Message::Bench { .. }
+            | Message::Ask { .. }
             | Message::Took(_)
             | Message::Exit(_)) => {
                 self.refused.push(format!("out of place: {other:?}"));

@@ -35,6 +35,9 @@ impl Uart for Semihosting {
     /// Nothing does.
     fn let_interrupt(self, _on_input: bool) {}
 
+    /// It has no line.
+    fn interrupt_when_ready(self) {}
+
     fn put(self, byte: u8) {
         call(WRITE_CHARACTER, &byte);
     }

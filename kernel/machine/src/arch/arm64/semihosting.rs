@@ -82,6 +82,9 @@ impl Uart for Semihosting {
     /// Nothing does.
     fn let_interrupt(self, _on_input: bool) {}
 
+    /// It has no line.
+    fn interrupt_when_ready(self) {}
+
     fn put(self, byte: u8) {
         // SAFETY: (1) the operation reads one byte at the address.
         unsafe { semihosting(SYS_WRITEC, (&raw const byte).cast()) };

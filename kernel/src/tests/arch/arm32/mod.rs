@@ -8,6 +8,7 @@ pub(in crate::tests) mod user_code;
 
 use super::{Expected, first_use};
 use crate::tests::table;
+use alloc::string::String;
 use kstack::arch::current::local::THREAD_INFO_ON_STACK;
 use kstack::kind::StackKind;
 use kstack::verdict::Cause;
@@ -29,6 +30,16 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
         ("overflow twice", "last, then stop"),
     ],
 };
+
+/// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
+pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {
+    None
+}
+
+/// What this CPU itself says of shadow stacks.
+pub(in crate::tests) fn shadow_evidence() -> String {
+    "Arm has shadow stacks (GCS) in its 64-bit state alone: no register speaks of them here".into()
+}
 
 table! {
     HERE,

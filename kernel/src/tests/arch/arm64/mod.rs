@@ -9,6 +9,8 @@ pub(in crate::tests) mod user_memory;
 
 use super::{Expected, first_use};
 use crate::tests::table;
+use alloc::format;
+use alloc::string::String;
 use kstack::kind::StackKind;
 use kstack::verdict::Cause;
 
@@ -25,6 +27,25 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     overflow_row: "no room for the registers",
     own_rows: &[("fault on the overflow stack", "overflow, further down")],
 };
+
+/// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
+pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {
+    None
+}
+
+/// What this CPU itself says of shadow stacks.
+pub(in crate::tests) fn shadow_evidence() -> String {
+    let features: u64;
+    // SAFETY: (1) reading an identification register has no effect.
+    unsafe {
+        core::arch::asm!("mrs {}, id_aa64pfr1_el1", out(reg) features,
+                         options(nomem, nostack, preserves_flags));
+    }
+    format!(
+        "ID_AA64PFR1_EL1 is {features:#x}: its field GCS (bits 44 to 47) is {}",
+        features >> 44 & 0xf
+    )
+}
 
 table! {
     HERE,

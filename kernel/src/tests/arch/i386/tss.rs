@@ -212,3 +212,11 @@ pub(in crate::tests::arch) fn segments_here() -> Range<u64> {
 pub(in crate::tests::arch) fn nothing_read(regs: &SavedRegs) -> bool {
     regs.ebx == 0
 }
+
+/// Where the CPU takes the stack from at an entry from user mode, and what is there now. Interrupts
+/// off.
+pub(in crate::tests) fn stack_for_user_entries() -> Option<(&'static str, usize)> {
+    let (base, ..) = loaded_tss();
+    // SAFETY: (1) the CPU reads the segment from there.
+    Some(("TSS esp0", unsafe { word(base, 4) } as usize))
+}

@@ -9,6 +9,7 @@ pub(in crate::tests) mod user_memory;
 
 use super::{Expected, first_use, flush};
 use crate::tests::table;
+use alloc::string::String;
 use kstack::kind::StackKind;
 use kstack::verdict::Cause;
 
@@ -25,6 +26,16 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     overflow_row: "no room for the registers",
     own_rows: &[("fault on the overflow stack", "overflow, further down")],
 };
+
+/// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
+pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {
+    None
+}
+
+/// What this CPU itself says of shadow stacks.
+pub(in crate::tests) fn shadow_evidence() -> String {
+    "RISC-V has them as Zicfiss, which the firmware turns on; this kernel asks for none".into()
+}
 
 table! {
     HERE,

@@ -15,6 +15,9 @@ use crate::tests::table;
 use kstack::kind::StackKind;
 use kstack::verdict::Cause;
 
+pub(in crate::tests) use super::pc::control::shadow_evidence;
+pub(in crate::tests) use tss::stack_for_user_entries;
+
 /// See [`Expected`].
 pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_kib: 16,

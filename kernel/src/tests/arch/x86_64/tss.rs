@@ -122,3 +122,12 @@ pub(in crate::tests::arch) fn segments_here() -> Range<u64> {
 pub(in crate::tests::arch) fn nothing_read(regs: &SavedRegs) -> bool {
     regs.rbx == 0
 }
+
+/// Where the CPU takes the stack from at an entry from user mode, and what is there now. Interrupts
+/// off.
+pub(in crate::tests) fn stack_for_user_entries() -> Option<(&'static str, usize)> {
+    let (base, ..) = loaded_tss();
+    // SAFETY: (1) the segment is mapped, 104 bytes from `base` on.
+    let rsp0 = unsafe { ((base + 4) as *const u64).read_unaligned() };
+    Some(("TSS rsp0", rsp0 as usize))
+}
