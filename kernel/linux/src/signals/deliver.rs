@@ -180,7 +180,9 @@ fn by_default(signal: Signal) {
     }
 }
 
-/// Makes the registers those of a handler.
+/// Makes the registers those of a handler. The frame that it lays out may be a kilobyte wide here
+/// first: that is on no other way through [`before_user`].
+#[inline(never)]
 fn handle(regs: &mut SavedRegs, Taken { info, action, mask, stack, .. }: &Taken) {
     let task = current_task();
     let is_ready = sequences::interrupt(regs);
