@@ -31,6 +31,7 @@ impl Memory {
     }
 
     /// Gives a child its pages.
+    #[inline(never)]
     fn fill(&mut self, child: &mut Self) -> Result<(), Errno> {
         if self.marks & (flag::LOCKED | flag::NOT_INHERITED) != 0 {
             child.become_inherited()?;

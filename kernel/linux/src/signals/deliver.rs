@@ -180,9 +180,7 @@ fn by_default(signal: Signal) {
     }
 }
 
-/// Makes the registers those of a handler. The frame that it lays out may be a kilobyte wide here
-/// first: that is on no other way through [`before_user`].
-#[inline(never)]
+/// Makes the registers those of a handler.
 fn handle(regs: &mut SavedRegs, Taken { info, action, mask, stack, .. }: &Taken) {
     let task = current_task();
     let is_ready = sequences::interrupt(regs);
