@@ -25,22 +25,25 @@ fn is_clean(stack: &OwnedStack) -> bool {
 }
 
 /// Taking a stack and giving it back, with `bytes` of it dirtied in between (which is not counted).
-pub(crate) fn there_and_back(bytes: usize, overhead: u64) -> u64 {
+fn there_and_back(bytes: usize, overhead: u64) -> u64 {
+    median(rounds_there_and_back(bytes, overhead))
+}
+
+/// The same, each round.
+pub(crate) fn rounds_there_and_back(bytes: usize, overhead: u64) -> Vec<u64> {
     let take = || stacks::acquire_thread(ThreadId::new(1)).expect("a stack");
     // The first one may come from the arena.
     drop(take());
-    median(
-        (0..ROUNDS)
-            .map(|_| {
-                let mut stack = None;
-                let taking = span(|| stack = Some(take()), overhead);
-                let stack = stack.expect("taken above");
-                assert!(is_clean(&stack), "a stack from the cache reads as zero");
-                dirty(&stack, bytes);
-                taking + span(|| drop(stack), overhead)
-            })
-            .collect(),
-    )
+    (0..ROUNDS)
+        .map(|_| {
+            let mut stack = None;
+            let taking = span(|| stack = Some(take()), overhead);
+            let stack = stack.expect("taken above");
+            assert!(is_clean(&stack), "a stack from the cache reads as zero");
+            dirty(&stack, bytes);
+            taking + span(|| drop(stack), overhead)
+        })
+        .collect()
 }
 
 /// Mapping a stack anew and unmapping it for real.

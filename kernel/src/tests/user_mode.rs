@@ -495,7 +495,8 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     }));
     registers::single_step();
     probes::set_debug_probe(None);
-    NAMES.lock().push((EXPECTED.overflow_row, name(overflow_of_a_thread())));
+    let overflow = name(overflow_of_a_thread());
+    NAMES.lock().push((EXPECTED.overflow_row, overflow));
     Ok(core::mem::take(&mut *NAMES.lock()))
 }
 
