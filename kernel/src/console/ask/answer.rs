@@ -149,7 +149,10 @@ impl Answer {
 
     /// The answer in a sentence, made of what was observed.
     pub(super) fn answer(&mut self, text: impl Display) {
-        let text = text.to_string();
+        let mut text = text.to_string();
+        if let Some(first) = text.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
         self.line(&format!("  => {text}"));
         self.record("answer", &[("text", &text)]);
     }

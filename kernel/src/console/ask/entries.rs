@@ -68,7 +68,7 @@ pub(super) fn irq_from_user(answer: &mut Answer) -> Result<(), String> {
     answer.must(!handler.irq_stack_in_use, "the IRQ stack is in use");
     answer.must(lands_on == "thread, and stays", "the table of entries says something else");
     answer.answer(format!(
-        "no: {changes} change, to the {}, found through {found}; the IRQ stack is not used.",
+        "no: {changes} change of stack, to the {}, found through {found}. The IRQ stack is not used.",
         name_of(&thread)
     ));
     Ok(())
@@ -149,7 +149,8 @@ pub(super) fn irq_stack(answer: &mut Answer) -> Result<(), String> {
     answer.must(told.len() == cpus::online_count() as usize, "a CPU told nothing");
     let by = told.first().and_then(|one| one.for_user);
     answer.answer(format!(
-        "by the entry code, in the CPU's own block: {found}. {}",
+        "the entry code reads it from the CPU's own block ({}). {}",
+        found.rsplit("; ").next().unwrap_or_default(),
         match by {
             Some((register, _)) =>
                 format!("{register} is the stack for entries from user mode and no IRQ stack."),
@@ -277,7 +278,7 @@ pub(super) fn backtrace(answer: &mut Answer) -> Result<(), String> {
     answer.stack(&thread);
     answer.step(seen.frame, "the walk ends: registers of user mode, at the top of the stack");
     answer.answer(format!(
-        "yes: from the kernel it crosses {seams} seam between two stacks and goes on to what was \
+        "yes: from the kernel it crosses {seams} seam between two stacks and continues at what was \
          interrupted; from user mode it crosses {user_seams} and ends at the registers of user mode."
     ));
     Ok(())

@@ -180,17 +180,22 @@ pub(super) fn switching(answer: &mut Answer) -> Result<(), String> {
 }
 
 pub(super) fn dma(answer: &mut Answer) -> Result<(), String> {
-    across_pages::with_crossing(|found| lend(answer, found))?;
+    let right = across_pages::with_crossing(|found| lend(answer, found))?;
     let counted = refusals();
     answer.fact("buffers on stacks that were refused so far", counted.refused);
     match disk() {
         Some(disk) => answer.fact("sectors of this machine's virtio disk", disk.capacity()),
         None => answer.say("This machine has no virtio disk."),
     }
+    answer.answer(format_args!(
+        "its pages lie apart in physical memory: a device that is told one address has {right} of \
+         {BYTES} bytes right, and reads, or overwrites, another's page. The kernel refuses the buffer."
+    ));
     Ok(())
 }
 
-fn lend(answer: &mut Answer, found: &Crossing) {
+/// What a device makes of the buffer; how many bytes it has right.
+fn lend(answer: &mut Answer, found: &Crossing) -> usize {
     /// In another's page: no byte that is written to the buffer.
     const MARKER: u8 = 0xff;
     let end = found.at + BYTES;
@@ -238,8 +243,5 @@ fn lend(answer: &mut Answer, found: &Crossing) {
             None => answer.must(false, format_args!("a device was lent {at:#x}")),
         }
     }
-    answer.answer(format_args!(
-        "its pages lie apart in physical memory: a device that is told one address has {right} of \
-         {BYTES} bytes right, and reads, or overwrites, another's page. The kernel refuses the buffer."
-    ));
+    right
 }
