@@ -257,7 +257,8 @@ pub(super) fn smash(answer: &mut Answer) -> Result<(), String> {
 pub(super) fn shadow_stacks(answer: &mut Answer) -> Result<(), String> {
     let form = extras::shadow_form();
     answer.fact("the CPU", shadow_evidence());
-    answer.fact("what the kernel offers programs", format!("{form:?}"));
+    let offered = form.map_or_else(|| "none".into(), |form| format!("those of {form:?}"));
+    answer.fact("shadow stacks that programs can have", offered);
     // It succeeds only if it has one where there are any, or is refused where there are none.
     let _ended_well = Said::of("shadow-stacks", &["calls"])?;
     let text = if form.is_some() {

@@ -5,7 +5,7 @@
 //!   # Does an interrupt from user mode switch stacks twice?      the question, as the kernel asks it
 //!   <!-- run: begin ... -->
 //!   > no: 1 change, ...                                          the kernel's answer
-//!   ```text ... ```                                              what it printed
+//!   (a block of text)                                            what it printed
 //!   ![](NAME.svg)                                                its picture
 //!   <!-- run: end -->
 //!   ## ...                                                       the explanation

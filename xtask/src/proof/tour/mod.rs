@@ -1,4 +1,4 @@
-//! The tour: the kernel's questions about stacks, asked in one boot, and a page made of the answers.
+//! The tour: the kernel's questions about stacks, asked in one boot, and a page of the answers.
 //!
 //! ```text
 //!   mode=tour ─> @ask begin, memory, step, mark, bar, fact, line, answer, done ─> Answer
