@@ -249,7 +249,15 @@ pub fn route_console(hardware_id: u32) {
     plic_write(PRIORITY + 4 * u64::from(serial::CONSOLE_IRQ), 1);
     // The threshold: everything with a priority.
     plic_write(context, 0);
-    plic_write(enable + u64::from(serial::CONSOLE_IRQ / 32) * 4, 1 << (serial::CONSOLE_IRQ % 32));
+    let word = u64::from(serial::CONSOLE_IRQ / 32) * 4;
+    plic_write(enable + word, 1 << (serial::CONSOLE_IRQ % 32));
+    // Every context that has it enabled is told: no other one keeps it.
+    let others = cpus::online().map(|cpu| cpu.hardware_id.load(Ordering::Relaxed));
+    for other in others.filter(|&other| other != hardware_id) {
+        if let Some((enable, _)) = context_registers(other) {
+            plic_write(enable + word, 0);
+        }
+    }
 }
 
 /// Takes the line that the PLIC has for this CPU. While one is being handled, the PLIC holds that
