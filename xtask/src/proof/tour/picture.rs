@@ -72,7 +72,8 @@ struct Column<'a> {
 }
 
 impl Column<'_> {
-    /// Whether an address is in it. An empty stack's SP is at its top, where other memory may begin.
+    /// Whether an address is in it. An empty stack's SP is at its top, where other memory may
+    /// begin.
     fn holds(&self, at: u64) -> bool {
         (self.memory.lowest..self.memory.top).contains(&at)
     }
@@ -117,8 +118,7 @@ pub(super) fn svg(answer: &Answer) -> Option<String> {
     let height = y + EDGE;
     let title = escaped(&answer.asks);
     Some(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" \
-         viewBox=\"0 0 {width:.0} {height:.0}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n<defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"7\" \
          refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto-start-reverse\">\
