@@ -3,8 +3,7 @@
 
 use std::fmt::Write;
 
-use super::Both;
-use super::page::times;
+use super::{Both, times};
 use crate::proof::baseline::WANTED;
 
 /// Lengths in the picture's units.

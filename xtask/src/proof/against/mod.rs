@@ -116,6 +116,15 @@ fn ratio(ours: f64, linux: f64) -> Option<f64> {
     (ours > 0.0).then(|| linux / ours)
 }
 
+/// A ratio in as many digits as say something.
+fn times(ratio: f64) -> String {
+    match ratio {
+        10.0.. => format!("{ratio:.0}×"),
+        1.0.. => format!("{ratio:.1}×"),
+        _ => format!("{ratio:.2}×"),
+    }
+}
+
 /// Fetches, builds and boots everything, so many times.
 pub(crate) fn measure(archs: &[Arch], repeats: usize, timeout: u64) -> Result<Both> {
     let machines = archs.iter().map(|&arch| ready(arch, 0, Some(SLEEPERS)));

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::{Both, Machine, Spread, chart};
+use super::{Both, Machine, Spread, chart, times};
 use crate::arch::Arch;
 use crate::proof::baseline::WANTED;
 use crate::proof::figures::{Figure, number};
@@ -54,15 +54,6 @@ fn cell(spread: Option<Spread>) -> String {
         Some(Spread { median, lowest, highest }) => {
             format!("{} ({}–{})", number(median), number(lowest), number(highest))
         }
-    }
-}
-
-/// A ratio in as many digits as say something.
-pub(super) fn times(ratio: f64) -> String {
-    match ratio {
-        10.0.. => format!("{ratio:.0}×"),
-        1.0.. => format!("{ratio:.1}×"),
-        _ => format!("{ratio:.2}×"),
     }
 }
 

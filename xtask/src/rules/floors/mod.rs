@@ -67,8 +67,8 @@ const FLOORS: [Floor; 8] = [
     Floor { name: "machine", folder: "kernel/machine", files: true, rooms: &[] },
     Floor { name: "threads", folder: "kernel/threads", files: true, rooms: &[] },
     Floor { name: "linux", folder: "kernel/linux", files: true, rooms: &LINUX },
-    Floor { name: "kernel", folder: "kernel", files: false, rooms: &[] },
-    Floor { name: "xtask", folder: "xtask", files: false, rooms: &XTASK },
+    Floor { name: "kernel", folder: "kernel", files: true, rooms: &[] },
+    Floor { name: "xtask", folder: "xtask", files: true, rooms: &XTASK },
 ];
 
 /// Where the table of rooms is.

@@ -1,4 +1,4 @@
-//! Signals on their way: from whoever sends one to the queue that delivery takes it from.
+//! Signals on their way: from the sender to the queue that delivery takes them from.
 //!
 //! | file | what is in it |
 //! | --- | --- |
