@@ -20,7 +20,8 @@ use anyhow::{Result, ensure};
 
 use super::archive::{Edition, own_architecture};
 use super::packages::Packages;
-use super::{Ready, choice, tools};
+use super::ready::Ready;
+use super::{choice, tools};
 use crate::progress;
 use crate::workspace;
 

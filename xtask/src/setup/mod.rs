@@ -27,6 +27,7 @@ mod linker;
 mod linux;
 mod packages;
 mod programs;
+mod ready;
 mod second_qemu;
 mod sysroot;
 mod system;
@@ -36,7 +37,7 @@ mod userland;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{fmt, fs, hash};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail};
 
@@ -45,28 +46,18 @@ use crate::{progress, workspace};
 
 use archive::Archive;
 pub(crate) use bochs::{bochs, bochs_release};
-use cache::{Lock, State};
+use cache::{Lock, State, fingerprint};
 use choice::Found;
 pub(crate) use compilers::of_release as compiler_of;
 pub(crate) use hosted::hosted_on_arm64;
 pub(crate) use kernel_module::{ModuleTools, module_tools};
-pub(crate) use linker::Linker;
 pub(crate) use linux::{Linux, linux};
 pub(crate) use programs::{mutants, semver_checks};
+pub(crate) use ready::Ready;
 pub(crate) use second_qemu::{qemu_release, second_emulator};
 pub(crate) use system::{System, system, system_without};
 pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
-
-/// What is there once set-up has succeeded.
-pub(crate) struct Ready {
-    /// The compiler for the kernel.
-    pub(crate) toolchain: Toolchain,
-    /// The linker for the kernel.
-    pub(crate) linker: Linker,
-    /// The static busybox for the image.
-    pub(crate) busybox: PathBuf,
-}
 
 /// Something that is not there yet, or damaged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -290,24 +281,6 @@ fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     }
     fs::write(&stamp, key)?;
     Ok(())
-}
-
-/// A stable short hash for cache keys (FNV-1a); not for anything an adversary chooses.
-pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
-    struct Fnv(u64);
-    impl hash::Hasher for Fnv {
-        fn finish(&self) -> u64 {
-            self.0
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            for &byte in bytes {
-                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        }
-    }
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    hash::Hasher::write(&mut hasher, bytes);
-    hash::Hasher::finish(&hasher)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Both, times};
+use super::both::{Both, times};
 use crate::proof::baseline::WANTED;
 
 /// Lengths in the picture's units.
@@ -151,7 +151,7 @@ pub(super) fn svg(both: &Both) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::against::page::tests::both;
+    use crate::proof::against::both::sample::both;
 
     #[test]
     fn the_scale_holds_every_ratio_and_has_1_in_it() {
