@@ -41,35 +41,26 @@ pub(super) fn times(ratio: f64) -> String {
     }
 }
 
-/// For the tests of what shows them.
+/// Two figures on x86_64, one smaller here, one larger: for the tests of what shows them.
 #[cfg(test)]
-pub(super) mod sample {
-    use super::*;
-    use crate::proof::against::measured::Machine;
-
-    fn spread(median: f64) -> Spread {
-        Spread { median, lowest: median, highest: median }
-    }
-
-    /// Two figures on x86_64: one smaller here, one larger.
-    pub(crate) fn both() -> Both {
-        let arch = Arch::X86_64;
-        let mut linux = Measured::default();
-        let machine = Machine {
-            arch,
-            release: "6.12.1".to_owned(),
-            emulator: "QEMU 11.1.3".to_owned(),
-            model: "max".to_owned(),
-            boots: 5,
-        };
-        let wide = Spread { median: 44_000.0, lowest: 43_000.0, highest: 45_000.0 };
-        let of_linux = [("thread_life", wide), ("signal_own_stack", spread(4000.0))];
-        linux.replace(machine, of_linux.map(|(name, it)| (name.to_owned(), it)).to_vec());
-        let ours = [("thread_life", 2000.0), ("signal_own_stack", 8000.0)];
-        let ours: BTreeMap<_, _> = ours
-            .into_iter()
-            .map(|(name, value)| ((arch.name(), name.to_owned()), spread(value)))
-            .collect();
-        Both { ours, linux, archs: vec![arch] }
-    }
+pub(super) fn sample() -> Both {
+    let spread = |median: f64| Spread { median, lowest: median, highest: median };
+    let arch = Arch::X86_64;
+    let mut linux = Measured::default();
+    let machine = super::measured::Machine {
+        arch,
+        release: "6.12.1".to_owned(),
+        emulator: "QEMU 11.1.3".to_owned(),
+        model: "max".to_owned(),
+        boots: 5,
+    };
+    let wide = Spread { median: 44_000.0, lowest: 43_000.0, highest: 45_000.0 };
+    let of_linux = [("thread_life", wide), ("signal_own_stack", spread(4000.0))];
+    linux.replace(machine, of_linux.map(|(name, it)| (name.to_owned(), it)).to_vec());
+    let ours = [("thread_life", 2000.0), ("signal_own_stack", 8000.0)];
+    let ours: BTreeMap<_, _> = ours
+        .into_iter()
+        .map(|(name, value)| ((arch.name(), name.to_owned()), spread(value)))
+        .collect();
+    Both { ours, linux, archs: vec![arch] }
 }

@@ -112,11 +112,11 @@ pub(crate) fn table(both: &Both) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::against::both::sample::both;
+    use crate::proof::against::both::sample;
 
     #[test]
     fn the_table_has_medians_spreads_and_ratios() {
-        let text = markdown(&both());
+        let text = markdown(&sample());
         assert!(
             text.contains(
                 "| `thread_life` | 2,000 | 44,000 (43,000–45,000) | 22× | kthread_create"
@@ -130,8 +130,8 @@ mod tests {
                 "\n- x86_64: Linux 6.12.1 in QEMU 11.1.3, `-cpu max`, 5 boots of each.\n"
             )
         );
-        let figures = figures(&both());
+        let figures = figures(&sample());
         assert_eq!(figures.len(), 2);
-        assert!(table(&both()).lines().count() > WANTED.len());
+        assert!(table(&sample()).lines().count() > WANTED.len());
     }
 }
