@@ -89,6 +89,13 @@ const EXAMPLES: &[Example] = &[
         programs: &["guest-i386"],
     },
     Example {
+        name: "guest-arm32",
+        place: Place::Emulated(Arch::Arm32),
+        ids: "l1_n6",
+        max_glue: 60,
+        programs: &["guest-arm32"],
+    },
+    Example {
         name: "pool-only",
         place: Place::Host,
         ids: "l1",
@@ -198,7 +205,7 @@ impl Example {
             command.args(["-semihosting-config", "enable=on,target=native"]);
         }
         command
-            .args(arch.board().arguments)
+            .args(qemu::without_disk(arch.board()))
             .args(["-display", "none", "-nodefaults", "-no-reboot", "-m", "256M"])
             .args(["-serial", "stdio", "-kernel"])
             .arg(program);
