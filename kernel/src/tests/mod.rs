@@ -308,6 +308,7 @@ fn tests() -> impl Iterator<Item = &'static Test> {
 }
 
 /// Names all tests on the control channel.
+#[inline(never)]
 pub fn list() {
     for test in tests() {
         let boot = match test.boot {
@@ -321,6 +322,7 @@ pub fn list() {
 }
 
 /// Runs the tests named, separated by commas, or `all` that share a boot.
+#[inline(never)]
 pub fn run(names: &str) {
     let chosen = |test: &&'static Test| {
         if names == "all" {

@@ -33,20 +33,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// How a board says that it has a disk: the archive is on it.
 const DISK: &str = "drive=disk";
 
-/// A board's arguments for a kernel that is given no archive: without the disk.
-pub(crate) fn without_disk(board: &Board) -> Vec<&'static str> {
-    let mut kept: Vec<&str> = Vec::new();
-    for &argument in board.arguments {
-        if argument.contains(DISK) {
-            // What stands before it says that it is a device.
-            kept.pop();
-        } else {
-            kept.push(argument);
-        }
-    }
-    kept
-}
-
 /// Where the console goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Console {
@@ -484,23 +470,6 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_board_without_its_disk_has_everything_else() {
-        for arch in Arch::supported() {
-            let board = arch.board();
-            let kept = without_disk(board);
-            let left: Vec<_> =
-                board.arguments.iter().filter(|argument| !argument.contains(DISK)).collect();
-            // The option of each disk went, too.
-            assert_eq!(
-                kept.len() + 2 * (board.arguments.len() - left.len()),
-                board.arguments.len()
-            );
-            assert!(kept.windows(2).all(|pair| pair != ["-device", "-device"]), "{kept:?}");
-            assert_ne!(kept.last(), Some(&"-device"));
-        }
-    }
 
     #[test]
     fn lines_are_given_once_and_whole_while_the_file_grows() {
