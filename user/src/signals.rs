@@ -2,7 +2,7 @@
 //! sends them.
 
 use crate::arch::{self, CONTEXT, HANDLER_ENTRY, nr};
-use crate::calls::{Calls, call, sleep_milliseconds};
+use crate::calls::{Calls, call};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -208,17 +208,6 @@ impl Numbers {
         let mut now = 0_u64;
         call(self.pending, [(&raw mut now).addr(), SET_BYTES]);
         now
-    }
-
-    /// Waits until a signal is pending and blocked; for ten seconds, after which it is lost.
-    pub fn wait_for_pending(&self, signal: usize) -> bool {
-        for _ in 0..10_000 {
-            if self.pending_now() & 1 << (signal - 1) != 0 {
-                return true;
-            }
-            sleep_milliseconds(1);
-        }
-        false
     }
 
     /// Sets the alternate stack.

@@ -369,8 +369,9 @@ impl Supervisor<'_> {
     }
 }
 
-/// Its own descriptors and its own view of the files, in which workers can change no program of
-/// the image; those of them whose parents end become its children.
+/// A pipe for reports, and a view of the files in which nothing outside of /tmp can be changed:
+/// neither programs that it needs, nor what would stay. Those whose parents end become its
+/// children.
 fn prepare(calls: &Calls) -> Result<(), &'static str> {
     /// MS_RDONLY, MS_REMOUNT, MS_BIND, CLONE_NEWNS, PR_SET_CHILD_SUBREAPER of Linux's headers.
     const READ_ONLY: usize = 1;
@@ -387,13 +388,16 @@ fn prepare(calls: &Calls) -> Result<(), &'static str> {
         }
         call(nr::CLOSE, [from as usize]);
     }
-    let (mount, bin) = (calls.number("mount"), c"/bin".as_ptr().addr());
+    let [root, tmp, kind] = [c"/", c"/tmp", c"tmpfs"].map(|text| text.as_ptr().addr());
+    let mount = calls.number("mount");
     if call(calls.number("prctl"), [ADOPT, 1]) < 0
         || call(calls.number("unshare"), [OWN_MOUNTS]) < 0
-        || call(mount, [bin, bin, 0, BIND]) < 0
-        || call(mount, [bin, bin, 0, REMOUNT | BIND | READ_ONLY]) < 0
+        || call(mount, [root, root, 0, BIND]) < 0
+        || call(mount, [root, root, 0, REMOUNT | BIND | READ_ONLY]) < 0
+        || call(mount, [kind, tmp, kind, 0]) < 0
+        || call(calls.number("chdir"), [root]) < 0
     {
-        return Err("its programs cannot be made read-only");
+        return Err("it cannot have a file system of its own");
     }
     call(calls.number("mkdirat"), [HERE, c"/tmp/fuzz".as_ptr().addr(), 0o777]);
     Ok(())
