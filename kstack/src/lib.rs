@@ -198,6 +198,8 @@ pub mod first_frame;
 #[cfg(feature = "entry")]
 pub mod cpu;
 #[cfg(feature = "entry")]
+pub mod end_word;
+#[cfg(feature = "entry")]
 pub mod hooks;
 #[cfg(feature = "entry")]
 pub mod interrupts;

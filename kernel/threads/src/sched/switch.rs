@@ -61,6 +61,8 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     if record.needs_flush_by(cpu.local.coherent_bit()) {
         stacks::make_coherent(next.stack_ref().slot, cpu.id());
     }
+    // SAFETY: (1) this CPU's block; interrupts are off; (2) every thread's stack is the pool's.
+    unsafe { cpu.local.check_end() };
     let range = next.stack_range();
     let word = core::ptr::from_ref(next) as usize;
     // SAFETY: (1) interrupts are off, right before the switch; (2) `next`'s stack, which it keeps;

@@ -12,14 +12,15 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
+use kstack::end_word::END_WORD;
 use kstack::erase::DirtyPages;
 use kstack::pool::{Exhausted, OverLimit};
 use kstack::record::AccountId;
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
 use machine::fn_cell::FnCell;
-use machine::memory::ARENA;
 use machine::memory::frames::{self, Frame};
+use machine::memory::{ARENA, direct};
 
 /// Bytes of stacks that are charged to an account.
 static CHARGED: AtomicUsize = AtomicUsize::new(0);
@@ -207,6 +208,17 @@ unsafe impl Backing for StackPages {
 
     fn flush_local(&self, body: AddrRange) {
         cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
+    }
+
+    #[inline]
+    fn mark_end(&self, end: Addr) {
+        let frame = leaf(end).and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Relaxed)));
+        if let Some(frame) = frame {
+            let at = frame.addr() + (end.get() % PAGE_BYTES) as u64;
+            // SAFETY: (1) a word of a frame of ours, in the direct map: the stack's own translation
+            // stays clean.
+            unsafe { direct::<usize>(at).write_volatile(END_WORD) };
+        }
     }
 
     fn on_surplus(&self) {
