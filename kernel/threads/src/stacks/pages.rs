@@ -91,6 +91,16 @@ fn body_leaves(body: AddrRange) -> Option<&'static [AtomicU64; BODY_PAGES]> {
     Some(unsafe { &*table.cast::<[AtomicU64; BODY_PAGES]>().add(index / BODY_PAGES) })
 }
 
+/// Which pages of a stack were written in its present life, as a query. For one that is not in the
+/// arena: all of them.
+pub(super) fn dirty(stack: AddrRange) -> DirtyPages {
+    let all = DirtyPages::topmost(stack.size().in_pages() as u8);
+    let is_clean = |page: &Addr| leaf(*page).is_some_and(|leaf| !paging::is_dirty(leaf));
+    (0..).zip(all.addresses(stack.top)).fold(DirtyPages::NONE, |dirty, (number, page)| {
+        if is_clean(&page) { dirty } else { dirty.with(number) }
+    })
+}
+
 /// The addresses of pages of a whole body. A loop of known length, unlike that of
 /// [`DirtyPages::addresses`].
 #[inline(always)]
