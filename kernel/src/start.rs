@@ -263,6 +263,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
     unsafe { kstack::arch::current::interrupts::off() };
+    threads::report::overflow::continue_stopping();
     let running = halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.

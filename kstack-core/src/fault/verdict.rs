@@ -255,7 +255,14 @@ fn overflowed(
     }
     // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise SP is stray.
     let was_on = |stack: StackId| {
-        let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
+        // The handler of double faults runs with interrupts off; a thread whose SP strays to its
+        // guard does not.
+        let is_handlers = match stack.kind {
+            StackKind::Overflow => true,
+            StackKind::DoubleFault => context.interrupts_off,
+            _ => false,
+        };
+        let cpu_was = !context.in_thread_only() || is_handlers;
         running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
     };
     let hit = guard_at(arena, table, below_sp).filter(|&(stack, ..)| was_on(stack));
