@@ -147,7 +147,7 @@ pub fn go_deep(bytes: usize) -> String {
 pub fn overwrite_end(value: usize) {
     fn body(value: usize) {
         let end = end_word::at(sched::current().stack_range().lowest).get() as *mut usize;
-        // SAFETY: (1) none: the word is nobody's to write. That is the purpose.
+        // SAFETY: (1) none: the word is no owner's to write. That is the purpose.
         unsafe { end.write_volatile(value) };
         if value != 0 {
             static NEVER: sched::WaitQueue = sched::WaitQueue::new();

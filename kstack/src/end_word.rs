@@ -2,7 +2,7 @@
 //!
 //! A guard stops whoever walks off a stack page by page. It says nothing of a write that reaches
 //! the last word and no further, and nothing where there is no guard. So the lowest word of every
-//! stack of [`Stacks`](crate::Stacks) is nobody's to use:
+//! stack of [`Stacks`](crate::Stacks) is no owner's to use:
 //!
 //! ```text
 //!   top      | frames                          |
@@ -18,14 +18,16 @@
 //! | its lowest page has been erased | the same: the word is the same for every owner, and shows nothing of the last |
 //! | a thread that overflowed is about to be ended on its stack | the overflow's handler: its own frames went over the word |
 //!
-//! Found overwritten at a switch, it stops the system with a report that names the stack and its
-//! thread ([`Cause::EndOverwritten`]). The thread is not ended instead: no access failed, so nothing
-//! says what wrote there and where else.
+//! A thread's is looked at by every switch away from it, the IRQ stack's by the kernel's tick
+//! ([`CpuLocal::check_irq_end`]). Found overwritten, it stops the system with a report that names
+//! the stack and its thread ([`Cause::EndOverwritten`]). The thread is not ended instead: no access
+//! failed, so nothing says what wrote there and where else.
 //!
 //! The page with the word in it is present whenever its thread is about to leave a CPU: a stack is
 //! mapped as a whole while it is held. A kernel that takes pages below SP from threads that sleep
 //! puts the lowest one back with the word in it, before the thread runs.
 
+use crate::arch::current::GEOMETRY;
 use crate::arch::current::call::call_on_stack;
 use crate::local::CpuLocal;
 use crate::{report, unwind};
@@ -64,19 +66,37 @@ pub unsafe fn is_whole(lowest: Addr) -> bool {
 
 impl CpuLocal {
     /// Stops the system if the end word of the running thread's stack has been overwritten. For a
-    /// kernel that switches with [`switch`](crate::arch::current::switch::switch) itself;
-    /// [`Thread::switch_to`](crate::Thread::switch_to) does it. Two loads, a comparison and a branch.
+    /// kernel that switches with [`switch`](crate::arch::current::switch::switch) itself:
+    /// [`Thread::switch_to`](crate::Thread::switch_to) does it. Two loads, a comparison and a
+    /// branch.
     ///
     /// # Safety
     ///
-    /// 1. This is the block of the CPU this runs on; interrupts are off, in the context of a thread,
-    ///    right before [`CpuLocal::set_thread`] names the next one.
+    /// 1. This is the block of the CPU this runs on; interrupts are off, in the context of a
+    ///    thread, right before [`CpuLocal::set_thread`] names the next one.
     /// 2. The running thread's stack is one of [`Stacks`](crate::Stacks).
     #[inline(always)]
     pub unsafe fn check_end(&self) {
         // SAFETY: (1) the stack that this runs on.
         if !unsafe { is_whole(self.thread_lowest()) } {
             stop(self);
+        }
+    }
+
+    /// The same for this CPU's IRQ stack, which no switch leaves: for a kernel's tick.
+    ///
+    /// # Safety
+    ///
+    /// 1. This is the block of the CPU this runs on; interrupts are off.
+    /// 2. The IRQ stack was made by [`cpu::prepare`](crate::cpu::prepare).
+    #[inline]
+    pub unsafe fn check_irq_end(&self) {
+        let lowest = self.irq_top().wrapping_sub(GEOMETRY.body());
+        // SAFETY: (1) the lowest byte of a stack that the CPU keeps.
+        if !unsafe { is_whole(lowest) } {
+            let here = 0_usize;
+            let sp = Addr::new(core::ptr::from_ref(core::hint::black_box(&here)) as usize);
+            report::end_is_overwritten(unwind::frame_pointer(), sp, lowest);
         }
     }
 
@@ -99,7 +119,9 @@ impl CpuLocal {
 #[inline(never)]
 fn stop(local: &CpuLocal) {
     extern "C" fn there(fp: usize, sp: usize) {
-        report::end_is_overwritten(Addr::new(fp), Addr::new(sp));
+        // SAFETY: (1) the CPU has loaded its block, where the word was found.
+        let lowest = unsafe { CpuLocal::this() }.thread_lowest();
+        report::end_is_overwritten(Addr::new(fp), Addr::new(sp), lowest);
     }
     let here = 0_usize;
     let sp = core::ptr::from_ref(core::hint::black_box(&here)) as usize;

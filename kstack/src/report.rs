@@ -75,14 +75,14 @@ fn write(verdict: Verdict, fault: Fault, context: Context) -> &'static mut Overf
     }
 }
 
-/// The end word of the running thread's stack has been overwritten: stops the system. `fp` and `sp`
-/// are those of the code that found it, in the thread. On another stack; interrupts off.
-pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr) {
+/// The end word of the stack whose lowest byte is `lowest` has been overwritten: stops the system.
+/// `fp` and `sp` are those of the code that found it. Interrupts off.
+pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, lowest: Addr) {
     // SAFETY: (1) the CPU has loaded its block, where the word was found.
     let local = unsafe { CpuLocal::this() };
     let Some(registry) = registry::get() else { return };
-    let Some(stack) = registry.running_on(local.cpu()) else { return };
-    let address = end_word::at(local.thread_lowest());
+    let Some(stack) = registry.stack_at(lowest) else { return };
+    let address = end_word::at(lowest);
     let nowhere = Addr::new(0);
     let delivery = Delivery::OwnStack;
     let fault = Fault { delivery, address, sp, pc: nowhere, cpu: local.cpu() };

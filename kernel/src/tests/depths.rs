@@ -1,6 +1,6 @@
 //! How far stacks were used: their end words, and the meter.
 
-use super::support::above_end;
+use super::support::{above_end, stack_of_cpu, until};
 use super::{Outcome, check};
 use crate::provoke;
 use alloc::format;
@@ -11,7 +11,7 @@ use kstack::end_word;
 use kstack::kind::StackKind;
 use kstack::verdict::Cause;
 use linux::run_captured;
-use machine::log;
+use machine::{cpus, log};
 use threads::stacks::depths;
 use threads::{sched, stacks};
 
@@ -44,6 +44,21 @@ pub fn t12_a_thread_that_ends_with_its_end_word_cleared_stops_the_machine() -> O
     );
     provoke::overwrite_end(0);
     Err("the machine went on".into())
+}
+
+/// No switch leaves an IRQ stack: the next tick of its CPU looks.
+pub fn t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick()
+-> Outcome {
+    control!(
+        "expect t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick stack={} cause={} side=below consequence=stop-system running=0",
+        StackKind::Irq,
+        Cause::EndOverwritten.name(),
+    );
+    let stack = stack_of_cpu(StackKind::Irq, cpus::this())?;
+    let end = end_word::at(stack.range.lowest).get() as *mut usize;
+    // SAFETY: (1) none: the word is no owner's to write. That is the test.
+    unsafe { end.write_volatile(0) };
+    until("the machine has stopped", || false)
 }
 
 /// Every stack that is held, of whatever kind, and each that is handed out, new or used.

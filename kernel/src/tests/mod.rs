@@ -336,6 +336,7 @@ table! {
         reports::o4_a_report_that_fails_again_and_again_ends_in_an_orderly_stop,
         reports::o4_a_panic_in_a_report_ends_in_an_orderly_stop,
         depths::t12_a_thread_whose_end_word_is_overwritten_stops_the_machine_when_it_leaves_its_cpu,
+        depths::t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick,
         depths::t12_a_thread_that_ends_with_its_end_word_cleared_stops_the_machine,
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,

@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(search(&[0x7f00, 0x6ff8], 0b0011), (0x6ff8, [0x6000].to_vec()));
         // A hole: a page between was jumped over.
         assert_eq!(search(&[0x7f00, 0x5000], 0b0101), (0x5000, [0x5000].to_vec()));
-        // The end word is nobody's.
+        // The end word is no owner's.
         assert_eq!(search(&[0x4000, 0x4008], 0b1111), (0x4008, [0x4008].to_vec()));
         assert_eq!(search(&[0x4000, 0x7ff8], 0b1001), (0x7ff8, [0x4008, 0x7000].to_vec()));
         // Zeros are no depth, and nothing is none.
