@@ -142,8 +142,8 @@ pub fn go_deep(bytes: usize) -> String {
     )
 }
 
-/// A thread that writes `value` over the end word of its stack and sleeps; or ends, for the value 0.
-/// The machine stops.
+/// A thread that writes `value` over the end word of its stack and sleeps; or ends, for the value
+/// 0. The machine stops.
 pub fn overwrite_end(value: usize) {
     fn body(value: usize) {
         let end = end_word::at(sched::current().stack_range().lowest).get() as *mut usize;

@@ -117,7 +117,7 @@ fn while_waiting() {
 static BOOT_INFO: SpinLock<BootInfo> = SpinLock::new(BootInfo::new());
 
 fn first_on_idle_stack() -> ! {
-    // SAFETY: (1) the boot stack is a part of the image, and has its end word since it was declared.
+    // SAFETY: (1) the boot stack is a part of the image.
     assert!(unsafe { end_word::is_whole(boot::boot_stack().lowest) }, "the boot stack overflowed");
     let me = cpus::this();
     cpus::set_online(me.id());

@@ -1,7 +1,7 @@
 //! The end word of a stack: a constant at its far end, looked at on every switch away from it.
 //!
-//! A guard stops whoever walks off a stack page by page. It says nothing of a write that reaches
-//! the last word and no further, and nothing where there is no guard. So the lowest word of every
+//! A guard stops what walks off a stack page by page. It says nothing of a write that reaches the
+//! last word and no further, and nothing where there is no guard. So the lowest word of every
 //! stack of [`Stacks`](crate::Stacks) is no owner's to use:
 //!
 //! ```text
@@ -27,29 +27,21 @@
 //! mapped as a whole while it is held. A kernel that takes pages below SP from threads that sleep
 //! puts the lowest one back with the word in it, before the thread runs.
 
-use crate::arch::current::GEOMETRY;
 use crate::arch::current::call::call_on_stack;
+use crate::arch::current::{BELOW_END, GEOMETRY};
 use crate::local::CpuLocal;
 use crate::{report, unwind};
-use kstack_core::addr::{Addr, ByteSize};
+use kstack_core::addr::Addr;
 #[cfg(doc)]
 use kstack_core::verdict::Cause;
 
 /// What the word holds. Linux's number: "STACkEND".
 pub const END_WORD: usize = 0x57ac_6e9d;
 
-/// Bytes below the word that are not the stack's: `thread_info`, where it lies on the stack.
-const BELOW: ByteSize =
-    ByteSize::new(if cfg!(all(target_arch = "arm", feature = "thread-info-on-stack")) {
-        8
-    } else {
-        0
-    });
-
 /// Where the end word of the stack is whose lowest byte is `lowest`.
 #[inline(always)]
 pub const fn at(lowest: Addr) -> Addr {
-    lowest.wrapping_add(BELOW)
+    lowest.wrapping_add(BELOW_END)
 }
 
 /// Whether the end word of a stack is as it should be.
@@ -96,7 +88,7 @@ impl CpuLocal {
         if !unsafe { is_whole(lowest) } {
             let here = 0_usize;
             let sp = Addr::new(core::ptr::from_ref(core::hint::black_box(&here)) as usize);
-            report::end_is_overwritten(unwind::frame_pointer(), sp, lowest);
+            report::end_is_overwritten(unwind::frame_pointer(), sp, at(lowest));
         }
     }
 
@@ -121,7 +113,7 @@ fn stop(local: &CpuLocal) {
     extern "C" fn there(fp: usize, sp: usize) {
         // SAFETY: (1) the CPU has loaded its block, where the word was found.
         let lowest = unsafe { CpuLocal::this() }.thread_lowest();
-        report::end_is_overwritten(Addr::new(fp), Addr::new(sp), lowest);
+        report::end_is_overwritten(Addr::new(fp), Addr::new(sp), at(lowest));
     }
     let here = 0_usize;
     let sp = core::ptr::from_ref(core::hint::black_box(&here)) as usize;

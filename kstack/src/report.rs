@@ -7,7 +7,6 @@
 
 use crate::arch::current::containment;
 use crate::arch::current::regs::SavedRegs;
-use crate::end_word;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::registry::{self, Registry};
@@ -75,14 +74,13 @@ fn write(verdict: Verdict, fault: Fault, context: Context) -> &'static mut Overf
     }
 }
 
-/// The end word of the stack whose lowest byte is `lowest` has been overwritten: stops the system.
-/// `fp` and `sp` are those of the code that found it. Interrupts off.
-pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, lowest: Addr) {
+/// The end word of a stack, at `address`, has been overwritten: stops the system. `fp` and `sp` are
+/// those of the code that found it. Interrupts off.
+pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, address: Addr) {
     // SAFETY: (1) the CPU has loaded its block, where the word was found.
     let local = unsafe { CpuLocal::this() };
     let Some(registry) = registry::get() else { return };
-    let Some(stack) = registry.stack_at(lowest) else { return };
-    let address = end_word::at(lowest);
+    let Some(stack) = registry.stack_at(address) else { return };
     let nowhere = Addr::new(0);
     let delivery = Delivery::OwnStack;
     let fault = Fault { delivery, address, sp, pc: nowhere, cpu: local.cpu() };

@@ -7,12 +7,12 @@
 //!
 //! The code is read in a straight line, which is right for what compilers make: a prologue moves SP
 //! down by constants, aligns it if something in the frame wants more than SP has anyway, and an
-//! epilogue moves it up, or back to where the frame pointer says. SP moved by a register is followed
-//! if a constant was loaded into that register right before, and SP set from a register if that is a
-//! copy of SP moved and aligned by constants (an aligned frame). What else is computed from SP, by a
-//! size that is known only when it runs (alloca), is an error. SP set from a register that owes
-//! nothing to SP, or from memory, is another stack: entries, switches and calls on a stack do that,
-//! and it is no frame.
+//! epilogue moves it up, or back to where the frame pointer says. SP moved by a register is
+//! followed if a constant was loaded into that register right before, and SP set from a register if
+//! that is a copy of SP moved and aligned by constants (an aligned frame). What else is computed
+//! from SP, by a size that is known only when it runs (alloca), is an error. SP set from a register
+//! that owes nothing to SP, or from memory, is another stack: entries, switches and calls on a
+//! stack do that, and it is no frame.
 //!
 //! Every frame that is wider than a page is named: where there are no probes it steps over a guard
 //! of one page.
@@ -342,8 +342,8 @@ fn x86(bits: u32, code: &[u8]) -> impl Iterator<Item = Move> {
     )
 }
 
-/// A64: add and sub of SP with an immediate or a register, alignment of a copy of SP, and stores and
-/// loads that write SP back. Arm ARM, C4.1.
+/// A64: add and sub of SP with an immediate or a register, alignment of a copy of SP, and stores
+/// and loads that write SP back. Arm ARM, C4.1.
 fn arm64_moves() -> impl FnMut(u32) -> Move {
     const SP: u32 = 31;
     const FP: u32 = 29;

@@ -1,3 +1,5 @@
+//! Frames read from instructions that are planted, and the judgement on an image's.
+
 use super::*;
 
 fn bytes(words: &[u32]) -> Vec<u8> {
@@ -116,7 +118,7 @@ fn o3_an_array_of_variable_size_is_refused_on_every_architecture() {
 }
 
 /// What is in the frame may want more alignment than SP has: it counts with what aligning may cost;
-/// the way back by the frame pointer counts for nothing.
+/// going back by the frame pointer counts for nothing.
 #[test]
 fn o3_aligned_frames_count_with_what_aligning_may_cost() {
     // push rbp; mov rbp, rsp; and rsp, -64; sub rsp, 0x40; mov rsp, rbp; pop rbp

@@ -27,8 +27,9 @@ fn expect(test: &str, failed: u32, victim: &str) {
     );
 }
 
-/// While an overflow is judged that would end a thread: the next double fault is about the handler's
-/// own stack. Red if it is taken for the thread's, which would be ended with the handler half done.
+/// While an overflow is judged that would end a thread: the next double fault is about the
+/// handler's own stack. Red if it is taken for the thread's, which would be ended with the handler
+/// half done.
 pub fn o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report() -> Outcome {
     static HOOKS: Hooks = hooks::HOOKS.context(|| {
         may_overflow();
