@@ -6,7 +6,7 @@ use machine::arch::power::{self, End};
 use machine::options;
 use threads::terminal::Size;
 
-/// The first thread.
+/// The first thread. What each mode does has a frame of its own: this one's lies below all of them.
 pub fn run() {
     match options::get("mode").as_deref() {
         Some("run") => run_program(),
@@ -24,6 +24,7 @@ pub fn run() {
 }
 
 /// Runs the program that came in the archive, gives it the console, and hands its status out.
+#[inline(never)]
 fn run_program() {
     let Some(argv) = linux::fs::read_file("/kstack/argv") else {
         control!("exit 127");

@@ -15,6 +15,7 @@ use machine::arch::cpu;
 
 /// Runs all benches and sends one record each; with `sleepers=N` while so many threads
 /// sleep, with `depths` also from further down on stacks.
+#[inline(never)]
 pub fn run() {
     let sleepers = machine::options::get("sleepers").and_then(|count| count.parse().ok());
     let sleepers = memory::Sleepers::staying(sleepers.unwrap_or(0));

@@ -6,6 +6,7 @@ mod draw;
 mod editor;
 
 /// The prompt, until the machine is told to end.
+#[inline(never)]
 pub fn run() -> ! {
     println!(
         "kstack reference kernel, {} CPUs. `help` lists the commands.",

@@ -508,6 +508,7 @@ pub fn u1_system_calls_with_any_arguments_break_nothing() -> Outcome {
 }
 
 /// `mode=fuzz calls=N seed=S`: the same by command, with its progress on the console.
+#[inline(never)]
 pub fn fuzz_by_command() {
     // The kernel's own lines go to the control channel: a machine that says nothing there for long
     // hangs.

@@ -12,8 +12,8 @@
 //! | on its own stack | in a guard | guard access: a stray read or write |
 //! | on its own stack | elsewhere | not an overflow |
 //!
-//! Not judged but found: [`Cause::EndOverwritten`], by what looks at end words. The system stops: no
-//! access failed, so nothing says what wrote there, when, and where else.
+//! Not judged but found: [`Cause::EndOverwritten`], by what looks at end words. The system stops:
+//! no access failed, so nothing says what wrote there, when, and where else.
 //!
 //! SP may stand exactly on the lowest byte of the body while the push that failed was to the word
 //! below; so SP on an edge counts with the byte below it.

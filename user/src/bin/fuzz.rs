@@ -307,8 +307,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Says whether every worker that was killed has ended.
-    fn round(&mut self) -> bool {
+    /// Starts workers, and looks after them until all have ended.
+    fn round(&mut self) -> Result<(), &'static str> {
         let kill = self.calls.number("kill");
         let mut seen = [Seen::default(); WORKERS];
         for (number, worker) in seen.iter_mut().enumerate() {
@@ -324,7 +324,7 @@ impl Supervisor<'_> {
                     call(kill, [worker.process, SIGKILL]);
                 }
                 if worker.quiet == PATIENCE + HELD {
-                    return false;
+                    return Err("a worker that was killed does not end");
                 }
             }
             let mut status = 0_i32;
@@ -345,6 +345,12 @@ impl Supervisor<'_> {
         self.take_reports(&mut seen);
         // What they left: orphans that sleep, files.
         call(kill, [ALL, SIGKILL]);
+        while user::wait().is_ok() {}
+        Ok(())
+    }
+
+    /// Removes what the workers have made, as another program.
+    fn clear(&self) -> Result<(), &'static str> {
         let child = user::fork();
         if child == 0 {
             let [name, how, what] = [c"rm", c"-rf", c"/tmp/fuzz/0"];
@@ -356,35 +362,55 @@ impl Supervisor<'_> {
             call(nr::EXECVE, [path, argv.as_ptr().addr(), 0]);
             user::exit(1);
         }
-        while user::wait().is_ok() {}
-        true
+        match user::wait() {
+            Ok(0) => Ok(()),
+            _ => Err("what the workers made cannot be removed"),
+        }
     }
 }
 
-fn main() -> i32 {
-    let (seed, wanted) = (argument(1) as u64, argument(2) as u64);
-    let Ok(calls) = Calls::read() else {
-        let _ = user::write_all(1, b"the kernel does not say which calls it has\n");
-        return 2;
-    };
+/// A pipe for reports, and a view of the files in which nothing outside of /tmp can be changed:
+/// neither programs that it needs, nor what would stay. Those whose parents end become its
+/// children.
+fn prepare(calls: &Calls) -> Result<(), &'static str> {
+    /// MS_RDONLY, MS_REMOUNT, MS_BIND, CLONE_NEWNS, PR_SET_CHILD_SUBREAPER of Linux's headers.
+    const READ_ONLY: usize = 1;
+    const REMOUNT: usize = 0x20;
+    const BIND: usize = 0x1000;
+    const OWN_MOUNTS: usize = 0x2_0000;
+    const ADOPT: usize = 36;
     let mut pipe = [0_u32; 2];
     call(nr::PIPE2, [pipe.as_mut_ptr().addr(), 0]);
     let dup3 = calls.number("dup3");
     for (from, to) in [(pipe[0], REPORT_FROM), (pipe[1], REPORT_TO)] {
         if call(dup3, [from as usize, to, 0]) < 0 {
-            return 3;
+            return Err("no pipe for reports");
         }
         call(nr::CLOSE, [from as usize]);
     }
+    let [root, tmp, kind] = [c"/", c"/tmp", c"tmpfs"].map(|text| text.as_ptr().addr());
+    let mount = calls.number("mount");
+    if call(calls.number("prctl"), [ADOPT, 1]) < 0
+        || call(calls.number("unshare"), [OWN_MOUNTS]) < 0
+        || call(mount, [root, root, 0, BIND]) < 0
+        || call(mount, [root, root, 0, REMOUNT | BIND | READ_ONLY]) < 0
+        || call(mount, [kind, tmp, kind, 0]) < 0
+        || call(calls.number("chdir"), [root]) < 0
+    {
+        return Err("it cannot have a file system of its own");
+    }
     call(calls.number("mkdirat"), [HERE, c"/tmp/fuzz".as_ptr().addr(), 0o777]);
-    let mut supervisor =
-        Supervisor { calls: &calls, seed, started: 0, killed: 0, died: 0, made: 0 };
+    Ok(())
+}
+
+/// Makes so many calls, in rounds.
+fn fuzz(calls: &Calls, seed: u64, wanted: u64) -> Result<(), &'static str> {
+    prepare(calls)?;
+    let mut supervisor = Supervisor { calls, seed, started: 0, killed: 0, died: 0, made: 0 };
     let mut told = 0;
     while supervisor.made < wanted {
-        if !supervisor.round() {
-            let _ = user::write_all(1, b"fuzz: a worker that was killed does not end\n");
-            return 4;
-        }
+        supervisor.round()?;
+        supervisor.clear()?;
         if supervisor.made >= told + 50_000 || supervisor.made >= wanted {
             told = supervisor.made;
             let Supervisor { made, started, died, killed, .. } = supervisor;
@@ -396,5 +422,17 @@ fn main() -> i32 {
         }
     }
     call(calls.number("unlinkat"), [HERE, c"/tmp/fuzz".as_ptr().addr(), 0x200]);
-    0
+    Ok(())
+}
+
+fn main() -> i32 {
+    let Ok(calls) = Calls::read() else {
+        let _ = user::write_all(1, b"the kernel does not say which calls it has\n");
+        return 2;
+    };
+    let done = fuzz(&calls, argument(1) as u64, argument(2) as u64);
+    if let Err(why) = done {
+        let _ = writeln!(Line, "fuzz: {why}");
+    }
+    i32::from(done.is_err())
 }

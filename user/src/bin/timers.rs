@@ -197,6 +197,19 @@ impl Timers {
         (signal, u64::from(u32_at(info.as_ptr().addr() + VALUE - 4)))
     }
 
+    /// Sleeps until the signal of a timer is pending, which takes as long as its CPU needs for it;
+    /// false: it was not within ten seconds.
+    fn wait_until_pending(&self, numbers: &Numbers) -> bool {
+        let until = self.now(SINCE_BOOT) + 10_000 * MILLISECOND;
+        while numbers.pending_now() & 1 << (REAL_TIME - 1) == 0 {
+            if self.now(SINCE_BOOT) > until {
+                return false;
+            }
+            sleep_milliseconds(5);
+        }
+        true
+    }
+
     /// The signal of a timer that is set anew or deleted is gone; what a blocked one missed is
     /// counted when it is taken; one that is ignored comes back.
     fn pending(&self) -> i32 {
@@ -205,13 +218,13 @@ impl Timers {
         let Some(numbers) = Numbers::read() else { return 4 };
         let timer = self.create(SINCE_BOOT, REAL_TIME, 77);
         must!(self.set(timer, 0, PERIOD, PERIOD) == 0, "timer_settime");
-        sleep_milliseconds(50);
-        must!(numbers.pending_now() & 1 << (REAL_TIME - 1) != 0, "nothing is pending");
+        must!(self.wait_until_pending(&numbers), "nothing is pending");
         must!(self.set(timer, 0, LATER, 0) == 0, "timer_settime");
         must!(self.take_now().0 == EAGAIN, "the signal of an earlier setting");
         for ignored in [false, true] {
             let began = self.now(SINCE_BOOT);
             must!(self.set(timer, 0, PERIOD, PERIOD) == 0, "timer_settime");
+            must!(self.wait_until_pending(&numbers), "nothing is pending");
             sleep_milliseconds(50);
             if ignored {
                 must!(numbers.let_be(REAL_TIME, 1), "it cannot be ignored");

@@ -67,14 +67,18 @@ impl Test {
     }
 
     /// Becomes another user, and its group.
-    /// Whose files in /proc are the user's: a change of users leaves them root's, until execve or
-    /// this.
     fn become_user(&self, id: usize) -> bool {
-        const SET_DUMPABLE: usize = 4;
         self.make("setgroups", [0, 0]) == 0
             && self.make("setresgid", [id, id, id]) == 0
             && self.make("setresuid", [id, id, id]) == 0
-            && self.make("prctl", [SET_DUMPABLE, 1, 0, 0, 0]) == 0
+            && self.own_files_of_proc()
+    }
+
+    /// Has the process's own user own its files in /proc: a change of users leaves them root's
+    /// until execve or this (proc(5)), and then the user writes no map of its own.
+    fn own_files_of_proc(&self) -> bool {
+        const SET_DUMPABLE: usize = 4;
+        self.make("prctl", [SET_DUMPABLE, 1, 0, 0, 0]) == 0
     }
 
     fn pipe(&self) -> [u32; 2] {
@@ -177,15 +181,20 @@ fn maps(test: &Test) -> i32 {
     let (ready, go) = (test.pipe(), test.pipe());
     let child = test.make("clone", [NEW_USER | CHILD_SIGNAL, 0, 0, 0, 0]);
     if child == 0 {
+        call(nr::CLOSE, [go[1] as usize]);
         must!(test.tell(ready[1]) && test.hear(go[0]), "words");
         must!(test.make("getuid", []) == 0 && test.make("setgroups", [0, 0]) == 0, "root inside");
         must!(test.make("setresuid", [7, 7, 7]) == 0, "a user that is there");
         must!(test.make("setresuid", [2000, 7, 7]) == EINVAL, "one that is not");
-        must!(test.leave(NEW_USER) == 0 && test.write(USERS, b"0 7 1") == 5, "one below");
+        must!(test.leave(NEW_USER) == 0, "one below");
+        must!(test.write(USERS, b"0 7 1") == EACCES, "a map in a file that is root's");
+        must!(test.own_files_of_proc() && test.write(USERS, b"0 7 1") == 5, "its map");
         must!(test.make("getuid", []) == 0, "root two levels down");
         must!(test.tell(ready[1]) && test.hear(go[0]), "words");
         return 0;
     }
+    // Its ends of the pipes are its alone: when it has ended early, there is nothing to wait for.
+    [ready[1], go[0]].map(|end| call(nr::CLOSE, [end as usize]));
     must!(child > 0 && test.hear(ready[0]), "a child in a namespace");
     let (mut room, mut other) = ([0; 64], [0; 64]);
     let map = b"0 0 5\n5 100 1000\n";
@@ -251,9 +260,11 @@ fn rights(test: &Test) -> i32 {
         let (ready, go) = (test.pipe(), test.pipe());
         let one = user::fork();
         if one == 0 {
+            call(nr::CLOSE, [go[1] as usize]);
             must!(test.tell(ready[1]) && test.hear(go[0]), "words");
             return 0;
         }
+        [ready[1], go[0]].map(|end| call(nr::CLOSE, [end as usize]));
         must!(one > 0 && test.hear(ready[0]), "a second process");
         must!(user::fork() == EAGAIN, "a third one");
         must!(test.tell(go[1]) && status_of(one) == 0, "the end of the second");

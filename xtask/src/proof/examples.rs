@@ -89,6 +89,13 @@ const EXAMPLES: &[Example] = &[
         programs: &["guest-i386"],
     },
     Example {
+        name: "guest-arm32",
+        place: Place::Emulated(Arch::Arm32),
+        ids: "l1_n6",
+        max_glue: 60,
+        programs: &["guest-arm32"],
+    },
+    Example {
         name: "pool-only",
         place: Place::Host,
         ids: "l1",
@@ -192,13 +199,15 @@ impl Example {
     /// The command that runs a built program.
     fn command(&self, program: &Path) -> Result<Command> {
         let Place::Emulated(arch) = self.place else { return Ok(Command::new(program)) };
-        let mut command = qemu::tied(&setup::emulator(arch)?);
+        let emulator = setup::emulator(arch)?;
+        let mut command = qemu::tied(&emulator);
         if arch.description().control == Control::Semihosting {
             // How such a machine ends with a status.
             command.args(["-semihosting-config", "enable=on,target=native"]);
         }
         command
-            .args(arch.board().arguments)
+            // On the board's disk there has to be something: these kernels do not look at it.
+            .args(qemu::machine(arch.board(), &emulator, program, None)?)
             .args(["-display", "none", "-nodefaults", "-no-reboot", "-m", "256M"])
             .args(["-serial", "stdio", "-kernel"])
             .arg(program);
@@ -290,7 +299,8 @@ fn check_run(example: &Example, program: &str, ready: Option<&Ready>) -> Result<
     let built = example.build(program, ready)?;
     let log = workspace::logs()?.join(format!("example-{}-{program}.log", example.name));
     let mut command = example.command(&built)?;
-    command.stdin(Stdio::null()).stdout(fs::File::create(&log)?).stderr(Stdio::null());
+    let said = fs::File::create(&log)?;
+    command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
     let activity = Activity::start(format!("Running {program} of examples/{}", example.name));
     let mut child = command.spawn().context("it does not start")?;
     let began = Instant::now();

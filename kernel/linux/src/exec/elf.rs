@@ -92,6 +92,12 @@ impl<'f> Image<'f> {
         Some(segment.p_flags & PF_X != 0)
     }
 
+    /// Whether it says nothing of its stack, on a machine where such programs execute what they
+    /// read.
+    pub(super) fn reads_imply_instructions(&self) -> bool {
+        abi::EXECUTABLE_STACK_UNASKED && self.stack().is_none()
+    }
+
     /// What its place is a multiple of: the largest alignment that a segment asks for, and a page.
     /// An alignment that is no power of two is none, as for Linux.
     pub(super) fn alignment(&self) -> u64 {

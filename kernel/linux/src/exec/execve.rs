@@ -1,16 +1,22 @@
 //! execve: the calling process becomes another program.
 
-use super::load::{self, Terms};
+use super::load::{self, Loaded, Terms};
 use super::program::{self, Executable, base_name, joined};
 use super::script;
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::text;
-use crate::process::exit::stop_borrowing;
+use crate::memory::space::Memory;
+use crate::process::filters::user_dispatch;
+use crate::process::hardware::{sequences, shadow};
+use crate::process::life::exit::stop_borrowing;
+use crate::process::running::Running;
 use crate::process::task::AlternateStack;
+use crate::process::time::timers;
 use crate::process::user_memory::Strings;
-use crate::process::{current, current_task, sequences, shadow, timers, user_dispatch};
+use crate::process::{current, current_task};
 use alloc::borrow::Cow;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
@@ -34,14 +40,14 @@ pub(crate) struct Named<'n> {
 }
 
 /// What is run in the end, and with which arguments.
-pub(super) struct Chosen<'a> {
-    pub(super) file: Executable,
-    pub(super) bytes: Cow<'static, [u8]>,
-    pub(super) argv: Vec<Cow<'a, [u8]>>,
+struct Chosen<'a> {
+    file: Executable,
+    bytes: Cow<'static, [u8]>,
+    argv: Vec<Cow<'a, [u8]>>,
 }
 
 /// Follows scripts to the program that runs them.
-pub(super) fn choose<'a>(
+fn choose<'a>(
     file: Executable,
     path: &str,
     is_gone_by_then: bool,
@@ -82,6 +88,33 @@ pub(super) fn choose<'a>(
     Ok(Chosen { file, bytes, argv })
 }
 
+/// A program that is loaded, and how its process is called.
+pub(super) struct Prepared {
+    pub(super) loaded: Loaded,
+    pub(super) executable: Arc<Running>,
+    pub(super) command_line: Arc<Vec<u8>>,
+}
+
+/// Chooses what is run and loads it: all that can fail of it, in frames that are gone afterwards.
+#[inline(never)]
+pub(super) fn prepare(
+    file: Executable,
+    (path, is_gone_by_then): (&str, bool),
+    directory: &str,
+    argv: &[&[u8]],
+    envp: &[&[u8]],
+    terms: &Terms,
+) -> Result<Prepared, Errno> {
+    let chosen = choose(file, path, is_gone_by_then, directory, argv)?;
+    let envp = fallible::collect(envp.iter().map(|&variable| Cow::Borrowed(variable)))?;
+    let loaded = {
+        let file = (&chosen.bytes[..], Some(chosen.file.object()?));
+        load::load(file, directory, &text::to_bytes(path)?, &chosen.argv, &envp, terms)?
+    };
+    let command_line = joined(&chosen.argv)?;
+    Ok(Prepared { loaded, executable: chosen.file.begin()?, command_line })
+}
+
 /// execve: the calling process becomes another program. Does not return on success, but through the
 /// registers.
 pub(crate) fn execve(
@@ -94,24 +127,16 @@ pub(crate) fn execve(
     let directory = current_task().place().directory();
     let Named { file, path, is_gone_by_then, by_descriptor } = named;
     let name = fallible::text(base_name(if by_descriptor { &file.path } else { &path }))?;
-    let (loaded, executable, command_line) = {
-        let argv = argv.list()?;
-        let chosen = choose(file, &path, is_gone_by_then, &directory, &argv)?;
-        let envp = envp.list()?;
-        let envp = fallible::collect(envp.iter().map(|&variable| Cow::Borrowed(variable)))?;
-        let loaded = {
-            let terms =
-                Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
-            let file = (&chosen.bytes[..], Some(chosen.file.object()?));
-            load::load(file, &directory, &text::to_bytes(&path)?, &chosen.argv, &envp, terms)?
-        };
-        let command_line = joined(&chosen.argv)?;
-        (loaded, chosen.file.begin()?, command_line)
+    let Prepared { loaded, executable, command_line } = {
+        let (argv, envp) = (argv.list()?, envp.list()?);
+        let terms = Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
+        prepare(file, (&path, is_gone_by_then), &directory, &argv, &envp, &terms)?
     };
     drop((argv, envp, path));
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
-    let root = loaded.memory.tables_root();
-    let memory = loaded.memory.enter()?;
+    let memory = loaded.memory;
+    let root = memory.lock().tables_root();
+    Memory::enter(&memory)?;
     let task = current_task();
     task.unshare_files()?;
     let whose = fallible::shared(task.credentials().after_execve())?;

@@ -1,8 +1,8 @@
 //! Programs that the kernel starts, and waits for.
 
-use super::execve::choose;
-use super::load::{self, Terms};
-use super::program::{self, base_name, joined};
+use super::execve::{Prepared, prepare};
+use super::load::Terms;
+use super::program::{self, base_name};
 use crate::abi;
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
@@ -10,14 +10,14 @@ use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::memory::limits::Limits;
+use crate::memory::space::Memory;
 use crate::process::apart_state::Parts;
-use crate::process::birth::unborn;
-use crate::process::notices;
+use crate::process::life::birth::unborn;
 use crate::process::place::Place;
-use crate::process::send;
+use crate::process::sending::notices;
+use crate::process::sending::send;
 use crate::process::task::{self, Task};
 use crate::process::{Process, table};
-use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -87,33 +87,40 @@ const VARIABLES: [&str; 3] = [
     "TERM=vt100",
 ];
 
+/// The files of a program that the kernel starts.
+#[inline(never)]
+fn standard_files(
+    input: Arc<OpenFile>,
+    output: Arc<OpenFile>,
+) -> Result<Arc<SpinLock<Files>>, Errno> {
+    Ok(fallible::shared(SpinLock::new(Files::standard(input, output)?))?)
+}
+
 /// Starts a program as the kernel's child; its process and its first thread.
+#[inline(never)]
 fn start(
     path: &str,
     argv: &[&[u8]],
     input: Arc<OpenFile>,
     output: Arc<OpenFile>,
 ) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
-    let chosen = choose(program::open("/", path, true)?, path, false, "/", argv)?;
-    let variables = VARIABLES.iter().map(|variable| Cow::Borrowed(variable.as_bytes()));
-    let envp = fallible::collect(variables)?;
-    let loaded = {
+    let Prepared { loaded, executable, command_line } = {
+        let envp = VARIABLES.map(str::as_bytes);
         let terms = Terms { limits: Limits::new(), is_fixed: false };
-        let file = (&chosen.bytes[..], Some(chosen.file.object()?));
-        load::load(file, "/", path.as_bytes(), &chosen.argv, &envp, terms)?
+        prepare(program::open("/", path, true)?, (path, false), "/", argv, &envp, &terms)?
     };
     crate::files::notices::set_sender(notices::send);
-    let files = Files::standard(input, output)?;
-    let files = fallible::shared(SpinLock::new(files))?;
-    let memory = loaded.memory.enter()?;
+    let files = standard_files(input, output)?;
+    let memory = loaded.memory;
+    Memory::enter(&memory)?;
     // The first program is process 1, as Linux's init is: programs look for that number.
     let thread_id = sched::thread::next_id().get();
     let claim = Claim::new();
     let id = claim.number(thread_id);
     let process =
         unborn((id, None), None, memory, (files, Place::root()?), Name::new(base_name(path)))?;
-    *process.command_line.lock() = joined(&chosen.argv)?;
-    *process.executable.lock() = Some(chosen.file.begin()?);
+    *process.command_line.lock() = command_line;
+    *process.executable.lock() = Some(executable);
     process.attributes.begin_program(loaded.reads_imply_instructions);
     let regs = abi::start(loaded.entry, loaded.sp);
     let (whose, parts) = (process.credentials(), Parts::default());

@@ -20,6 +20,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::arch::paging::Access;
 use machine::memory::fallible;
+use threads::sched::Mutex;
 
 /// One past the highest address of a program, with its heap's first pages.
 const HIGHEST_PROGRAM: u64 = (DYNAMIC_BASE + (PAGE << abi::random::MMAP_BITS)) / 4 * 5;
@@ -32,7 +33,8 @@ static VDSO: vdso::Image = vdso::image(&abi::VDSO);
 /// A program ready to start.
 #[derive(Debug)]
 pub struct Loaded {
-    pub memory: Memory,
+    /// Among all others not yet: [`Memory::enter`].
+    pub memory: Arc<Mutex<Memory>>,
     pub entry: u64,
     pub sp: u64,
     /// It says nothing of its stack, on a machine where such programs execute what they read.
@@ -55,7 +57,7 @@ pub fn load<S: AsRef<[u8]>>(
     path: &[u8],
     argv: &[S],
     envp: &[S],
-    terms: Terms,
+    terms: &Terms,
 ) -> Result<Loaded, Errno> {
     let image = Image::parse(file, object)?;
     let interpreter = match image.interpreter()? {
@@ -74,28 +76,47 @@ pub fn load<S: AsRef<[u8]>>(
     };
     let random = [random_bytes(), random_bytes()];
     let layout = Layout::draw(random, terms.is_fixed, terms.limits.stack);
-    let mut memory = Memory::new(terms.limits, layout)?;
+    let made = Memory::new(&terms.limits, &layout)?;
+    let (entry, sp) = {
+        let memory = &mut *made.lock();
+        let parts = (&image, interpreter.as_ref());
+        fill(memory, &layout, parts, path, argv, envp)?
+    };
+    let reads_imply_instructions = image.reads_imply_instructions();
+    Ok(Loaded { memory: made, entry, sp, reads_imply_instructions })
+}
+
+/// Maps a program and its loader, and writes the stack; gives out where it begins, and the SP.
+#[inline(never)]
+fn fill<S: AsRef<[u8]>>(
+    memory: &mut Memory,
+    layout: &Layout,
+    (image, interpreter): (&Image<'_>, Option<&Image<'_>>),
+    path: &[u8],
+    argv: &[S],
+    envp: &[S],
+) -> Result<(u64, u64), Errno> {
     if image.stack().unwrap_or(abi::EXECUTABLE_STACK_UNASKED) {
-        make_stack_executable(&mut memory)?;
+        make_stack_executable(memory)?;
     }
     let base = if image.is_movable() { layout.image & !(image.alignment() - 1) } else { 0 };
-    let placed = image.map(base, HIGHEST_PROGRAM, &mut memory)?;
+    let placed = image.map(base, HIGHEST_PROGRAM, memory)?;
     memory.set_brk_lowest(placed.top + layout.heap_offset + HEAP_GAP);
     let loader = match interpreter {
-        Some(image) => Some(map_loader(&image, &mut memory)?),
+        Some(image) => Some(map_loader(image, memory)?),
         None => None,
     };
-    let reads_imply_instructions = image.stack().is_none() && abi::EXECUTABLE_STACK_UNASKED;
-    if reads_imply_instructions {
-        make_all_executable(&mut memory)?;
+    if image.reads_imply_instructions() {
+        make_all_executable(memory)?;
     }
     memory.map_vdso(&VDSO.bytes, VDSO.trampoline as u64)?;
-    let sp = write_stack(&mut memory, &placed, loader.as_ref(), path, argv, envp)?;
+    let sp = write_stack(memory, &placed, loader.as_ref(), path, argv, envp)?;
     let entry = loader.map_or(placed.entry, |loader| loader.entry);
-    Ok(Loaded { memory, entry, sp, reads_imply_instructions })
+    Ok((entry, sp))
 }
 
 /// Maps a program's loader where a mapping would go.
+#[inline(never)]
 fn map_loader(image: &Image<'_>, memory: &mut Memory) -> Result<Placed, Errno> {
     let refused = |error| if error == Errno::ENOEXEC { Errno::ELIBBAD } else { error };
     let (lowest, top) = image.span().map_err(refused)?;
@@ -122,6 +143,7 @@ fn make_stack_executable(memory: &mut Memory) -> Result<(), Errno> {
 }
 
 /// Makes executable what may be read.
+#[inline(never)]
 fn make_all_executable(memory: &mut Memory) -> Result<(), Errno> {
     let readable = memory.areas().iter().filter(|area| area.read);
     let ranges = readable.map(|area| (area.lowest, area.top, area.access.write));
@@ -132,6 +154,7 @@ fn make_all_executable(memory: &mut Memory) -> Result<(), Errno> {
 }
 
 /// Writes the first contents of the stack; gives out the SP.
+#[inline(never)]
 fn write_stack<S: AsRef<[u8]>>(
     memory: &mut Memory,
     program: &Placed,

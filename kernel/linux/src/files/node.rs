@@ -355,14 +355,18 @@ impl Drop for Node {
         while let Some(mut directory) = pending {
             pending = directory.next.take();
             while let Some((_, child)) = directory.names.pop() {
-                // Its last user takes what is in it over; then it is dropped as an empty one.
-                if let Some(mut child) = Arc::into_inner(child)
-                    && let Some(mut inner) = child.take_directory()
-                {
+                if let Some(mut inner) = drop_emptied(child) {
                     inner.next = pending;
                     pending = Some(inner);
                 }
             }
         }
     }
+}
+
+/// Lets go of a node. Its last user gets what is in it, if it is a directory; then it is dropped as
+/// an empty one. In a frame of its own: it has a node in it, and files are dropped without.
+#[inline(never)]
+fn drop_emptied(node: Arc<Node>) -> Option<Box<Directory>> {
+    Arc::into_inner(node)?.take_directory()
 }

@@ -2,48 +2,47 @@
 //! good.
 
 use super::areas::flag;
-use super::present::Present;
 use super::space::Memory;
 use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
 use alloc::sync::Arc;
-use machine::arch::paging::{Access, UserTables};
+use machine::arch::paging::Access;
 use machine::memory::frames;
 use threads::sched::Mutex;
 
 impl Memory {
     /// The same memory for a child: every private page shared until one of both writes.
     pub fn fork(&mut self) -> Result<Arc<Mutex<Self>>, Errno> {
-        let areas = self.areas.try_clone()?;
-        let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
-        let mut child = Self {
-            tables,
-            areas,
-            brk_lowest: self.brk_lowest,
-            brk: self.brk,
-            start_stack: self.start_stack,
-            trampoline: self.trampoline,
-            vdso: self.vdso,
-            has_threads: false,
-            limits: self.limits,
-            layout: self.layout,
-            marks: self.marks,
-            flags_to_come: 0,
-            number: 0,
-            present: Present::default(),
-            segments: self.segments.as_ref().map(|own| own.fork()).transpose()?,
-        };
+        let made = Self::empty(&self.limits, &self.layout)?;
+        {
+            let child = &mut *made.lock();
+            child.areas = self.areas.try_clone()?;
+            child.brk_lowest = self.brk_lowest;
+            child.brk = self.brk;
+            child.start_stack = self.start_stack;
+            child.trampoline = self.trampoline;
+            child.vdso = self.vdso;
+            child.marks = self.marks;
+            child.segments = self.segments.as_ref().map(|own| own.fork()).transpose()?;
+            self.fill(child)?;
+        }
+        Self::enter(&made)?;
+        Ok(made)
+    }
+
+    /// Gives a child its pages.
+    #[inline(never)]
+    fn fill(&mut self, child: &mut Self) -> Result<(), Errno> {
         if self.marks & (flag::LOCKED | flag::NOT_INHERITED) != 0 {
             child.become_inherited()?;
         }
-        let shared = self.share_with(&mut child);
+        let shared = self.share_with(child);
         // The parent's writable translations must go, once; also those of a child that will not be.
         threads::sched::forget_user_translations();
         if self.has_threads {
             machine::arch::smp::flush_others();
         }
-        shared?;
-        child.enter()
+        shared
     }
 
     /// Lets go of what a child does not get, and of what is locked.

@@ -136,42 +136,49 @@ const fn hinted(hint: u64) -> u64 {
 }
 
 impl Memory {
-    /// Nothing but the stack's first pages.
-    pub fn new(limits: Limits, layout: Layout) -> Result<Self, Errno> {
-        let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
+    /// Nothing but the stack's first pages. It is on the heap from the start, and in no frame that
+    /// loading a program, or copying a process, lies on top of.
+    pub fn new(limits: &Limits, layout: &Layout) -> Result<Arc<Mutex<Self>>, Errno> {
+        let memory = Self::empty(limits, layout)?;
         let top = layout.stack_top;
-        let mut memory = Self {
+        let stack =
+            Area::anonymous(top - 32 * PAGE, top, true, Access { write: true, exec: false });
+        memory.lock().areas.add(Area { grows: true, ..stack })?;
+        Ok(memory)
+    }
+
+    /// Nothing at all.
+    #[inline(never)]
+    pub(super) fn empty(limits: &Limits, layout: &Layout) -> Result<Arc<Mutex<Self>>, Errno> {
+        let tables = UserTables::new().ok_or(Errno::ENOMEM)?;
+        let memory = Mutex::new(Self {
             tables,
             areas: Areas::new(),
             brk_lowest: 0,
             brk: 0,
-            start_stack: top,
+            start_stack: layout.stack_top,
             trampoline: 0,
             vdso: 0,
             has_threads: false,
-            limits,
-            layout,
+            limits: *limits,
+            layout: *layout,
             marks: 0,
             flags_to_come: 0,
             number: 0,
             present: Present::default(),
             segments: None,
-        };
-        let stack =
-            Area::anonymous(top - 32 * PAGE, top, true, Access { write: true, exec: false });
-        memory.areas.add(Area { grows: true, ..stack })?;
-        Ok(memory)
+        });
+        Ok(fallible::shared(memory)?)
     }
 
     /// Gives it a number, above those of all others, and a place among them. What became shorter in
     /// the meantime is looked at here.
-    pub(crate) fn enter(mut self) -> Result<Arc<Mutex<Self>>, Errno> {
-        self.number = spaces::next_number();
-        let number = self.number;
-        let memory = fallible::shared(Mutex::new(self))?;
-        spaces::enter(number, Arc::downgrade(&memory) as Weak<dyn Maps>)?;
+    pub(crate) fn enter(memory: &Arc<Mutex<Self>>) -> Result<(), Errno> {
+        let number = spaces::next_number();
+        memory.lock().number = number;
+        spaces::enter(number, Arc::downgrade(memory) as Weak<dyn Maps>)?;
         memory.lock().forget_what_files_lost();
-        Ok(memory)
+        Ok(())
     }
 
     /// Takes the pages of a file from one number up to another one out of the tables: also copies

@@ -13,12 +13,15 @@ use crate::abi::action::{Action, flag};
 use crate::abi::frame::{Request, StackBytes};
 use crate::abi::signals::{Info, SignalSet};
 use crate::error::Errno;
+use crate::process::hardware::shadow;
 use crate::process::task::AlternateStack;
-use crate::process::{current, current_task, shadow};
+use crate::process::{current, current_task};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 
-/// Puts a handler's frame on its stack and makes the registers the handler's.
+/// Puts a handler's frame on its stack and makes the registers the handler's. On machines where the
+/// frame is put together here first, a kilobyte of stack is on this way and on no other.
+#[inline(never)]
 pub(super) fn push(
     regs: &mut SavedRegs,
     info: &Info,

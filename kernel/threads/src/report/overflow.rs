@@ -3,6 +3,7 @@
 
 use super::{backtrace, symbols};
 use crate::sched;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -22,9 +23,11 @@ pub fn contained_count() -> u64 {
     CONTAINED.load(Ordering::Relaxed)
 }
 
-/// The last report after which the system went on; taken out.
-pub fn take_last_report() -> Option<OverflowReport> {
-    LAST.lock().take()
+/// The last report after which the system went on; taken out. On the heap: it is wide.
+#[inline(never)]
+pub fn take_last_report() -> Option<Box<OverflowReport>> {
+    let report = LAST.lock().take();
+    report.map(Box::new)
 }
 
 /// What was printed of the last report after which the system went on, as far as it is kept.

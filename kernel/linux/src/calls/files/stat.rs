@@ -9,9 +9,9 @@ use crate::files::mount_flags::Rules;
 use crate::files::mounts;
 use crate::files::open::Target;
 use crate::proc;
+use crate::process::identity::{permissions, users};
 use crate::process::user_memory::{get, put};
 use crate::process::walk::{self, Place};
-use crate::process::{permissions, users};
 use crate::spaces::user::{self, Kind};
 use machine::memory::{fallible, frames};
 
