@@ -3,6 +3,7 @@
 use super::locks;
 use super::open_file::OpenFile;
 use crate::error::Errno;
+use crate::limits;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -57,8 +58,14 @@ impl Files {
         Ok(Self { slots, limit: MAX_FILES, id: new_id() })
     }
 
-    /// The same descriptors for a child.
+    /// The same descriptors for a child. `EMFILE`: one of them has a number beyond what there may
+    /// be now.
     pub fn try_clone(&self) -> Result<Self, Errno> {
+        let most = limits::MAX_FILES.load(Ordering::Relaxed).next_multiple_of(64);
+        let is_beyond = |slots: &[Option<Descriptor>]| slots.iter().any(Option::is_some);
+        if usize::try_from(most).is_ok_and(|most| self.slots.get(most..).is_some_and(is_beyond)) {
+            return Err(Errno::EMFILE);
+        }
         let slots = fallible::collect(self.slots.iter().cloned())?;
         Ok(Self { slots, limit: self.limit, id: new_id() })
     }

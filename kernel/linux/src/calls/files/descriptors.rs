@@ -156,6 +156,7 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
         }
         permissions::change_names(&path_in(&directory)?)?;
         let node = new_file(mode)?;
+        node.settle(tree::find("/", &directory, true)?.room())?;
         permissions::own(&node, &path_in(&directory)?);
         // It has no name: what it is called by says where its bytes are.
         node.attributes.add_links(-1);
@@ -285,8 +286,8 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
         Content::Special(Special::Random | Special::Urandom) => {
             OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
         }
-        // Only connect leads to what it is the name of.
-        Content::Socket(_) => Err(Errno::ENXIO),
+        // Only connect leads to what the name of a socket is; and there is no such device.
+        Content::Socket(_) | Content::Special(Special::Absent { .. }) => Err(Errno::ENXIO),
         Content::Pipe(pipe) => {
             let (reads, writes) = access(flags);
             let nonblocking = flags & status::NONBLOCK != 0;

@@ -224,6 +224,7 @@ calls! {
     "readahead" (fd) => attributes::read_ahead(fd);
     #[cfg(target_pointer_width = "64")]
     "sync_file_range" (fd, offset, length, flags) => attributes::sync_range(fd, offset, length, flags);
+    "cachestat" (fd, range, to, flags) => attributes::cached(fd, range, to, flags);
     "syncfs" (fd) => at::file(fd).map(|_| 0);
     "setxattr" (path, name, from, length, flags) => extended::set([name, from, length, flags], Of::Path(path));
     "lsetxattr" (path, name, from, length, flags) => extended::set([name, from, length, flags], Of::Link(path));
