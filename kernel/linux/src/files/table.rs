@@ -61,12 +61,13 @@ impl Files {
     /// The same descriptors for a child. `EMFILE`: one of them has a number beyond what there may
     /// be now.
     pub fn try_clone(&self) -> Result<Self, Errno> {
+        let last = self.slots.iter().rposition(Option::is_some);
+        let used = last.map_or(0, |last| last + 1);
         let most = limits::MAX_FILES.load(Ordering::Relaxed).next_multiple_of(64);
-        let is_beyond = |slots: &[Option<Descriptor>]| slots.iter().any(Option::is_some);
-        if usize::try_from(most).is_ok_and(|most| self.slots.get(most..).is_some_and(is_beyond)) {
+        if used as u64 > most {
             return Err(Errno::EMFILE);
         }
-        let slots = fallible::collect(self.slots.iter().cloned())?;
+        let slots = fallible::collect(self.slots[..used].iter().cloned())?;
         Ok(Self { slots, limit: self.limit, id: new_id() })
     }
 
