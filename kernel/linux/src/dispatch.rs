@@ -10,8 +10,8 @@ use crate::calls::{
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
-use crate::process::seccomp::{self, Verdict};
-use crate::process::user_dispatch;
+use crate::process::filters::seccomp::{self, Verdict};
+use crate::process::filters::user_dispatch;
 use crate::signals::deliver;
 use crate::signals::restart;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -27,53 +27,15 @@ mod stacks;
 mod storms;
 mod support;
 mod switching;
+mod test;
 mod timers;
 mod user_mode;
 
 use ::machine::arch::power::{self, End};
-use alloc::string::String;
 pub use hostile::fuzz_by_command;
-
-/// What a test says: nothing, or what was wrong.
-pub type Outcome = Result<(), String>;
-
-/// Whether a test needs a machine of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Boot {
-    Shared,
-    Own,
-    /// Of its own, with one CPU, whose time counts instructions.
-    Counted,
-}
-
-struct Test {
-    name: &'static str,
-    boot: Boot,
-    run: fn() -> Outcome,
-}
-
-/// Makes a table of tests under a name.
-macro_rules! table {
-    ($table:ident, shared: [$($shared_in:ident :: $shared:ident),* $(,)?], own: [$($own_in:ident :: $own:ident),* $(,)?]
-     $(, counted: [$($counted_in:ident :: $counted:ident),* $(,)?])?) => {
-        pub(in crate::tests) const $table: &[$crate::tests::Test] = &[
-            $($crate::tests::Test { name: stringify!($shared), boot: $crate::tests::Boot::Shared, run: $shared_in::$shared },)*
-            $($crate::tests::Test { name: stringify!($own), boot: $crate::tests::Boot::Own, run: $own_in::$own },)*
-            $($($crate::tests::Test { name: stringify!($counted), boot: $crate::tests::Boot::Counted, run: $counted_in::$counted },)*)?
-        ];
-    };
-}
-
-/// Fails the test with a message unless the condition holds.
-macro_rules! check {
-    ($condition:expr, $($message:tt)*) => {
-        if !$condition {
-            return Err(alloc::format!($($message)*));
-        }
-    };
-}
-pub(crate) use check;
-pub(crate) use table;
+pub use test::Outcome;
+use test::{Boot, Test};
+pub(crate) use test::{check, table};
 
 table! {
     EVERYWHERE,

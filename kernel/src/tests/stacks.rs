@@ -1,7 +1,7 @@
 //! The life of stacks on this machine: reuse, erasing, borrowing, running out, and nothing left
 //! behind.
 
-use super::arch::EXPECTED;
+use super::arch::expectations::EXPECTED;
 use super::support::{free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
 use alloc::format;

@@ -1,7 +1,7 @@
 //! What several tests share: classifying addresses, waiting for a condition, running something on a
 //! given CPU.
 
-use super::arch::EXPECTED;
+use super::arch::expectations::EXPECTED;
 use super::{Outcome, check};
 use alloc::format;
 use alloc::vec::Vec;

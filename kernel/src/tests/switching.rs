@@ -1,6 +1,6 @@
 //! The switch between threads, the first frame of a new one, and the end of an old one.
 
-use super::arch::EXPECTED;
+use super::arch::expectations::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
 use super::support::{install_hooks, on_every_cpu, stack_at, until};
 use super::{Outcome, check};

@@ -11,9 +11,11 @@ use crate::files::message_queue::{
 };
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::limits::Resource;
-use crate::process::credentials::capability;
+use crate::process::identity::credentials::capability;
+use crate::process::identity::permissions;
+use crate::process::sending::send;
 use crate::process::user_memory::{get_numbers, put, string_of, timespec};
-use crate::process::{current, current_task, permissions, send, table};
+use crate::process::{current, current_task, table};
 use crate::time::wall;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -2,12 +2,14 @@
 
 use super::table::calls;
 use crate::error::{Errno, SysResult};
-use crate::process::clone_request::flag;
-use crate::process::credentials::capability;
-use crate::process::namespaces::{self, Held};
-use crate::process::permissions::{self, Looks};
-use crate::process::pidfd::Pidfd;
-use crate::process::{Process, current, current_task, times, users};
+use crate::process::identity::credentials::capability;
+use crate::process::identity::permissions::{self, Looks};
+use crate::process::identity::users;
+use crate::process::life::clone_request::flag;
+use crate::process::names::namespaces::{self, Held};
+use crate::process::names::pidfd::Pidfd;
+use crate::process::time::times;
+use crate::process::{Process, current, current_task};
 use alloc::sync::Arc;
 
 calls! {

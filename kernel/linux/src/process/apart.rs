@@ -15,7 +15,7 @@
 //! 3. A thread without descriptors or a place of its own uses its process's.
 
 use super::apart_state::Parts;
-use super::credentials::Credentials;
+use super::identity::credentials::Credentials;
 use super::place::Place;
 use super::task::Task;
 use crate::error::{Errno, SysResult};

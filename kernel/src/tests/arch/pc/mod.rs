@@ -9,5 +9,6 @@ pub(in crate::tests) mod firmware;
 pub(in crate::tests) mod first_instruction;
 pub(in crate::tests) mod io_maps;
 pub(in crate::tests) mod nmi;
-pub(in crate::tests) mod tss;
+pub(in crate::tests) mod tss_guards;
 pub(in crate::tests) mod vectors;
+pub(in crate::tests) mod work;
