@@ -21,6 +21,11 @@ const CREATE: u64 = 0o100;
 const READ_WRITE: u64 = 2;
 /// `O_PATH`.
 const PLACE: u64 = 0o10_000_000;
+/// `O_DIRECTORY`, `O_NOFOLLOW` and `O_LARGEFILE`, as the machine has them.
+const IS_ARM: bool = cfg!(any(target_arch = "arm", target_arch = "aarch64"));
+const DIRECTORY: u64 = if IS_ARM { 0o40_000 } else { 0o200_000 };
+const NOFOLLOW: u64 = if IS_ARM { 0o100_000 } else { 0o400_000 };
+const LARGE: u64 = if IS_ARM { 0o400_000 } else { 0o100_000 };
 const NO_XDEV: u64 = 1;
 const NO_MAGICLINKS: u64 = 2;
 const NO_SYMLINKS: u64 = 4;
@@ -131,6 +136,15 @@ fn main() -> i32 {
     must!(test.leads(c"file", PLACE | READ_WRITE, 0) == EINVAL, "a place to write to");
     must!(test.is(c"file", CACHED, FILE), "what is in memory");
     must!(test.leads(c"new", CREATE | READ_WRITE, CACHED) == EAGAIN, "what is not");
+    let told = |flags: u64, name: &CStr| {
+        let file = test.raw(name, &[flags, 0, 0], 24);
+        let told = test.call("fcntl", [file as usize, 3, 0]);
+        must!(file >= 0 && call(nr::CLOSE, [file as usize]) == 0, "a file to be asked");
+        // What has words of 64 bits has no small files.
+        i32::from(told as u64 & !LARGE == flags)
+    };
+    must!(told(PLACE | NOFOLLOW, c"near") == 1, "O_NOFOLLOW is not told");
+    must!(told(DIRECTORY, c"sub") == 1 && told(0, c"sub/") == 1, "O_DIRECTORY is not told");
 
     must!(call(nr::CLOSE, [test.directory as usize]) == 0, "close");
     for name in [

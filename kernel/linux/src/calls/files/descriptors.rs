@@ -71,15 +71,19 @@ pub(super) fn open_named(
     if flags & (CREATE | flag::DIRECTORY) == CREATE | flag::DIRECTORY {
         return Err(Errno::EINVAL);
     }
+    let asked = flags;
     // With a slash behind it, it is a directory's, and none is made here.
     let flags = match last {
         Last::Directory if flags & CREATE != 0 => return Err(Errno::EISDIR),
         Last::Directory => flags | flag::DIRECTORY,
         _ => flags,
     };
-    let kept = flags & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | flag::LARGE);
+    // All but what is of use only now is told by F_GETFL.
+    const TOLD: u32 = flag::LARGE | flag::DIRECTORY | flag::NOFOLLOW | TEMPORARY;
+    let kept = asked & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | TOLD);
     // What has words of 64 bits has no small files.
-    let kept = if crate::abi::WORD.bytes() == 8 { kept | flag::LARGE } else { kept };
+    let is_large = crate::abi::WORD.bytes() == 8 && !is_path;
+    let kept = if is_large { kept | flag::LARGE } else { kept };
     let mut was_created = false;
     let meant = if is_plain { Some(fallible::text(&path)?) } else { None };
     let opened = match open_place(path, flags, mode, meant.as_deref(), &mut was_created)? {
