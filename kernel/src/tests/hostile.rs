@@ -345,7 +345,7 @@ pub fn u1_what_came_with_the_archive_can_be_written() -> Outcome {
     run("file-facts", "archive")
 }
 
-/// Red when a setting is taken without effect, or one that counts within a namespace counts outside.
+/// Red when a setting is taken without effect, or that of a namespace counts outside.
 pub fn p4_the_kernel_keeps_to_what_it_is_set_to() -> Outcome {
     run("kept-limits", "settings")
 }
