@@ -4,8 +4,8 @@ use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
-    credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd, prctl,
-    process, scheduling, seccomp as seccomp_calls, segments, signals, system, time, timerfd,
+    adjust, credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd,
+    prctl, process, scheduling, seccomp as seccomp_calls, segments, signals, system, time, timerfd,
     timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
@@ -34,6 +34,7 @@ const TABLES: &[&[Row]] = &[
     scheduling::CALLS,
     signals::CALLS,
     time::CALLS,
+    adjust::CALLS,
     timers::CALLS,
     timerfd::CALLS,
     system::CALLS,

@@ -24,7 +24,7 @@ pub(super) fn write((parts, view): (&[&str], &Seen), from: &[u8]) -> Result<usiz
             false => Err(Errno::EINVAL),
         },
         ["sys", "kernel", name @ ("hostname" | "domainname")] => set_host(name, from),
-        ["sys", folder, name] => sysctl::set(folder, name, from),
+        ["sys", parts @ ..] => sysctl::set(parts, from),
         [whom, "task", thread, name] => {
             of(&Subject::of(whom, view)?.thread(thread, view)?, name, from)
         }

@@ -3,7 +3,7 @@
 //!
 //! | number | clock |
 //! | --- | --- |
-//! | 0, 1, 7, 11 | time of day, since boot twice, atomic time: as the time of day, since no leap seconds were told |
+//! | 0, 1, 7, 11 | time of day, since boot twice, atomic time: ahead of the time of day by what was told |
 //! | 4, 5, 6 | since boot unadjusted, time of day and since boot by ticks |
 //! | 8, 9 | 0 and 7 that wake the machine: it does not sleep |
 //! | 2, 3 | CPU time of the caller's process, of the caller |
@@ -14,7 +14,7 @@ use super::spent::CpuTimes;
 use crate::error::Errno;
 use crate::process::names::{named, numbers};
 use crate::process::{Process, current, current_arc};
-use crate::time::wall;
+use crate::time::{adjust, wall};
 use alloc::sync::{Arc, Weak};
 use machine::cpus;
 use threads::sched::{self, Thread};
@@ -24,6 +24,7 @@ use threads::time::{self, TICK};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RealClock {
     OfDay,
+    Atomic,
     Monotonic,
     SinceBoot,
     Raw,
@@ -57,7 +58,8 @@ impl Clock {
     /// The clock with a number. `EINVAL`: there is none, or what it measures has ended.
     pub(crate) fn of(number: i32) -> Result<Self, Errno> {
         Ok(match number {
-            0 | 8 | 11 => Self::Real(RealClock::OfDay),
+            0 | 8 => Self::Real(RealClock::OfDay),
+            11 => Self::Real(RealClock::Atomic),
             1 => Self::Real(RealClock::Monotonic),
             7 | 9 => Self::Real(RealClock::SinceBoot),
             2 => Self::of_caller(Which::All),
@@ -108,6 +110,9 @@ impl Clock {
         let by_ticks = |nanoseconds: u64| nanoseconds - nanoseconds % TICK;
         Ok(match self {
             Self::Real(RealClock::OfDay) => wall::nanoseconds(),
+            Self::Real(RealClock::Atomic) => {
+                wall::nanoseconds().saturating_add(adjust::atomic_is_ahead())
+            }
             Self::Real(RealClock::Monotonic | RealClock::SinceBoot | RealClock::Raw) => {
                 time::nanoseconds()
             }
@@ -138,8 +143,9 @@ impl Clock {
     pub(crate) fn has_timers(&self) -> bool {
         matches!(
             self,
-            Self::Real(RealClock::OfDay | RealClock::Monotonic | RealClock::SinceBoot)
-                | Self::Cpu(..)
+            Self::Real(
+                RealClock::OfDay | RealClock::Atomic | RealClock::Monotonic | RealClock::SinceBoot
+            ) | Self::Cpu(..)
         )
     }
 
@@ -148,6 +154,9 @@ impl Clock {
     pub(crate) fn look_at(&self, when: u64) -> u64 {
         match self {
             Self::Real(RealClock::OfDay | RealClock::OfDayCoarse) => wall::since_boot(when),
+            Self::Real(RealClock::Atomic) => {
+                wall::since_boot(when.saturating_sub(adjust::atomic_is_ahead()))
+            }
             Self::Real(_) => when,
             Self::Cpu(_, subject) => {
                 let left = when.saturating_sub(self.now().unwrap_or(when));
