@@ -296,6 +296,12 @@ const SHAPES: &[(&str, &str)] = &[
     ("getsockopt", "fnnbb"),
     ("get_robust_list", "kbb"),
     ("sched_getattr", "kbl0"),
+    ("openat2", "dphS"),
+    ("cachestat", "fbbn"),
+    ("adjtimex", "b"),
+    ("clock_adjtime", "nb"),
+    ("mknodat", "dWmx"),
+    ("mq_open", "Wnmb"),
 ];
 
 /// What a call expects.
@@ -370,6 +376,14 @@ impl Arguments<'_> {
         match letter {
             b'0' => 0,
             b'1' => 1,
+            // What openat2 is asked, and its bytes.
+            b'h' => {
+                let [flags, mode] = [b'o', b'm'].map(|letter| self.of_kind(letter) as u64);
+                let resolve = self.draw.below(0x48) as u64;
+                self.places.time = [flags, if flags & 0o100 == 0 { 0 } else { mode }, resolve, 0];
+                self.places.time.as_ptr().addr()
+            }
+            b'S' => 24,
             // Bytes of a set of signals.
             b'8' => 8,
             b'f' => self.draw.below(FILES),

@@ -4,14 +4,14 @@ use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
-    credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd, prctl,
-    process, scheduling, seccomp as seccomp_calls, segments, signals, system, time, timerfd,
+    adjust, credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd,
+    prctl, process, scheduling, seccomp as seccomp_calls, segments, signals, system, time, timerfd,
     timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
-use crate::process::seccomp::{self, Verdict};
-use crate::process::user_dispatch;
+use crate::process::filters::seccomp::{self, Verdict};
+use crate::process::filters::user_dispatch;
 use crate::signals::deliver;
 use crate::signals::restart;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +34,7 @@ const TABLES: &[&[Row]] = &[
     scheduling::CALLS,
     signals::CALLS,
     time::CALLS,
+    adjust::CALLS,
     timers::CALLS,
     timerfd::CALLS,
     system::CALLS,

@@ -5,6 +5,8 @@
 //! `current().limits.soft(Resource::Files)`.
 
 use crate::error::Errno;
+use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::spin::SpinLock;
 
 /// A limit that is none.
@@ -93,8 +95,11 @@ impl Limit {
     }
 }
 
-/// The most that a limit of descriptors can be (`fs.nr_open`).
-pub const MAX_FILES: u64 = 1 << 20;
+/// The most that a limit of descriptors can be (`fs.nr_open`), and what that can be set to: a whole
+/// word of what tells which are in use, and no more than an address space could hold.
+pub(crate) static MAX_FILES: AtomicU64 = AtomicU64::new(1 << 20);
+pub(crate) const MAX_FILES_RANGE: RangeInclusive<u64> =
+    usize::BITS as u64..=(i32::MAX as u64) & !(usize::BITS as u64 - 1);
 /// Threads, and signals that are queued, of one user: half of what the machine has room for.
 const MAX_TASKS: u64 = 16_384;
 
@@ -146,7 +151,7 @@ impl Limits {
             if to.soft > to.hard {
                 return Err(Errno::EINVAL);
             }
-            if of == Resource::Files && to.hard > MAX_FILES {
+            if of == Resource::Files && to.hard > MAX_FILES.load(Ordering::Relaxed) {
                 return Err(Errno::EPERM);
             }
             if to.hard > before.hard && !is_privileged {

@@ -1,6 +1,6 @@
 //! Classifying addresses, walking across stacks, names, and the registry of all stacks.
 
-use super::arch::EXPECTED;
+use super::arch::expectations::EXPECTED;
 use super::arch::registers::interrupt_with_frame_pointer;
 use super::support::{stack_at, stack_of_cpu, until};
 use super::{Outcome, check};

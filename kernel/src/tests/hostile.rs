@@ -345,6 +345,31 @@ pub fn u1_what_came_with_the_archive_can_be_written() -> Outcome {
     run("file-facts", "archive")
 }
 
+/// Red when a setting is taken without effect, or that of a namespace counts outside.
+pub fn p4_the_kernel_keeps_to_what_it_is_set_to() -> Outcome {
+    run("kept-limits", "settings")
+}
+
+/// Red when a file system that was mounted with limits does not keep to them.
+pub fn u1_file_systems_keep_to_their_limits() -> Outcome {
+    run("kept-limits", "rooms")
+}
+
+/// Red when the clock takes what it does not do, or forgets what it was told.
+pub fn p2_the_clock_is_told_or_refuses() -> Outcome {
+    run("kept-limits", "clock")
+}
+
+/// Red when a page of a file is not counted, or one that is not there.
+pub fn u1_a_files_cached_pages_are_counted() -> Outcome {
+    run("kept-limits", "cached")
+}
+
+/// Red when a path that may not lead everywhere does, or is refused where it may lead.
+pub fn u1_paths_lead_no_further_than_they_may() -> Outcome {
+    run("scoped-paths", "all")
+}
+
 /// Red when a local socket is not found by its name, or an end that goes is not noticed.
 pub fn p2_local_sockets_are_found_by_their_names() -> Outcome {
     run("file-facts", "sockets")

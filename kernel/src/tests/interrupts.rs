@@ -3,7 +3,7 @@
 //! Handlers write down where they stand; the test compares afterwards, so a wrong place fails a
 //! test instead of a machine.
 
-use super::arch::EXPECTED;
+use super::arch::expectations::EXPECTED;
 use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu, until};
 use super::{Outcome, check};

@@ -1,6 +1,6 @@
 //! The layout of saved registers, and a stack's geometry.
 
-use super::arch::EXPECTED;
+use super::arch::expectations::EXPECTED;
 use super::arch::registers::{self, Registers};
 use super::support::check_mapping;
 use super::{Outcome, check};

@@ -7,6 +7,7 @@
 pub(crate) mod arch;
 mod backtraces;
 mod depth;
+mod depths;
 mod dma;
 mod dma_devices;
 mod every_moment;
@@ -20,6 +21,7 @@ mod overflows;
 mod processes;
 mod programs;
 mod questions;
+mod reports;
 mod sequences;
 mod shadow_stacks;
 mod signals;
@@ -28,53 +30,15 @@ mod stacks;
 mod storms;
 pub(crate) mod support;
 mod switching;
+mod test;
 mod timers;
 pub(crate) mod user_mode;
 
 use ::machine::arch::power::{self, End};
-use alloc::string::String;
 pub use hostile::fuzz_by_command;
-
-/// What a test says: nothing, or what was wrong.
-pub type Outcome = Result<(), String>;
-
-/// Whether a test needs a machine of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Boot {
-    Shared,
-    Own,
-    /// Of its own, with one CPU, whose time counts instructions.
-    Counted,
-}
-
-struct Test {
-    name: &'static str,
-    boot: Boot,
-    run: fn() -> Outcome,
-}
-
-/// Makes a table of tests under a name.
-macro_rules! table {
-    ($table:ident, shared: [$($shared_in:ident :: $shared:ident),* $(,)?], own: [$($own_in:ident :: $own:ident),* $(,)?]
-     $(, counted: [$($counted_in:ident :: $counted:ident),* $(,)?])?) => {
-        pub(in crate::tests) const $table: &[$crate::tests::Test] = &[
-            $($crate::tests::Test { name: stringify!($shared), boot: $crate::tests::Boot::Shared, run: $shared_in::$shared },)*
-            $($crate::tests::Test { name: stringify!($own), boot: $crate::tests::Boot::Own, run: $own_in::$own },)*
-            $($($crate::tests::Test { name: stringify!($counted), boot: $crate::tests::Boot::Counted, run: $counted_in::$counted },)*)?
-        ];
-    };
-}
-
-/// Fails the test with a message unless the condition holds.
-macro_rules! check {
-    ($condition:expr, $($message:tt)*) => {
-        if !$condition {
-            return Err(alloc::format!($($message)*));
-        }
-    };
-}
-pub(crate) use check;
-pub(crate) use table;
+pub use test::Outcome;
+use test::{Boot, Test};
+pub(crate) use test::{check, table};
 
 table! {
     EVERYWHERE,
@@ -126,6 +90,11 @@ table! {
         storms::b2_t8_backtraces_in_a_storm_of_threads_harm_nothing,
         depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
+        depths::t13_a_thread_that_ends_with_a_new_record_says_exactly_how_much_it_left,
+        depths::t13_proc_vmstat_counts_ended_threads_by_depth_under_linuxs_names,
+        depths::t13_n10_the_record_of_every_stack_of_a_cpu_is_exact,
+        reports::o4_n10_the_handler_of_overflows_keeps_to_a_part_of_its_stack,
+        depths::t12_n10_every_stack_has_its_end_word_whatever_its_kind,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,
@@ -308,6 +277,11 @@ table! {
         hostile::u1_files_keep_extended_attributes,
         hostile::u1_what_came_with_the_archive_can_be_written,
         hostile::p2_local_sockets_are_found_by_their_names,
+        hostile::p4_the_kernel_keeps_to_what_it_is_set_to,
+        hostile::u1_paths_lead_no_further_than_they_may,
+        hostile::u1_file_systems_keep_to_their_limits,
+        hostile::p2_the_clock_is_told_or_refuses,
+        hostile::u1_a_files_cached_pages_are_counted,
         hostile::p2_programs_can_be_terminals_of_others,
         hostile::p4_links_of_proc_lead_on_and_its_files_are_made_anew,
         hostile::p4_programs_are_told_of_their_areas_and_pages,
@@ -342,6 +316,14 @@ table! {
         hostile::u1_system_calls_with_any_arguments_break_nothing,
     ],
     own: [
+        reports::o4_a_report_that_fails_before_anything_is_said_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_when_it_names_who_ran_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_when_it_traces_calls_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_again_and_again_ends_in_an_orderly_stop,
+        reports::o4_a_panic_in_a_report_ends_in_an_orderly_stop,
+        depths::t12_a_thread_whose_end_word_is_overwritten_stops_the_machine_when_it_leaves_its_cpu,
+        depths::t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick,
+        depths::t12_a_thread_that_ends_with_its_end_word_cleared_stops_the_machine,
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,

@@ -4,7 +4,7 @@
 //! A test that stops the machine announces what the report must say, and the host that runs the
 //! machine compares.
 
-use super::arch::EXPECTED;
+use super::arch::expectations::EXPECTED;
 use super::support::stack_at;
 use super::{Outcome, check};
 use crate::provoke::{self, How};

@@ -1,7 +1,8 @@
 //! Entries from user mode, seen from inside: threads that run a few instructions of ours in user
 //! mode, without a program around them, and hooks of ours that answer them.
 
-use super::arch::{EXPECTED, registers, user_code};
+use super::arch::expectations::EXPECTED;
+use super::arch::{registers, user_code};
 use super::support::{kind_at, stack_at, until};
 use super::{Outcome, check};
 use crate::hooks;

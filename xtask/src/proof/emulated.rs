@@ -16,6 +16,7 @@
 //! that does. A machine that ends in a way that no test accounts for is a failure of its own.
 
 mod judge;
+mod verdict;
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ use crate::boot::qemu::{self, Console, End, Finished};
 use crate::jobs::{self, Further, lock};
 use crate::progress::Activity;
 use judge::{Judged, Record, judge};
+use verdict::Tests;
+pub(crate) use verdict::Verdict;
 
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 40;
@@ -41,26 +44,6 @@ const NAMES_BYTES: usize = 3500;
 /// coarsest clock (riscv64's, 100 ns), so that the kernel can have its timer interrupt at each
 /// instruction.
 const COUNTED_SHIFT: u32 = 9;
-
-/// The verdict on one test.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Verdict {
-    /// The test's name.
-    pub(crate) name: String,
-    /// What went wrong, if it did.
-    pub(crate) failure: Option<String>,
-}
-
-impl Verdict {
-    fn passed(name: String) -> Verdict {
-        Verdict { name, failure: None }
-    }
-
-    /// A failed test.
-    pub(crate) fn failed(name: impl Into<String>, failure: impl Into<String>) -> Verdict {
-        Verdict { name: name.into(), failure: Some(failure.into()) }
-    }
-}
 
 /// A machine that tests run on.
 pub(crate) struct Machine {
@@ -163,16 +146,6 @@ pub(crate) fn run(machines: &[Machine], filter: Option<&str>) -> Vec<Vec<Verdict
     activity.done();
     let inner = |one: Mutex<_>| one.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     verdicts.into_iter().map(inner).collect()
-}
-
-/// Tests for one boot.
-#[derive(Debug, Eq, PartialEq)]
-struct Tests {
-    names: Vec<String>,
-    /// Whether these are all shared tests there are, so that their names need not be said.
-    all: bool,
-    /// Whether time is to count instructions.
-    counted: bool,
 }
 
 /// The boots for the tests whose name contains the filter: the shared ones, and the others.

@@ -89,6 +89,13 @@ const EXAMPLES: &[Example] = &[
         programs: &["guest-i386"],
     },
     Example {
+        name: "guest-arm32",
+        place: Place::Emulated(Arch::Arm32),
+        ids: "l1_n6",
+        max_glue: 60,
+        programs: &["guest-arm32"],
+    },
+    Example {
         name: "pool-only",
         place: Place::Host,
         ids: "l1",

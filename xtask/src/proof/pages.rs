@@ -17,7 +17,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
-use crate::proof::against::{self, Measured};
+use crate::proof::against::{ARCHS, Measured};
 use crate::proof::baseline::WANTED;
 use crate::proof::figures::{self, Figure};
 use crate::proof::matrix::{self, Column, HOST, Status};
@@ -32,6 +32,11 @@ const MATRIX_MARKS: [&str; 2] =
     ["<!-- matrix: begin (from a run of `cargo xtask test`) -->", "<!-- matrix: end -->"];
 const FIGURES_MARKS: [&str; 2] =
     ["<!-- figures: begin (from a run of `cargo xtask bench`) -->", "<!-- figures: end -->"];
+/// Around the table of both kernels.
+pub(crate) const FIGURES_OF_BOTH: [&str; 2] = [
+    "<!-- against: begin (from a run of `cargo xtask bench --against linux`) -->",
+    "<!-- against: end -->",
+];
 
 /// Writes the results of a run of everything into [`MATRIX`].
 pub(crate) fn write_matrix(columns: &[Column]) -> Result<()> {
@@ -115,7 +120,7 @@ fn cell_of<'t>(page: &'t str, column: &str, first: &str) -> Option<&'t str> {
 
 fn figures_table(figures: &[Figure], linux: &Measured, old: &str) -> String {
     let archs = Arch::supported();
-    let has_linux = |arch: &Arch| against::ARCHS.contains(arch);
+    let has_linux = |arch: &Arch| ARCHS.contains(arch);
     let mut head = "| bench | what |".to_owned();
     let mut rule = "| --- | --- |".to_owned();
     for arch in &archs {
@@ -186,8 +191,7 @@ mod tests {
         assert_eq!(split(text, ["<b>", "<e>"]).unwrap(), ("a\n<b>\n", "old\n", "<e>\nz\n"));
         assert!(split(text, ["<e>", "<b>"]).is_err());
         assert!(split(text, ["<b>", "<x>"]).is_err());
-        let all =
-            [(MATRIX, MATRIX_MARKS), (FIGURES, FIGURES_MARKS), (FIGURES, against::FIGURES_OF_BOTH)];
+        let all = [(MATRIX, MATRIX_MARKS), (FIGURES, FIGURES_MARKS), (FIGURES, FIGURES_OF_BOTH)];
         for (page, marks) in all {
             let page = read(page);
             assert!(rows(split(&page, marks).unwrap().1).count() > 10);

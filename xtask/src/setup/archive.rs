@@ -22,7 +22,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-use super::{cache, tools};
+use super::cache;
 use crate::workspace::{self, made};
 use crate::{jobs, progress};
 
@@ -82,13 +82,19 @@ pub(super) struct Archive {
     architecture: String,
 }
 
+/// The machine's own architecture, as Debian calls it.
+pub(super) fn own_architecture() -> Result<String> {
+    let own = progress::quiet(Command::new("dpkg").arg("--print-architecture"));
+    Ok(own.context("this machine has no dpkg")?.trim().to_owned())
+}
+
 impl Archive {
     /// The archive with the packages of an architecture (by Debian's name), its lists updated once
     /// in a process.
     pub(super) fn open(architecture: &str, edition: Edition) -> Result<Archive> {
         static UPDATED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
         let mut release = Release::of_this_machine(edition)?;
-        if tools::own_architecture()? != architecture {
+        if own_architecture()? != architecture {
             // Programs for the image are in the release itself; a mirror that is behind with the
             // rest of a rare architecture does no harm.
             release.suites.truncate(1);

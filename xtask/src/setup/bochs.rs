@@ -10,10 +10,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::Edition;
+use super::archive::{Edition, own_architecture};
 use super::cache::State;
 use super::packages::{Launcher, Packages};
-use super::tools::own_architecture;
 use crate::progress;
 
 const NAME: &str = "bochs";

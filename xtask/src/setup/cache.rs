@@ -27,7 +27,6 @@ use std::{env, process};
 
 use anyhow::{Context, Result, ensure};
 
-use super::fingerprint;
 use crate::progress;
 use crate::workspace::made;
 
@@ -196,6 +195,24 @@ pub(super) fn say_if_damaged(item: &Path, state: &State) {
     } else {
         progress::detail(|| format!("{} is not there yet", item.display()));
     }
+}
+
+/// A stable short hash for cache keys (FNV-1a); not for anything an adversary chooses.
+pub(super) fn fingerprint(bytes: &[u8]) -> u64 {
+    struct Fnv(u64);
+    impl std::hash::Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for &byte in bytes {
+                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    std::hash::Hasher::write(&mut hasher, bytes);
+    std::hash::Hasher::finish(&hasher)
 }
 
 #[cfg(test)]

@@ -11,11 +11,10 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::{Archive, Edition};
+use super::archive::{self, Archive, Edition};
 use super::cache::{self, Lock, State};
 use super::packages::{Launcher, Packages};
 use super::toolchain::{self, Release, Toolchain};
-use super::tools;
 
 const RUSTC: &str = "rustc";
 /// What a compiler that links nothing does not need: another compiler, for C, and its tools.
@@ -67,7 +66,7 @@ fn packages(release: Release, version: Option<&str>) -> Result<Packages> {
     let pinned = |name: String| version.map_or(name.clone(), |version| format!("{name}={version}"));
     Ok(Packages {
         name: format!("{RUSTC}-{release}"),
-        architecture: tools::own_architecture()?,
+        architecture: archive::own_architecture()?,
         sets: vec![names.map(pinned).to_vec()],
         with_needs: true,
         edition: Edition::Pinned,
@@ -82,7 +81,7 @@ fn packages(release: Release, version: Option<&str>) -> Result<Packages> {
 }
 
 fn fetch(lock: &Lock, release: Release, place: &Path) -> Result<()> {
-    let archive = Archive::open(&tools::own_architecture()?, Edition::Pinned)?;
+    let archive = Archive::open(&archive::own_architecture()?, Edition::Pinned)?;
     let version = archive.version(RUSTC, &release.to_string())?.with_context(|| {
         format!("no compiler of Rust {release} is here, and the archive has none either")
     })?;

@@ -18,10 +18,10 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::archive::Edition;
+use super::archive::{Edition, own_architecture};
 use super::packages::Packages;
-use super::tools::own_architecture;
-use super::{Ready, tools};
+use super::ready::Ready;
+use super::{choice, tools};
 use crate::progress;
 use crate::workspace;
 
@@ -61,7 +61,7 @@ fn emulator() -> Result<Packages> {
 /// Fetches what is missing, and returns the command that builds the tests and runs them in the
 /// emulator; `ready` is arm64's.
 pub(crate) fn hosted_on_arm64(ready: &Ready) -> Result<Command> {
-    let source = ready.toolchain.library_source()?;
+    let source = choice::library_source(&ready.toolchain)?;
     let libraries = libraries();
     libraries.fetched(
         "the C library for arm64: about 12 MB to download, 60 MB unpacked",

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::{Archive, Edition};
+use super::archive::{self, Archive, Edition};
 use super::cache::{self, Lock, State};
 use super::linux::Linux;
 use super::packages::{Launcher, Packages};
@@ -111,7 +111,7 @@ fn programs(release: &str) -> Result<Packages> {
     Ok(Packages {
         name: "linux-modules".to_owned(),
         edition: Edition::Pinned,
-        architecture: tools::own_architecture()?,
+        architecture: archive::own_architecture()?,
         sets: vec![vec!["clang-19".to_owned(), format!("linux-kbuild-{}", base(release))]],
         with_needs: true,
         programs: vec![

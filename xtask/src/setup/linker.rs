@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use super::cache::{self, fingerprint};
 use super::toolchain::Toolchain;
-use super::{cache, fingerprint, tools};
+use super::tools;
 use crate::arch::Arch;
 use crate::workspace::made;
 use crate::{progress, workspace};

@@ -1,6 +1,6 @@
 //! Set-up: find what the commands need, fetch and make what is missing, say both.
 //!
-//! Three things come from outside the workspace. The Rust compiler is the user's ([`toolchain`]);
+//! Three things come from outside the workspace. The Rust compiler is the user's ([`choice`]);
 //! core and alloc for bare-metal targets come with it, or are made from its source ([`sysroot`]).
 //! The emulators, the linker ([`tools`]) and the programs for the image ([`userland`]) are packages
 //! of one pinned release ([`archive`]), unpacked ([`packages`]) in the user's [`cache`]. So a
@@ -18,6 +18,7 @@
 mod archive;
 mod bochs;
 mod cache;
+mod choice;
 mod compilers;
 mod hosted;
 mod kernel_module;
@@ -26,6 +27,7 @@ mod linker;
 mod linux;
 mod packages;
 mod programs;
+mod ready;
 mod second_qemu;
 mod sysroot;
 mod system;
@@ -35,7 +37,7 @@ mod userland;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{fmt, fs, hash};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail};
 
@@ -44,28 +46,18 @@ use crate::{progress, workspace};
 
 use archive::Archive;
 pub(crate) use bochs::{bochs, bochs_release};
-use cache::{Lock, State};
+use cache::{Lock, State, fingerprint};
+use choice::Found;
 pub(crate) use compilers::of_release as compiler_of;
 pub(crate) use hosted::hosted_on_arm64;
 pub(crate) use kernel_module::{ModuleTools, module_tools};
-pub(crate) use linker::Linker;
 pub(crate) use linux::{Linux, linux};
 pub(crate) use programs::{mutants, semver_checks};
+pub(crate) use ready::Ready;
 pub(crate) use second_qemu::{qemu_release, second_emulator};
 pub(crate) use system::{System, system, system_without};
-use toolchain::Found;
 pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
-
-/// What is there once set-up has succeeded.
-pub(crate) struct Ready {
-    /// The compiler for the kernel.
-    pub(crate) toolchain: Toolchain,
-    /// The linker for the kernel.
-    pub(crate) linker: Linker,
-    /// The static busybox for the image.
-    pub(crate) busybox: PathBuf,
-}
 
 /// Something that is not there yet, or damaged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -173,7 +165,7 @@ pub(crate) fn ensure_all(archs: &[Arch]) -> Result<Vec<Ready>> {
 }
 
 fn ready(arch: Arch) -> Result<Ready> {
-    let Found::Ready(toolchain) = toolchain::find(arch)? else {
+    let Found::Ready(toolchain) = choice::find(arch)? else {
         bail!(
             "core and alloc for {} were made and are gone again; please try again",
             arch.target()
@@ -190,7 +182,7 @@ fn missing(archs: &[Arch]) -> Result<Vec<Missing>> {
         missing.push(Missing::Tools);
     }
     for &arch in archs {
-        match toolchain::find(arch)? {
+        match choice::find(arch)? {
             Found::Ready(_) => {}
             Found::NeedsSysroot(_) => missing.push(Missing::Core { arch, fetched: false }),
             Found::NeedSource(_) => missing.push(Missing::Core { arch, fetched: true }),
@@ -220,7 +212,7 @@ fn make(lock: &Lock, missing: &[Missing]) -> Result<()> {
     for one in missing {
         match *one {
             Missing::Tools => tools::make(lock)?,
-            Missing::Core { arch, .. } => toolchain::make(lock, arch)?,
+            Missing::Core { arch, .. } => choice::make(lock, arch)?,
             Missing::Busybox(arch) => userland::make(lock, arch)?,
         }
     }
@@ -242,7 +234,7 @@ fn by_hand(missing: &[&Missing]) -> Result<String> {
                     tools::LINKER
                 )
             }
-            Missing::Core { arch, .. } => format!("  {}\n", toolchain::by_hand(*arch)?),
+            Missing::Core { arch, .. } => format!("  {}\n", choice::by_hand(*arch)?),
             Missing::Busybox(arch) => format!(
                 "  a static busybox for {arch}: {}=FOLDER that has it as busybox-{arch}\n",
                 userland::BUSYBOX
@@ -289,24 +281,6 @@ fn fetch_crates(toolchain: &Toolchain) -> Result<()> {
     }
     fs::write(&stamp, key)?;
     Ok(())
-}
-
-/// A stable short hash for cache keys (FNV-1a); not for anything an adversary chooses.
-pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
-    struct Fnv(u64);
-    impl hash::Hasher for Fnv {
-        fn finish(&self) -> u64 {
-            self.0
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            for &byte in bytes {
-                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        }
-    }
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    hash::Hasher::write(&mut hasher, bytes);
-    hash::Hasher::finish(&hasher)
 }
 
 #[cfg(test)]

@@ -17,8 +17,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::archive::{Archive, Edition};
-use super::cache::{self, Lock, State};
-use super::fingerprint;
+use super::cache::{self, Lock, State, fingerprint};
 use crate::progress;
 
 /// What no program of ours reads, by its place in a package.

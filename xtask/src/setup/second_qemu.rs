@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use super::archive::Edition;
+use super::archive::{Edition, own_architecture};
 use super::cache::State;
 use super::packages::{Launcher, Packages};
-use super::tools::{self, emulators, given, own_architecture, qemu_sets};
+use super::tools::{self, emulators, given, qemu_sets};
 use crate::arch::Arch;
 use crate::progress;
 

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::cache::{self, Lock, State};
-use super::fingerprint;
+use super::cache::{self, Lock, State, fingerprint};
 use super::toolchain::{Toolchain, holds_core};
 use crate::arch::Arch;
 use crate::progress;

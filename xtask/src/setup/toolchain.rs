@@ -1,26 +1,15 @@
-//! Which compiler builds the kernel.
-//!
-//! The first that can, in this order:
-//!
-//! 1. `KSTACK_RUSTC` (with `KSTACK_SYSROOT`, if core and alloc are to come from there),
-//! 2. the `rustc` on PATH,
-//! 3. `/usr/bin/rustc` and its versioned siblings, which a rustup installation hides,
-//!
-//! where "can" means that it is new enough and has core for the target: its own, a sysroot made
-//! earlier by [`super::sysroot`], or the matching library source to make one from, which may come
-//! from the pinned release's package `rust-src`.
+//! A compiler, and what goes with it: its cargo, its release, its library and the source of that.
+//! Which of them builds the kernel: [`super::choice`].
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::{fmt, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-use super::archive::{Archive, Edition};
-use super::cache::{Lock, State};
+use super::archive::Edition;
+use super::cache::State;
 use super::packages::Packages;
-use super::{sysroot, tools};
 use crate::arch::Arch;
 use crate::{progress, workspace};
 
@@ -76,7 +65,7 @@ impl fmt::Display for Toolchain {
 
 impl Toolchain {
     /// Whether the compiler's own library source is installed.
-    fn has_source(&self) -> bool {
+    pub(super) fn has_source(&self) -> bool {
         self.own_sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
     }
 
@@ -90,25 +79,8 @@ impl Toolchain {
         Ok(Some(packages.folder()?.join("usr/src").join(format!("rustc-{}", self.full_release))))
     }
 
-    /// The same, fetched if neither the compiler nor the cache has it; `None`: the compiler has its
-    /// own.
-    pub(super) fn library_source(&self) -> Result<Option<PathBuf>> {
-        if self.has_source() {
-            return Ok(None);
-        }
-        if self.fetched_source()?.is_none() {
-            let lock = Lock::take()?;
-            // Another command may have fetched it meanwhile.
-            if self.fetched_source()?.is_none() {
-                eprintln!("This needs the library's source: about 50 MB to download");
-                fetch_source(&lock, std::slice::from_ref(self), Arch::Arm64)?;
-            }
-        }
-        self.fetched_source()
-    }
-
     /// The package with the library source of this very release; releases in the making have none.
-    fn source_packages(&self, version: Option<&str>) -> Option<Packages> {
+    pub(super) fn source_packages(&self, version: Option<&str>) -> Option<Packages> {
         let is_release = self.full_release.chars().all(|c| c.is_ascii_digit() || c == '.');
         let name = version.map_or("rust-src".to_owned(), |version| format!("rust-src={version}"));
         is_release.then(|| Packages {
@@ -150,7 +122,7 @@ impl Toolchain {
     }
 
     /// Whether the compiler comes with a core for the target that will do.
-    fn has_core(&self, arch: Arch) -> bool {
+    pub(super) fn has_core(&self, arch: Arch) -> bool {
         arch.description().own_core_fits && holds_core(&self.own_sysroot, arch)
     }
 }
@@ -182,134 +154,6 @@ pub(crate) fn stated(manifest: &str) -> Option<Release> {
         let version = line.strip_prefix("rust-version")?.trim().strip_prefix('=')?;
         Release::parse(version.trim().trim_matches('"'))
     })
-}
-
-/// What the compilers here can do for an architecture, without making anything yet.
-pub(super) enum Found {
-    /// This one builds for it.
-    Ready(Toolchain),
-    /// This one does once core and alloc are made from the source that is there.
-    NeedsSysroot(Toolchain),
-    /// These are new enough, but have neither core for the target nor its source.
-    NeedSource(Vec<Toolchain>),
-}
-
-/// The first compiler that can build for the architecture, or those that could.
-pub(super) fn find(arch: Arch) -> Result<Found> {
-    let needed = minimum()?;
-    let given = env::var_os("KSTACK_RUSTC").map(PathBuf::from);
-    let given_sysroot = env::var_os("KSTACK_SYSROOT").map(PathBuf::from);
-    if let Some(sysroot) = &given_sysroot
-        && !holds_core(sysroot, arch)
-    {
-        bail!("KSTACK_SYSROOT={} has no core for {}", sysroot.display(), arch.target());
-    }
-    let candidates = match &given {
-        Some(rustc) => vec![rustc.clone()],
-        None => candidates(),
-    };
-    let mut without = Vec::new();
-    let mut making = None;
-    for rustc in candidates {
-        let Ok(mut toolchain) = inspect(&rustc) else {
-            if given.is_some() {
-                bail!("KSTACK_RUSTC={} does not run", rustc.display());
-            }
-            continue;
-        };
-        if toolchain.release < needed {
-            progress::detail(|| format!("{toolchain} is too old: {needed} is needed"));
-            continue;
-        }
-        if given_sysroot.is_some() {
-            toolchain.sysroot = given_sysroot;
-            return Ok(Found::Ready(toolchain));
-        }
-        if toolchain.has_core(arch) {
-            return Ok(Found::Ready(toolchain));
-        }
-        if let Some(sysroot) = sysroot::cached(&toolchain, arch)? {
-            toolchain.sysroot = Some(sysroot);
-            return Ok(Found::Ready(toolchain));
-        }
-        if toolchain.has_source() || toolchain.fetched_source()?.is_some() {
-            making = making.or(Some(toolchain));
-        } else {
-            without.push(toolchain);
-        }
-    }
-    Ok(making.map_or(Found::NeedSource(without), Found::NeedsSysroot))
-}
-
-/// The compiler for the architecture; its library source is fetched and its sysroot made if it
-/// needs them.
-pub(super) fn make(lock: &Lock, arch: Arch) -> Result<()> {
-    let found = match find(arch)? {
-        Found::NeedSource(toolchains) => {
-            fetch_source(lock, &toolchains, arch)?;
-            find(arch)?
-        }
-        found => found,
-    };
-    match found {
-        Found::Ready(_) => Ok(()),
-        Found::NeedsSysroot(toolchain) => sysroot::make(lock, &toolchain, arch),
-        Found::NeedSource(_) => Err(none_builds(arch)),
-    }
-}
-
-/// Fetches the library source for the first compiler whose release the archive has.
-fn fetch_source(lock: &Lock, toolchains: &[Toolchain], arch: Arch) -> Result<()> {
-    if toolchains.is_empty() {
-        return Err(none_builds(arch));
-    }
-    let archive = Archive::open(&tools::own_architecture()?, Edition::Pinned)?;
-    for toolchain in toolchains {
-        let Some(version) = archive.version("rust-src", &toolchain.full_release)? else { continue };
-        let Some(packages) = toolchain.source_packages(Some(&version)) else { continue };
-        let place =
-            toolchain.source_packages(None).context("the release has a package")?.folder()?;
-        return packages.make_at(lock, &archive, &place, |root| {
-            let source = root.join("usr/src").join(format!("rustc-{}", toolchain.full_release));
-            let library = source.join("library/core/src/lib.rs");
-            ensure!(library.is_file(), "the package rust-src has no {}", library.display());
-            // The rest of it is the compiler's own source: 90 % of the whole.
-            for entry in fs::read_dir(&source)? {
-                let path = entry?.path();
-                if path.is_dir() && !path.ends_with("library") {
-                    fs::remove_dir_all(path)?;
-                }
-            }
-            Ok(())
-        });
-    }
-    Err(none_builds(arch))
-}
-
-/// What the user can do where nothing here builds for the architecture.
-pub(super) fn by_hand(arch: Arch) -> Result<String> {
-    let add = if arch.description().own_core_fits {
-        format!("rustup target add {}", arch.target())
-    } else {
-        "rustup component add rust-src".to_owned()
-    };
-    Ok(format!(
-        "core for {}: `rustup update stable && {add}` brings it (Rust {} or newer; KSTACK_RUSTC can name another \
-         compiler)",
-        arch.target(),
-        minimum()?,
-    ))
-}
-
-/// The error where nothing here builds for an architecture, and the archive has nothing to help.
-fn none_builds(arch: Arch) -> anyhow::Error {
-    match by_hand(arch) {
-        Ok(help) => anyhow::anyhow!(
-            "no Rust compiler here builds for {arch}, and the archive has no library source of their releases; \
-             missing is {help}"
-        ),
-        Err(error) => error,
-    }
 }
 
 /// The compilers of this machine that are looked at, first come first served.
@@ -384,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_empty_library_folder_is_not_core() {
-        let sysroot = env::temp_dir().join(format!("kstack-sysroot-{}", std::process::id()));
+        let sysroot = std::env::temp_dir().join(format!("kstack-sysroot-{}", std::process::id()));
         let folder = sysroot.join("lib/rustlib/x86_64-unknown-none/lib");
         fs::create_dir_all(&folder).unwrap();
         assert!(!holds_core(&sysroot, Arch::X86_64));

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::Edition;
+use super::archive::{Edition, own_architecture};
 use super::cache::{self, Lock, State};
 use super::packages::{Launcher, Packages};
 use crate::arch::Arch;
@@ -73,12 +73,6 @@ pub(super) fn emulators() -> Vec<Launcher> {
         }
     }
     programs
-}
-
-/// The machine's own architecture, as Debian calls it.
-pub(super) fn own_architecture() -> Result<String> {
-    let own = progress::quiet(Command::new("dpkg").arg("--print-architecture"));
-    Ok(own.context("this machine has no dpkg")?.trim().to_owned())
 }
 
 /// Whether emulators and a linker are there: named by the user, or in the cache.

@@ -4,9 +4,11 @@
 use super::table::calls;
 use crate::abi;
 use crate::error::{Errno, SysResult};
-use crate::process::credentials::{ALL, Credentials, Ids, KEEP, capability};
+use crate::process::current_task;
+use crate::process::identity::credentials::{ALL, Credentials, Ids, KEEP, capability};
+use crate::process::identity::users;
+use crate::process::names::named;
 use crate::process::user_memory::{get, get_numbers, put};
-use crate::process::{current_task, named, users};
 use crate::spaces::user::{self, Kind};
 use alloc::vec::Vec;
 use machine::memory::fallible;

@@ -2,7 +2,8 @@
 
 use super::table::calls;
 use crate::error::{Errno, SysResult};
-use crate::process::{Process, current, current_arc, named, numbers, table};
+use crate::process::names::{named, numbers};
+use crate::process::{Process, current, current_arc, table};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 

@@ -8,9 +8,11 @@ use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::limits::{INFINITE, Limit, Resource};
-use crate::process::credentials::capability;
+use crate::process::identity::credentials::capability;
+use crate::process::names::named;
+use crate::process::time::cpu_limit;
 use crate::process::user_memory::{get_numbers, put};
-use crate::process::{Process, cpu_limit, current, current_arc, current_task, named};
+use crate::process::{Process, current, current_arc, current_task};
 use alloc::sync::Arc;
 
 calls! {

@@ -6,18 +6,20 @@ use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::message_queue::{
-    self, DEFAULT_BYTES, DEFAULT_MESSAGES, MAX_BYTES, MAX_MESSAGES, MessageQueue, Notified, Queue,
-    Terms,
+    self, BYTES_RANGE, DEFAULT_BYTES, DEFAULT_MESSAGES, MAX_BYTES, MAX_MESSAGES, MESSAGES_RANGE,
+    MessageQueue, Notified, Queue, Terms,
 };
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::limits::Resource;
-use crate::process::credentials::capability;
+use crate::process::identity::credentials::capability;
+use crate::process::identity::permissions;
+use crate::process::sending::send;
 use crate::process::user_memory::{get_numbers, put, string_of, timespec};
-use crate::process::{current, current_task, permissions, send, table};
+use crate::process::{current, current_task, table};
 use crate::time::wall;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 
 calls! {
@@ -97,12 +99,19 @@ fn open(at: u64, flags: u32, mode: u32, attributes: u64) -> SysResult {
 fn terms(mode: u32, asked: Option<[u64; 4]>) -> Result<Terms, Errno> {
     let all = current_task().credentials();
     let is_privileged = all.can(capability::SYS_RESOURCE);
+    let kept = |number: &AtomicU64| number.load(Ordering::Relaxed);
     let (max_messages, message_bytes) = match asked {
-        None => (DEFAULT_MESSAGES, DEFAULT_BYTES),
+        None => (
+            kept(&DEFAULT_MESSAGES).min(kept(&MAX_MESSAGES)),
+            kept(&DEFAULT_BYTES).min(kept(&MAX_BYTES)),
+        ),
         Some([_, messages, bytes, _]) => {
-            let most = usize::from(is_privileged);
+            let (most_messages, most_bytes) = match is_privileged {
+                true => (*MESSAGES_RANGE.end(), *BYTES_RANGE.end()),
+                false => (kept(&MAX_MESSAGES), kept(&MAX_BYTES)),
+            };
             let fits = |number: u64, most: u64| (1..=most).contains(&number);
-            if !fits(messages, MAX_MESSAGES[most]) || !fits(bytes, MAX_BYTES[most]) {
+            if !fits(messages, most_messages) || !fits(bytes, most_bytes) {
                 return Err(Errno::EINVAL);
             }
             (messages, bytes)

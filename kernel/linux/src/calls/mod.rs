@@ -10,7 +10,8 @@
 //! | `pidfd` | processes as files |
 //! | `futex`, `message_queues` | futex and its kin; POSIX message queues |
 //! | `signals` | sigaction, kill |
-//! | `time`, `timers`, `timerfd` | clocks, sleeping; timers that send signals, and that are files |
+//! | `time`, `adjust` | clocks, sleeping; what is told of the clock by programs that keep it right |
+//! | `timers`, `timerfd` | timers that send signals, and that are files |
 //! | `tls`, `segments` | thread-local storage; segments that a program describes |
 //! | `limits`, `credentials`, `prctl` | getrlimit, setuid, prctl, and their kin |
 //! | `seccomp` | filters of calls |
@@ -21,6 +22,7 @@
 
 pub(crate) mod table;
 
+pub(crate) mod adjust;
 pub(crate) mod credentials;
 pub(crate) mod files;
 pub(crate) mod futex;

@@ -2,12 +2,14 @@
 
 use super::table::calls;
 use crate::error::{Errno, SysResult};
-use crate::process::clone_request::flag;
-use crate::process::credentials::capability;
-use crate::process::namespaces::{self, Held};
-use crate::process::permissions::{self, Looks};
-use crate::process::pidfd::Pidfd;
-use crate::process::{Process, current, current_task, times, users};
+use crate::process::identity::credentials::capability;
+use crate::process::identity::permissions::{self, Looks};
+use crate::process::identity::users;
+use crate::process::life::clone_request::flag;
+use crate::process::names::namespaces::{self, Held};
+use crate::process::names::pidfd::Pidfd;
+use crate::process::time::times;
+use crate::process::{Process, current, current_task};
 use alloc::sync::Arc;
 
 calls! {
@@ -17,6 +19,12 @@ calls! {
 /// What /proc/PID/ns has.
 const KINDS: u64 =
     flag::NEW_MOUNTS | flag::NEW_HOST | flag::NEW_PID | flag::NEW_USER | flag::NEW_TIME;
+
+/// `CLONE_NEWCGROUP`.
+const NEW_CGROUP: u64 = 0x200_0000;
+
+/// What there is one of, in which all are: a file of it there is not.
+const ONE_OF_EACH: u64 = flag::NEW_IPC | flag::NEW_NET | NEW_CGROUP;
 
 fn setns(number: u64, kinds: u64) -> SysResult {
     let kinds = u64::from(kinds as u32);
@@ -31,12 +39,15 @@ fn setns(number: u64, kinds: u64) -> SysResult {
         return enter(held);
     }
     let pidfd = object.of_kind::<Pidfd>().ok_or(Errno::EINVAL)?;
-    if kinds == 0 || kinds & !KINDS != 0 {
+    if kinds == 0 || kinds & !(KINDS | ONE_OF_EACH) != 0 {
         return Err(Errno::EINVAL);
     }
     let of: &Arc<Process> = pidfd.process()?;
     if of.status().is_some() {
         return Err(Errno::ESRCH);
+    }
+    if kinds & ONE_OF_EACH != 0 {
+        return Err(Errno::EINVAL);
     }
     if !permissions::may_look_into(of, Looks::AsReal) {
         return Err(Errno::EPERM);

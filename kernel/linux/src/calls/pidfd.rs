@@ -6,12 +6,13 @@ use crate::abi::signals::{INFO_BYTES, Info, Signal, code};
 use crate::error::{Errno, SysResult};
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::proc;
-use crate::process::permissions::{self, Looks};
-use crate::process::pidfd::{self, Pidfd, THREAD};
-use crate::process::send::{self, to_process, to_thread};
+use crate::process::identity::permissions::{self, Looks};
+use crate::process::names::pidfd::{self, Pidfd, THREAD};
+use crate::process::names::{named, namespaces};
+use crate::process::sending::send::{self, to_process, to_thread};
 use crate::process::table::Which;
 use crate::process::user_memory::get;
-use crate::process::{Process, current, current_task, named, namespaces};
+use crate::process::{Process, current, current_task};
 use alloc::sync::Arc;
 
 calls! {

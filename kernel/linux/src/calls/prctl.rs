@@ -7,9 +7,11 @@ use crate::abi;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::process::attributes::{NOT_INHERITED, WRITE_OR_EXECUTE};
-use crate::process::credentials::capability;
+use crate::process::filters::{seccomp, user_dispatch};
+use crate::process::hardware::shadow;
+use crate::process::identity::credentials::capability;
 use crate::process::user_memory::{put, put_word, string_of};
-use crate::process::{current, current_task, seccomp, shadow, user_dispatch};
+use crate::process::{current, current_task};
 use core::sync::atomic::{AtomicBool, Ordering};
 use threads::sched::{self, Name};
 

@@ -3,8 +3,8 @@
 use super::table::calls;
 use crate::abi::WORD;
 use crate::error::{Errno, SysResult};
-use crate::process::filter::{Instruction, MOST};
-use crate::process::seccomp::{self, Asked, action};
+use crate::process::filters::filter::{Instruction, MOST};
+use crate::process::filters::seccomp::{self, Asked, action};
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers};
 use alloc::vec::Vec;
 use machine::memory::fallible;

@@ -6,12 +6,13 @@ use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
 use crate::proc::{RELEASE, VERSION};
-use crate::process::credentials::capability;
-use crate::process::spent::Usage;
+use crate::process::identity::credentials::capability;
+use crate::process::life::exit;
+use crate::process::names::{host, host_names, named};
+use crate::process::time::spent::Usage;
+use crate::process::time::{cpu_time, times};
 use crate::process::user_memory::{get, put, write_zeros};
-use crate::process::{
-    Process, cpu_time, current, current_task, exit, host, host_names, named, table, times,
-};
+use crate::process::{Process, current, current_task, table};
 use crate::spaces::time::Ahead;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering, fence};

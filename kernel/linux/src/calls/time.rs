@@ -4,11 +4,12 @@ use super::table::calls;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::process::clocks::{Clock, RealClock};
-use crate::process::credentials::capability;
+use crate::process::identity::credentials::capability;
 use crate::process::task::Continuation;
+use crate::process::time::clocks::{Clock, RealClock};
+use crate::process::time::cpu_time;
 use crate::process::user_memory::{get, get_numbers, put, put_word, timespec};
-use crate::process::{cpu_time, current, current_task};
+use crate::process::{current, current_task};
 use crate::signals::restart;
 use crate::time::{SECOND, wall};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -25,9 +26,6 @@ calls! {
     "clock_getres_time64" (clock, to) => clock_getres(clock, to, WordSize::Eight);
     "clock_settime" (clock, from) => clock_settime(clock, from, abi::WORD);
     "clock_settime64" (clock, from) => clock_settime(clock, from, WordSize::Eight);
-    "adjtimex" (at) => adjtimex(at, abi::WORD);
-    "clock_adjtime" (clock, at) => clock_adjtime(clock, at, abi::WORD);
-    "clock_adjtime64" (clock, at) => clock_adjtime(clock, at, WordSize::Eight);
     "gettimeofday" (to, zone) => gettimeofday(to, zone);
     "settimeofday" (from, zone) => settimeofday(from, zone);
     "time" (to) => time(to);
@@ -82,7 +80,9 @@ fn clock_nanosleep(number: u64, flags: u64, at: u64, left: u64, size: WordSize) 
     let when = timespec(at, size)?;
     let is_absolute = flags & ABSOLUTE != 0;
     match &clock {
-        Clock::Real(RealClock::OfDay) if is_absolute => sleep_until_of_day(when),
+        Clock::Real(RealClock::OfDay | RealClock::Atomic) if is_absolute => {
+            sleep_until_of_day(&clock, when)
+        }
         Clock::Real(_) if is_absolute => {
             sched::sleep_until(clock.meant(when)).map_err(|_| Errno::ERESTARTNOHAND)?;
             Ok(0)
@@ -100,15 +100,15 @@ fn clock_nanosleep(number: u64, flags: u64, at: u64, left: u64, size: WordSize) 
 }
 
 /// The clock may be set meanwhile.
-fn sleep_until_of_day(when: u64) -> SysResult {
+fn sleep_until_of_day(clock: &Clock, when: u64) -> SysResult {
     loop {
         let set = wall::times_set();
-        if wall::nanoseconds() >= when {
+        if clock.now()? >= when {
             return Ok(0);
         }
         let was_set = || wall::times_set() != set;
         wall::CHANGED
-            .wait_deadline(was_set, Some(wall::since_boot(when)))
+            .wait_deadline(was_set, Some(clock.look_at(when)))
             .map_err(|_| Errno::ERESTARTNOHAND)?;
     }
 }
@@ -154,7 +154,7 @@ fn clock_getres(clock: u64, to: u64, size: WordSize) -> SysResult {
 }
 
 /// Sets the time of day, for one who may.
-fn set_time_of_day(to: u64) -> SysResult {
+pub(super) fn set_time_of_day(to: u64) -> SysResult {
     if !current_task().credentials().can(capability::SYS_TIME) {
         return Err(Errno::EPERM);
     }
@@ -171,55 +171,6 @@ fn clock_settime(number: u64, from: u64, size: WordSize) -> SysResult {
         Clock::Cpu(..) => Err(Errno::EINVAL),
         Clock::Real(_) if number as i32 != OF_DAY => Err(Errno::EINVAL),
         Clock::Real(_) => set_time_of_day(timespec(from, size)?),
-    }
-}
-
-/// What the clock is adjusted by: nothing, and it cannot be. `struct timex`: modes 0, then words:
-/// offset, freq, maxerror, esterror, status (4 bytes), constant, precision, tolerance, the time
-/// (two words), tick; further words are 0.
-fn adjtimex(at: u64, size: WordSize) -> SysResult {
-    const BYTES: usize = 208;
-    const NARROW_BYTES: usize = 128;
-    const UNSYNCHRONISED: u64 = 0x40;
-    const MAX_ERROR: u64 = 16_000_000;
-    const TOLERANCE: u64 = 500 << 16;
-    const CONSTANT: u64 = 2;
-    const TICK_MICROSECONDS: u64 = 10_000;
-    /// The clock is not synchronised.
-    const ERROR: u64 = 5;
-    let modes = u32::from_le_bytes(get(at)?);
-    if modes != 0 {
-        return Err(Errno::EPERM);
-    }
-    let now = wall::nanoseconds();
-    let (seconds, microseconds) = (now / SECOND, now % SECOND / 1000);
-    let words = [
-        0,
-        0,
-        0,
-        MAX_ERROR,
-        MAX_ERROR,
-        UNSYNCHRONISED,
-        CONSTANT,
-        1,
-        TOLERANCE,
-        seconds,
-        microseconds,
-        TICK_MICROSECONDS,
-    ];
-    let mut bytes = [0; BYTES];
-    for (word, place) in words.into_iter().zip(bytes.chunks_exact_mut(size.bytes())) {
-        place.copy_from_slice(&word.to_le_bytes()[..size.bytes()]);
-    }
-    put(at, if size == WordSize::Eight { &bytes } else { &bytes[..NARROW_BYTES] })?;
-    Ok(ERROR)
-}
-
-fn clock_adjtime(number: u64, at: u64, size: WordSize) -> SysResult {
-    const OF_DAY: i32 = 0;
-    match Clock::of(number as i32)? {
-        Clock::Real(_) if number as i32 == OF_DAY => adjtimex(at, size),
-        _ => Err(Errno::EOPNOTSUPP),
     }
 }
 

@@ -9,8 +9,9 @@ use crate::files::object::Object;
 use crate::files::open::{OpenFile, flag as status};
 use crate::files::table::{self as files, Descriptor};
 use crate::files::timerfd::{FileSetting, TimerFile};
+use crate::process::current_task;
+use crate::process::time::times;
 use crate::process::user_memory::timespec;
-use crate::process::{current_task, times};
 use crate::spaces::time::Ahead;
 
 calls! {

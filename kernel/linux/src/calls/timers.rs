@@ -6,11 +6,11 @@ use crate::abi;
 use crate::abi::signals::Signal;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::process::clocks::Clock;
 use crate::process::current;
-use crate::process::numbers;
-use crate::process::timer_list::{INTERVAL_TIMERS, Setting};
-use crate::process::timers::{self, Notice};
+use crate::process::names::numbers;
+use crate::process::time::clocks::Clock;
+use crate::process::time::timer_list::{INTERVAL_TIMERS, Setting};
+use crate::process::time::timers::{self, Notice};
 use crate::process::user_memory::{get_numbers, put, timespec};
 use crate::time::SECOND;
 use alloc::sync::Arc;
@@ -138,7 +138,7 @@ fn alarm(seconds: u64) -> SysResult {
     const REAL: usize = 0;
     let value = u64::from(seconds as u32) * SECOND;
     let timer = timers::interval(REAL, value != 0)?;
-    let set = |timer: Arc<dyn crate::process::timer_list::ProgramTimer>| {
+    let set = |timer: Arc<dyn crate::process::time::timer_list::ProgramTimer>| {
         timer.set(Setting { value, interval: 0, is_absolute: false }).value
     };
     let left = timer.map_or(0, set);

@@ -6,9 +6,9 @@ use super::table::calls;
 use crate::abi::USER_TOP;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::process::ports;
+use crate::process::hardware::ports;
 #[cfg(target_pointer_width = "64")]
-use crate::process::shadow;
+use crate::process::hardware::shadow;
 use crate::process::user_memory::{get_numbers, put};
 use core::sync::atomic::Ordering;
 use threads::sched;

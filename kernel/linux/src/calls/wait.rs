@@ -6,9 +6,11 @@ use crate::abi;
 use crate::abi::signals::{Signal, code};
 use crate::error::{Errno, SysResult};
 use crate::files::open::flag;
+use crate::process::current;
+use crate::process::life::exit;
+use crate::process::names::pidfd;
 use crate::process::table::{Kind, News, Wanted, Which};
 use crate::process::user_memory::put;
-use crate::process::{current, exit, pidfd};
 
 calls! {
     "wait4" (which, status, options, usage) => wait4(i64::from(which as i32), status, options, usage);

@@ -4,8 +4,10 @@
 //! The pages are frames, not heap: a file is as large as memory allows and never has to lie in one
 //! piece. All files together may have half of the machine's memory, as a `tmpfs` of Linux may.
 
+use super::room::Room;
 use crate::error::Errno;
 use crate::sorted::{Item, Sorted};
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use machine::memory::frames::{self, FRAME_BYTES, Frame};
 
@@ -52,6 +54,8 @@ pub struct FileBytes {
     is_counted: bool,
     /// What it holds where it has no page: its beginning in the archive.
     origin: &'static [u8],
+    /// Of the file system that it counts in, if that has limits.
+    room: Option<Arc<Room>>,
 }
 
 /// Pages that were cut off a file: given back when this is dropped, which takes its time. Not under
@@ -65,12 +69,39 @@ pub struct Cut {
 impl FileBytes {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { pages: Sorted::new(), length: 0, is_counted: true, origin: &[] }
+        Self { pages: Sorted::new(), length: 0, is_counted: true, origin: &[], room: None }
     }
 
     /// A file of the archive: it has no page yet.
     pub(crate) const fn of_archive(origin: &'static [u8]) -> Self {
-        Self { pages: Sorted::new(), length: origin.len() as u64, is_counted: false, origin }
+        let length = origin.len() as u64;
+        Self { pages: Sorted::new(), length, is_counted: false, origin, room: None }
+    }
+
+    /// It counts in a file system from now on: it has no page yet.
+    pub(super) fn set_room(&mut self, room: Arc<Room>) {
+        if self.pages.is_empty() {
+            self.room = Some(room);
+        }
+    }
+
+    /// No pages, to which some of its own are to go.
+    fn nothing_of_it(&self) -> Self {
+        let mut cut = Self::new();
+        cut.room.clone_from(&self.room);
+        cut
+    }
+
+    /// How many pages from one number up to another one are there, be it in the archive.
+    pub(crate) fn count_within(&self, first: u64, last: u64) -> u64 {
+        let last = last.min(self.length.div_ceil(FRAME_BYTES).saturating_sub(1));
+        let in_archive = (self.origin.len() as u64).div_ceil(FRAME_BYTES);
+        if self.length == 0 || first > last {
+            return 0;
+        }
+        let own = self.pages.from(first.max(in_archive));
+        let own = own.take_while(|page| page.number <= last).count() as u64;
+        own + in_archive.min(last + 1).saturating_sub(first)
     }
 
     /// The whole of a file of the archive that was not opened for writing.
@@ -90,7 +121,10 @@ impl FileBytes {
     /// go before they are dropped.
     pub(crate) fn take_unchanged(&mut self) -> Option<Cut> {
         self.in_archive()?;
-        Some(Cut { _pages: Self { pages: self.pages.take(), ..Self::of_archive(&[]) } })
+        let mut cut = Self::of_archive(&[]);
+        cut.pages = self.pages.take();
+        cut.room.clone_from(&self.room);
+        Some(Cut { _pages: cut })
     }
 
     /// Bytes of memory it takes, in units of 512 bytes (`st_blocks`).
@@ -193,6 +227,12 @@ impl FileBytes {
             PAGES.fetch_sub(1, Ordering::Relaxed);
             return Err(Errno::ENOSPC);
         }
+        if let Some(room) = &self.room
+            && let Err(full) = room.add_page()
+        {
+            self.count_less();
+            return Err(full);
+        }
         let added = frames::alloc_zeroed().ok_or(Errno::ENOMEM).and_then(|frame| {
             frame.write(0, self.in_origin(number));
             let page = Page { number, frame };
@@ -203,16 +243,28 @@ impl FileBytes {
             Ok(frame)
         });
         added.inspect_err(|_| {
-            if self.is_counted {
-                PAGES.fetch_sub(1, Ordering::Relaxed);
-            }
+            self.count_less();
+            self.room.iter().for_each(|room| room.remove_page());
         })
+    }
+
+    /// A page of all files' less.
+    fn count_less(&self) {
+        if self.is_counted {
+            PAGES.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn release(&self, page: Page) {
+        frames::release(page.frame);
+        self.count_less();
+        self.room.iter().for_each(|room| room.remove_page());
     }
 
     /// Takes the pages from one number up to another one out: they read as zeros afterwards. Where
     /// the archive has something, a page of zeros stays.
     pub(crate) fn punch(&mut self, first: u64, end: u64) -> Result<Cut, Errno> {
-        let mut cut = Self::new();
+        let mut cut = self.nothing_of_it();
         for number in first..end.min((self.origin.len() as u64).div_ceil(FRAME_BYTES)) {
             self.frame_or_new(number)?.zero_from(0);
         }
@@ -222,7 +274,7 @@ impl FileBytes {
         {
             let page = self.pages.remove(place);
             if cut.pages.insert(page).is_err() {
-                release(page, self.is_counted);
+                self.release(page);
             }
         }
         Ok(Cut { _pages: cut })
@@ -248,7 +300,7 @@ impl FileBytes {
         if length > MAX_BYTES {
             return Err(Errno::EINVAL);
         }
-        let mut cut = Self::new();
+        let mut cut = self.nothing_of_it();
         self.begin_changing();
         let from_archive = usize::try_from(length).unwrap_or(usize::MAX).min(self.origin.len());
         self.origin = &self.origin[..from_archive];
@@ -260,7 +312,7 @@ impl FileBytes {
                 let page = self.pages.remove(place);
                 // Where there is no memory to put it off, it goes now.
                 if cut.pages.insert(page).is_err() {
-                    release(page, self.is_counted);
+                    self.release(page);
                 }
             }
             let within = (length % FRAME_BYTES) as usize;
@@ -275,15 +327,8 @@ impl FileBytes {
     }
 }
 
-fn release(page: Page, is_counted: bool) {
-    frames::release(page.frame);
-    if is_counted {
-        PAGES.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Drop for FileBytes {
     fn drop(&mut self) {
-        self.pages.iter().for_each(|&page| release(page, self.is_counted));
+        self.pages.iter().for_each(|&page| self.release(page));
     }
 }

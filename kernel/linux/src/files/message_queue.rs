@@ -19,17 +19,22 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible::{self, Text};
 use machine::spin::SpinLock;
 use threads::sched;
 
-/// Queues of an unprivileged user, and how large one may be: Linux's, privileged or not.
-const MAX_QUEUES: usize = 256;
-pub(crate) const DEFAULT_MESSAGES: u64 = 10;
-pub(crate) const DEFAULT_BYTES: u64 = 8192;
-pub(crate) const MAX_MESSAGES: [u64; 2] = [DEFAULT_MESSAGES, 65_536];
-pub(crate) const MAX_BYTES: [u64; 2] = [DEFAULT_BYTES, 16 << 20];
+/// Queues of all who are not privileged (`fs.mqueue`, mq_overview(7)), and how large one may be and
+/// is without a word.
+pub(crate) static MAX_QUEUES: AtomicU64 = AtomicU64::new(256);
+pub(crate) static DEFAULT_MESSAGES: AtomicU64 = AtomicU64::new(10);
+pub(crate) static DEFAULT_BYTES: AtomicU64 = AtomicU64::new(8192);
+pub(crate) static MAX_MESSAGES: AtomicU64 = AtomicU64::new(10);
+pub(crate) static MAX_BYTES: AtomicU64 = AtomicU64::new(8192);
+/// What these can be set to: the upper ends are the limits of the privileged.
+pub(crate) const MESSAGES_RANGE: RangeInclusive<u64> = 1..=65_536;
+pub(crate) const BYTES_RANGE: RangeInclusive<u64> = 128..=16 << 20;
 /// What Linux counts for a message besides its bytes: its own structure, and a place in a tree.
 const MESSAGE_STRUCTURES: u64 = 48 + 48;
 
@@ -128,7 +133,7 @@ pub(crate) fn make(name: &str, terms: Terms) -> Result<Arc<Queue>, Errno> {
     if names.queues.iter().any(|(other, _)| *other == name) {
         return Err(Errno::EEXIST);
     }
-    if names.queues.len() >= MAX_QUEUES && !terms.is_privileged {
+    if names.queues.len() as u64 >= MAX_QUEUES.load(Ordering::Relaxed) && !terms.is_privileged {
         return Err(Errno::ENOSPC);
     }
     let place = names.used.iter().position(|&(of, _)| of == user);

@@ -5,7 +5,7 @@
 //! | `node`, `tree`, `names` | nodes; their places; the sorted names of a directory |
 //! | `unpack` | the tree as it begins |
 //! | `attributes` | what a node has besides its content |
-//! | `file_bytes` | the pages of a file that programs write |
+//! | `file_bytes`, `room` | the pages of a file that programs write; how many a file system may have |
 //! | `locks` | locks that programs keep to among themselves |
 //! | `mounts`, `mount_flags` | directories that others lie over; what a mount forbids |
 //! | `made` | files whose content is made when they are read |
@@ -41,6 +41,7 @@ mod open_file;
 pub(crate) mod pipe;
 pub(crate) mod pty;
 pub(crate) mod readiness;
+pub(crate) mod room;
 mod signaller;
 pub(crate) mod socket;
 pub(crate) mod table;

@@ -266,6 +266,14 @@ pub(crate) fn rules_at(path: &str) -> Rules {
     })
 }
 
+/// Which mount an absolute path is in, among those that there are now; `None`: the first.
+pub(crate) fn which_at(path: &str) -> Option<usize> {
+    if COUNT.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    with(|mounts| mounts.iter().rposition(|mount| is_below(path, &mount.path)))
+}
+
 /// Whether a mount forbids something of what is at a path.
 pub(crate) fn forbids(path: &str, what: u32) -> bool {
     rules_at(path).flags() & what != 0

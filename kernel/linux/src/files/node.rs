@@ -8,6 +8,7 @@ use super::mapped::{Mapped, seal};
 use super::names::Names;
 use super::object::Named;
 use super::pipe::Pipe;
+use super::room::{Room, Seat};
 use super::text;
 use crate::abi::Stat;
 use crate::error::Errno;
@@ -88,6 +89,11 @@ pub enum Special {
     Slave(u32),
     /// The directory of processes; what is in it is made on opening.
     Proc,
+    /// A device that there is none of, by its number: of blocks, or of characters.
+    Absent {
+        device: u32,
+        is_block: bool,
+    },
 }
 
 impl Special {
@@ -119,6 +125,7 @@ impl Special {
             Self::Ptmx => 5 << 8 | 2,
             Self::Slave(number) => 136 << 8 | number as u64,
             Self::Proc => 0,
+            Self::Absent { device, .. } => device as u64,
         }
     }
 }
@@ -131,6 +138,8 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     pub(crate) mapped: Mapped,
     pub(crate) extended: Extended,
+    /// Where it counts, in a file system with limits.
+    seat: SpinLock<Option<Seat>>,
 }
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -148,7 +157,29 @@ impl Node {
             attributes,
             mapped: Mapped::new(),
             extended: Extended::new(),
+            seat: SpinLock::new(None),
         })?)
+    }
+
+    /// The room of the file system that it counts in, if that has limits.
+    pub(crate) fn room(&self) -> Option<Arc<Room>> {
+        self.seat.lock().as_ref().map(Seat::room)
+    }
+
+    /// It is in a file system from now on: that of a directory which it gets its first place in.
+    /// `ENOSPC`: that may have no more of them.
+    pub(crate) fn settle(&self, room: Option<Arc<Room>>) -> Result<(), Errno> {
+        let Some(room) = room else { return Ok(()) };
+        if self.seat.lock().is_some() {
+            return Ok(());
+        }
+        let seat = Seat::take(room)?;
+        if let Content::File(bytes) = &self.content {
+            bytes.lock().set_room(seat.room());
+        }
+        let before = self.seat.lock().replace(seat);
+        drop(before);
+        Ok(())
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {
@@ -166,6 +197,7 @@ impl Node {
             Content::Directory(_) | Content::Special(Special::Proc) => 0o040000,
             Content::File(_) => 0o100000,
             Content::Link(_) => 0o120000,
+            Content::Special(Special::Absent { is_block: true, .. }) => 0o060000,
             Content::Special(_) => 0o020000,
             Content::Pipe(_) => 0o010000,
             Content::Socket(_) => 0o140000,

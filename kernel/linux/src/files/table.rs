@@ -3,6 +3,7 @@
 use super::locks;
 use super::open_file::OpenFile;
 use crate::error::Errno;
+use crate::limits;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -57,9 +58,16 @@ impl Files {
         Ok(Self { slots, limit: MAX_FILES, id: new_id() })
     }
 
-    /// The same descriptors for a child.
+    /// The same descriptors for a child. `EMFILE`: one of them has a number beyond what there may
+    /// be now.
     pub fn try_clone(&self) -> Result<Self, Errno> {
-        let slots = fallible::collect(self.slots.iter().cloned())?;
+        let last = self.slots.iter().rposition(Option::is_some);
+        let used = last.map_or(0, |last| last + 1);
+        let most = limits::MAX_FILES.load(Ordering::Relaxed).next_multiple_of(64);
+        if used as u64 > most {
+            return Err(Errno::EMFILE);
+        }
+        let slots = fallible::collect(self.slots[..used].iter().cloned())?;
         Ok(Self { slots, limit: self.limit, id: new_id() })
     }
 

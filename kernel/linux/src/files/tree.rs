@@ -219,6 +219,10 @@ fn parent_of(
 pub fn add(directory: &str, path: &str, node: Arc<Node>) -> Result<(), Errno> {
     let _one_at_a_time = CHANGING.lock();
     let (parent, name) = parent_of(directory, path, None)?;
+    if parent.child(&name).is_ok() {
+        return Err(Errno::EEXIST);
+    }
+    node.settle(parent.room())?;
     parent.with_names(|names| match names.get(&name) {
         Some(_) => Err(Errno::EEXIST),
         // Nothing is replaced, and the node has no users below it.

@@ -4,7 +4,7 @@
 use super::subject::Subject;
 use crate::abi;
 use crate::error::Errno;
-use crate::process::permissions::{self, Looks};
+use crate::process::identity::permissions::{self, Looks};
 use crate::process::user_memory;
 use alloc::sync::Arc;
 use core::fmt::{self, Write};

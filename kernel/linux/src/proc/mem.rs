@@ -9,7 +9,7 @@ use crate::files::made::Bytes;
 use crate::memory::object::AccessError;
 use crate::memory::space::Memory;
 use crate::process::Process;
-use crate::process::permissions::{self, Looks};
+use crate::process::identity::permissions::{self, Looks};
 use alloc::sync::{Arc, Weak};
 use machine::memory::fallible;
 use threads::sched::{self, Mutex};

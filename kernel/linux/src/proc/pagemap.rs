@@ -7,8 +7,8 @@
 use crate::error::Errno;
 use crate::memory::areas::PAGE;
 use crate::memory::space::Memory;
-use crate::process::credentials::capability;
-use crate::process::permissions::{self, Looks};
+use crate::process::identity::credentials::capability;
+use crate::process::identity::permissions::{self, Looks};
 use crate::process::{Process, current_task};
 
 /// Bytes of an entry.

@@ -3,7 +3,7 @@
 use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::files::made::{Hides, Seen, View};
-use crate::process::permissions::{self, Looks};
+use crate::process::identity::permissions::{self, Looks};
 use crate::process::task::policy;
 use crate::process::{Process, current, current_arc, current_task, table, task, walk};
 use crate::spaces::pid::{self, Own};

@@ -3,8 +3,14 @@
 use super::of_machine::{RELEASE, VERSION};
 use super::text::{Content, made, names, text};
 use crate::error::Errno;
+use crate::files::message_queue as queues;
+use crate::limits::{MAX_FILES, MAX_FILES_RANGE};
 use crate::memory::{areas, layout, limits};
-use crate::process::{fork, host};
+use crate::process::current_task;
+use crate::process::identity::credentials::capability;
+use crate::process::life::fork;
+use crate::process::names::{host, numbers};
+use crate::spaces::pid;
 use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +36,17 @@ struct Number {
     range: RangeInclusive<u64>,
 }
 
+/// The folder of message queues.
+const QUEUES: &str = "fs/mqueue";
+
 /// Numbers that can be set.
-const NUMBERS: [Number; 4] = [
+const NUMBERS: [Number; 10] = [
+    Number::of("fs", "nr_open", &MAX_FILES, MAX_FILES_RANGE),
+    Number::of(QUEUES, "msg_default", &queues::DEFAULT_MESSAGES, queues::MESSAGES_RANGE),
+    Number::of(QUEUES, "msg_max", &queues::MAX_MESSAGES, queues::MESSAGES_RANGE),
+    Number::of(QUEUES, "msgsize_default", &queues::DEFAULT_BYTES, queues::BYTES_RANGE),
+    Number::of(QUEUES, "msgsize_max", &queues::MAX_BYTES, queues::BYTES_RANGE),
+    Number::of(QUEUES, "queues_max", &queues::MAX_QUEUES, 0..=i32::MAX as u64),
     Number::of("kernel", "pid_max", &fork::MAX_NUMBER, fork::RESERVED + 1..=fork::HIGHEST),
     // The stack, mappings, images and the heap lie at random places.
     Number::of("kernel", "randomize_va_space", &layout::RANDOMIZE, 0..=2),
@@ -52,6 +67,23 @@ impl Number {
 
 const FOLDERS: [&str; 3] = ["fs", "kernel", "vm"];
 
+/// A folder below /proc/sys and what is asked of it: nothing, or a file in it.
+fn folder_of<'p>(parts: &[&'p str]) -> Option<(&'static str, Option<&'p str>)> {
+    match parts {
+        ["fs", "mqueue"] => Some((QUEUES, None)),
+        ["fs", "mqueue", name] => Some((QUEUES, Some(name))),
+        [folder, rest @ ..] => {
+            let folder = FOLDERS.into_iter().find(|name| name == folder)?;
+            match rest {
+                [] => Some((folder, None)),
+                [name] => Some((folder, Some(name))),
+                _ => None,
+            }
+        }
+        [] => None,
+    }
+}
+
 macro_rules! settings {
     ($($folder:literal $name:literal $permissions:literal $write:expr $(, $set:expr)?;)*) => {
         const SETTINGS: &[Setting] = &[$(Setting {
@@ -68,7 +100,6 @@ macro_rules! settings {
 
 settings! {
     "fs" "file-max" 0o444 |text| writeln!(text, "9223372036854775807");
-    "fs" "nr_open" 0o444 |text| writeln!(text, "{}", crate::limits::MAX_FILES);
     "fs" "pipe-max-size" 0o444 |text| writeln!(text, "1048576");
     "fs" "pipe-user-pages-soft" 0o444 |text| writeln!(text, "0");
     "fs" "pipe-user-pages-hard" 0o444 |text| writeln!(text, "0");
@@ -92,6 +123,7 @@ settings! {
     // Nothing is cached that could be dropped, and there are no huge pages to be had.
     "vm" "drop_caches" 0o200 |text| writeln!(text, "0"), |from| within(from, 1..=4).map(|_| ());
     "vm" "nr_hugepages" 0o644 |text| writeln!(text, "0"), |from| within(from, 0..=u64::MAX).map(|_| ());
+    "vm" "memfd_noexec" 0o644 |text| writeln!(text, "{}", pid::memory_files(numbers::here())), set_memory_files;
     "vm" "mmap_min_addr" 0o444 |text| writeln!(text, "{}", crate::abi::USER_LOWEST);
     "vm" "overcommit_ratio" 0o444 |text| writeln!(text, "50");
     "vm" "swappiness" 0o444 |text| writeln!(text, "60");
@@ -104,6 +136,16 @@ fn within(from: &[u8], range: RangeInclusive<u64>) -> Result<u64, Errno> {
     if range.contains(&number) { Ok(number) } else { Err(Errno::EINVAL) }
 }
 
+/// What the caller's namespace has of memory files, for one who may in it.
+fn set_memory_files(from: &[u8]) -> Result<(), Errno> {
+    let space = numbers::here();
+    let owner = space.as_ref().and_then(|space| space.owner.clone());
+    if !current_task().credentials().can_in(&owner, capability::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
+    pid::set_memory_files(space, within(from, pid::MEMORY_FILES_RANGE)?)
+}
+
 /// What can be nothing but what it is.
 fn only(from: &[u8], what: &[u8]) -> Result<(), Errno> {
     if from.trim_ascii() == what { Ok(()) } else { Err(Errno::EINVAL) }
@@ -114,7 +156,8 @@ fn find_number(folder: &str, name: &str) -> Option<&'static Number> {
 }
 
 /// Takes what is written to a setting. `EIO`: there is none that can be set.
-pub(super) fn set(folder: &str, name: &str, from: &[u8]) -> Result<usize, Errno> {
+pub(super) fn set(parts: &[&str], from: &[u8]) -> Result<usize, Errno> {
+    let Some((folder, Some(name))) = folder_of(parts) else { return Err(Errno::EIO) };
     match find_number(folder, name) {
         Some(number) => {
             let to = within(from, number.range.clone())?;
@@ -132,30 +175,34 @@ fn find(folder: &str, name: &str) -> Result<&'static Setting, Errno> {
 
 /// What is at a path below /proc/sys.
 pub(super) fn content(parts: &[&str]) -> Result<Content, Errno> {
-    match parts {
-        [] => names(&FOLDERS),
-        [folder] if FOLDERS.contains(folder) => {
+    if parts.is_empty() {
+        return names(&FOLDERS);
+    }
+    match folder_of(parts).ok_or(Errno::ENOENT)? {
+        (folder, None) => {
             let settings = SETTINGS.iter().map(|setting| (setting.folder, setting.name));
             let numbers = NUMBERS.iter().map(|number| (number.folder, number.name));
-            let mut there = settings.chain(numbers).filter(|(of, _)| of == folder);
+            let below = (folder == "fs").then_some(("fs", "mqueue"));
+            let all = settings.chain(numbers).chain(below);
+            let mut there = all.filter(|(of, _)| *of == folder);
             let made = made(|text| there.try_for_each(|(_, name)| writeln!(text, "{name}")))?;
             Ok(Content::Names(made.into_string()))
         }
-        [folder, name] => match find_number(folder, name) {
+        (folder, Some(name)) => match find_number(folder, name) {
             Some(number) => text(|text| writeln!(text, "{}", number.kept.load(Ordering::Relaxed))),
             None => text(find(folder, name)?.write),
         },
-        _ => Err(Errno::ENOENT),
     }
 }
 
 /// Its kind and permissions.
 pub(super) fn mode(parts: &[&str]) -> Result<u32, Errno> {
-    match parts {
-        [] => Ok(0o040555),
-        [folder] if FOLDERS.contains(folder) => Ok(0o040555),
-        [folder, name] if find_number(folder, name).is_some() => Ok(0o100644),
-        [folder, name] => Ok(0o100000 | find(folder, name)?.permissions),
-        _ => Err(Errno::ENOENT),
+    if parts.is_empty() {
+        return Ok(0o040555);
+    }
+    match folder_of(parts).ok_or(Errno::ENOENT)? {
+        (_, None) => Ok(0o040555),
+        (folder, Some(name)) if find_number(folder, name).is_some() => Ok(0o100644),
+        (folder, Some(name)) => Ok(0o100000 | find(folder, name)?.permissions),
     }
 }

@@ -5,8 +5,11 @@ use super::subject::Subject;
 use super::sysctl;
 use crate::error::Errno;
 use crate::files::made::Seen;
-use crate::process::credentials::capability;
-use crate::process::{current, current_task, host, host_names, task, times, users};
+use crate::process::identity::credentials::capability;
+use crate::process::identity::users;
+use crate::process::names::{host, host_names};
+use crate::process::time::times;
+use crate::process::{current, current_task, task};
 use core::sync::atomic::Ordering;
 use threads::sched::Name;
 
@@ -21,7 +24,7 @@ pub(super) fn write((parts, view): (&[&str], &Seen), from: &[u8]) -> Result<usiz
             false => Err(Errno::EINVAL),
         },
         ["sys", "kernel", name @ ("hostname" | "domainname")] => set_host(name, from),
-        ["sys", folder, name] => sysctl::set(folder, name, from),
+        ["sys", parts @ ..] => sysctl::set(parts, from),
         [whom, "task", thread, name] => {
             of(&Subject::of(whom, view)?.thread(thread, view)?, name, from)
         }

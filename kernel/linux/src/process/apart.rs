@@ -15,12 +15,12 @@
 //! 3. A thread without descriptors or a place of its own uses its process's.
 
 use super::apart_state::Parts;
-use super::credentials::Credentials;
+use super::identity::credentials::Credentials;
 use super::place::Place;
 use super::task::Task;
 use crate::error::{Errno, SysResult};
 use crate::files::open::{self, Descriptor, Files};
-use crate::limits::Resource;
+use crate::limits::{MAX_FILES, Resource};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
@@ -78,7 +78,7 @@ impl Task {
 
     /// The table has as many numbers as the process may have (RLIMIT_NOFILE).
     pub(crate) fn limit_files(&self, table: &SpinLock<Files>) {
-        let most = self.process.limits.soft(Resource::Files).min(1 << 20);
+        let most = self.process.limits.soft(Resource::Files).min(MAX_FILES.load(Ordering::Relaxed));
         table.lock().set_limit(most as usize);
     }
 

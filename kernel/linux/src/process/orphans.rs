@@ -5,7 +5,7 @@
 //! would stop for good (`kill_orphaned_pgrp`).
 
 use super::Process;
-use super::shared_signals::Stop;
+use super::sending::shared_signals::Stop;
 use crate::abi::signals::Signal;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;

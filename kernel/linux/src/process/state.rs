@@ -1,15 +1,15 @@
 //! What a process holds.
 
 use super::attributes::Attributes;
-use super::credentials::{Credentials, capability};
 use super::crew::Crew;
-use super::host_names;
+use super::identity::credentials::{Credentials, capability};
+use super::names::host_names;
 use super::place::Place;
-use super::queued::Allowance;
 use super::running::Running;
-use super::shared_signals::ProcessSignals;
-use super::spent::Spent;
-use super::timer_list::Timers;
+use super::sending::queued::Allowance;
+use super::sending::shared_signals::ProcessSignals;
+use super::time::spent::Spent;
+use super::time::timer_list::Timers;
 use crate::files::open::Files;
 use crate::files::readiness::Readiness;
 use crate::limits::{Limits, Resource};

@@ -10,15 +10,17 @@
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
 
-use super::credentials::Credentials;
-use super::numbers;
-use super::shared_signals::Change;
-use super::spent::Usage;
-use super::{cpu_time, orphans, pidfd};
+use super::Process;
+use super::identity::credentials::Credentials;
+use super::names::numbers;
+use super::names::pidfd;
+use super::orphans;
+use super::sending::shared_signals::Change;
+use super::time::cpu_time;
+use super::time::spent::Usage;
 use crate::abi::action::{IGNORE, flag};
 use crate::abi::signals::Signal;
 use crate::error::Errno;
-use crate::process::Process;
 use crate::spaces::pid::{self, Own};
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -3,16 +3,16 @@
 
 use super::Process;
 use super::apart_state::{Apart, Parts};
-use super::asked_dispatch::Asked;
-use super::credentials::Credentials;
+use super::filters::asked_dispatch::Asked;
+use super::filters::seccomp_state::Mode;
 use super::futex::queues::Waiter;
-use super::pending::Pending;
+use super::hardware::port_map::TaskPorts;
+use super::hardware::registered::Registered;
+use super::hardware::shadow_state::Shadow;
+use super::identity::credentials::Credentials;
 use super::place::Place;
-use super::port_map::TaskPorts;
-use super::registered::Registered;
-use super::seccomp_state::Mode;
-use super::shadow_state::Shadow;
-use super::spent::{Moved, Shown};
+use super::sending::pending::Pending;
+use super::time::spent::{Moved, Shown};
 use crate::abi::signals::{Signal, SignalSet, Trap};
 use crate::error::Errno;
 use crate::files::open::Files;

@@ -1,11 +1,11 @@
 //! The program's memory, from system calls: strings, numbers, lists of strings. A bad pointer is an
 //! error, nothing more.
 
+use super::current;
 use crate::abi;
 use crate::abi::stack_image::{MAX_STRING, WordSize};
 use crate::error::{Errno, SysResult};
 use crate::files::text;
-use crate::process::current;
 use alloc::string::String;
 use alloc::vec::Vec;
 use machine::memory::fallible;

@@ -8,9 +8,10 @@
 //! What is below /proc and /sys is made when it is read, by `proc`: a path there is only made plain
 //! here, with no link in it.
 
-use super::permissions::{self, Looks};
+use super::identity::permissions::{self, Looks};
+use super::names::namespaces;
 use super::running::Running;
-use super::{Process, current, namespaces, table};
+use super::{Process, current, table};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
 use crate::files::mounts;

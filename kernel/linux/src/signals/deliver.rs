@@ -4,10 +4,12 @@ use super::{frame, restart, stop};
 use crate::abi;
 use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet};
-use crate::process::exit::{exit_thread, kill_current};
-use crate::process::shared_signals::{ProcessSignals, Stop};
+use crate::process::hardware::sequences;
+use crate::process::life::exit::{exit_thread, kill_current};
+use crate::process::sending::shared_signals::{ProcessSignals, Stop};
 use crate::process::task::{AlternateStack, TaskSignals};
-use crate::process::{Process, current, current_task, sequences, table, timers};
+use crate::process::time::timers;
+use crate::process::{Process, current, current_task, table};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use threads::sched;
@@ -257,7 +259,7 @@ pub(crate) fn set_mask(mask: SignalSet) {
         (mask.without(before), is_there(of_process, of_task))
     });
     if !newly.is_empty() {
-        crate::process::send::hand_over(current(), newly);
+        crate::process::sending::send::hand_over(current(), newly);
     }
     if is_there {
         sched::current_arc().notify();

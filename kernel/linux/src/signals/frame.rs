@@ -13,8 +13,9 @@ use crate::abi::action::{Action, flag};
 use crate::abi::frame::{Request, StackBytes};
 use crate::abi::signals::{Info, SignalSet};
 use crate::error::Errno;
+use crate::process::hardware::shadow;
 use crate::process::task::AlternateStack;
-use crate::process::{current, current_task, shadow};
+use crate::process::{current, current_task};
 use machine::arch::regs::SavedRegs;
 use threads::sched;
 

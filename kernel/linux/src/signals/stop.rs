@@ -9,8 +9,8 @@
 //! ```
 
 use crate::abi::signals::Signal;
-use crate::process::send::note_stopped;
-use crate::process::shared_signals::Stop;
+use crate::process::sending::send::note_stopped;
+use crate::process::sending::shared_signals::Stop;
 use crate::process::{current, current_task};
 use core::sync::atomic::Ordering;
 

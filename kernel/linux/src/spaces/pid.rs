@@ -26,7 +26,8 @@ use crate::error::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::WaitQueue;
@@ -65,8 +66,38 @@ pub(crate) struct Space {
     /// The user namespace that it was made in; `None`: the first one.
     pub(crate) owner: Option<Arc<UserSpace>>,
     given: SpinLock<Given>,
+    /// What its processes may have of memory files that are programs: see [`memory_files`].
+    memory_files: AtomicU64,
     /// Woken when a number is free again: its first process waits for the others.
     pub(crate) changed: WaitQueue,
+}
+
+/// The same of the first namespace (`vm.memfd_noexec`, pid_namespaces(7)).
+static MEMORY_FILES: AtomicU64 = AtomicU64::new(0);
+/// All that it can be: programs, unless one says no; none, unless one says so; none.
+pub(crate) const MEMORY_FILES_RANGE: RangeInclusive<u64> = 0..=2;
+
+/// What the processes of a namespace may have of memory files: no more than those around it.
+pub(crate) fn memory_files(of: &Own) -> u64 {
+    let (mut at, mut most) = (of, MEMORY_FILES.load(Ordering::Relaxed));
+    while let Some(space) = at {
+        most = most.max(space.memory_files.load(Ordering::Relaxed));
+        at = &space.parent;
+    }
+    most
+}
+
+/// Sets that. `EINVAL`: it would be more than those around it have.
+pub(crate) fn set_memory_files(of: &Own, to: u64) -> Result<(), Errno> {
+    let Some(space) = of else {
+        MEMORY_FILES.store(to, Ordering::Relaxed);
+        return Ok(());
+    };
+    if to < memory_files(&space.parent) {
+        return Err(Errno::EINVAL);
+    }
+    space.memory_files.store(to, Ordering::Relaxed);
+    Ok(())
 }
 
 /// A namespace; `None`: the first one.
@@ -86,6 +117,7 @@ impl Space {
             parent: parent.clone(),
             owner,
             given: SpinLock::new(given),
+            memory_files: AtomicU64::new(memory_files(parent)),
             changed: WaitQueue::new(),
         })?)
     }

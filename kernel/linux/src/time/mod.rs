@@ -3,10 +3,12 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `wall` | what time of day it is |
+//! | `adjust` | what is told of that clock by programs that keep it right |
 //! | `engine` | alarms: what is called when its time has come, and the thread that calls it |
 //!
 //! Clocks of processes and what is sent to them when a timer expires is in `process`.
 
+pub(crate) mod adjust;
 pub(crate) mod engine;
 pub(crate) mod wall;
 

@@ -41,10 +41,15 @@ pub(crate) fn since_boot(of_day: u64) -> u64 {
 pub(crate) fn set(now: u64) -> Result<(), Errno> {
     let at_boot = now.checked_sub(time::nanoseconds()).ok_or(Errno::EINVAL)?;
     AT_BOOT.store(at_boot, Ordering::Relaxed);
+    has_jumped();
+    Ok(())
+}
+
+/// What waits for a time of day looks again.
+pub(super) fn has_jumped() {
     SET.fetch_add(1, Ordering::SeqCst);
     CHANGED.wake_all();
     engine::call_all();
-    Ok(())
 }
 
 /// Takes it from the machine's clock, where it has one that the kernel knows: else it is 1970.

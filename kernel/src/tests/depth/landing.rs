@@ -2,10 +2,10 @@
 
 use super::super::arch::depth::{self, STEP};
 use super::super::user_mode;
-use super::ABOVE;
 use crate::hooks;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::addr::Addr;
+use kstack::arch::current::RESERVE;
 use kstack::arch::current::call::call_on_stack;
 use kstack::hooks::Hooks;
 use kstack::stacks::ThreadId;
@@ -19,6 +19,10 @@ use threads::entry::softirq::{self, Softirq};
 use threads::sched::Mutex;
 use threads::sched::{self, WaitQueue};
 use threads::time;
+
+/// Bytes above the lowest at which the sweep begins: where a section with others in it still finds
+/// room.
+pub(super) const ABOVE: usize = 2 * RESERVE.get() + 256;
 
 /// Threads that land at the same time.
 pub(super) const AT_ONCE: usize = 8;

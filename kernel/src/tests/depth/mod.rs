@@ -21,7 +21,8 @@
 mod landing;
 
 use super::arch::depth::{self, STEP};
-use super::arch::{EXPECTED, user_code};
+use super::arch::expectations::EXPECTED;
+use super::arch::user_code;
 use super::support::{install_hooks, on_cpu, until};
 use super::user_mode::{STACK_TOP, UserThread};
 use super::{Outcome, check};
@@ -32,12 +33,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use kstack::addr::{Addr, CpuId};
-use kstack::arch::current::RESERVE;
 use kstack::stacks::ThreadId;
 use kstack::verdict::Cause;
 use landing::{
-    AT_ONCE, BREAKPOINTS, ENDED, EVENT, EVENTS, Event, HOOKS, LANDED, NMIS, PROGRAM, PROGRAM_SP,
-    RETURNED, SLEEPING, SOFTIRQS, WAITS_ON, WANTED, land,
+    ABOVE, AT_ONCE, BREAKPOINTS, ENDED, EVENT, EVENTS, Event, HOOKS, LANDED, NMIS, PROGRAM,
+    PROGRAM_SP, RETURNED, SLEEPING, SOFTIRQS, WAITS_ON, WANTED, land,
 };
 use machine::arch::cpu;
 use machine::arch::irqchip;
@@ -48,9 +48,6 @@ use threads::report::overflow;
 use threads::sched::{self, State, Thread, WaitQueue};
 use threads::{stacks, time};
 
-/// Bytes above the lowest at which the sweep begins: where a section with others in it still finds
-/// room.
-const ABOVE: usize = 2 * RESERVE.get() + 256;
 /// Bytes below the lowest at which it ends. Where `thread_info` lies at the low end of the stack, a
 /// call on a stack writes there: so it ends there too.
 const BELOW: usize = if EXPECTED.kept_below == 0 { 64 } else { 0 };

@@ -3,8 +3,7 @@
 
 use std::fmt::Write;
 
-use super::Both;
-use super::page::times;
+use super::both::{Both, times};
 use crate::proof::baseline::WANTED;
 
 /// Lengths in the picture's units.
@@ -152,7 +151,7 @@ pub(super) fn svg(both: &Both) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::against::page::tests::both;
+    use crate::proof::against::both::sample;
 
     #[test]
     fn the_scale_holds_every_ratio_and_has_1_in_it() {
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_bar_lies_on_the_side_of_who_takes_more() {
-        let text = svg(&both());
+        let text = svg(&sample());
         assert_eq!(text.matches("<rect class=\"bar0\"").count(), 3, "the legend and two bars");
         let line = |value: &str| {
             let line = text.lines().find(|line| line.contains(value)).expect(value);

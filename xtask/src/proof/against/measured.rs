@@ -15,6 +15,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::arch::Arch;
 use crate::workspace;
 
+/// The architectures that both kernels are measured on.
+pub(crate) const ARCHS: [Arch; 2] = [Arch::X86_64, Arch::Arm64];
+
 /// Where the file is.
 const FILE: &str = "xtask/src/proof/against/linux.tsv";
 /// What stands above the lines.

@@ -5,18 +5,15 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::{Both, Machine, Spread, chart};
+use super::both::{Both, times};
+use super::chart;
+use super::measured::{Machine, Spread};
 use crate::arch::Arch;
 use crate::proof::baseline::WANTED;
 use crate::proof::figures::{Figure, number};
-use crate::proof::pages::{self, FIGURES};
+use crate::proof::pages::{self, FIGURES, FIGURES_OF_BOTH};
 use crate::workspace;
 
-/// What stands around the table in [`FIGURES`].
-pub(crate) const FIGURES_OF_BOTH: [&str; 2] = [
-    "<!-- against: begin (from a run of `cargo xtask bench --against linux`) -->",
-    "<!-- against: end -->",
-];
 /// The chart beside the page.
 const CHART: &str = "docs/figures.svg";
 
@@ -54,15 +51,6 @@ fn cell(spread: Option<Spread>) -> String {
         Some(Spread { median, lowest, highest }) => {
             format!("{} ({}–{})", number(median), number(lowest), number(highest))
         }
-    }
-}
-
-/// A ratio in as many digits as say something.
-pub(super) fn times(ratio: f64) -> String {
-    match ratio {
-        10.0.. => format!("{ratio:.0}×"),
-        1.0.. => format!("{ratio:.1}×"),
-        _ => format!("{ratio:.2}×"),
     }
 }
 
@@ -122,41 +110,13 @@ pub(crate) fn table(both: &Both) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::collections::BTreeMap;
-
+mod tests {
     use super::*;
-    use crate::proof::against::Measured;
-
-    fn spread(median: f64) -> Spread {
-        Spread { median, lowest: median, highest: median }
-    }
-
-    /// Two figures on x86_64: one smaller here, one larger.
-    pub(in super::super) fn both() -> Both {
-        let arch = Arch::X86_64;
-        let mut linux = Measured::default();
-        let machine = Machine {
-            arch,
-            release: "6.12.1".to_owned(),
-            emulator: "QEMU 11.1.3".to_owned(),
-            model: "max".to_owned(),
-            boots: 5,
-        };
-        let wide = Spread { median: 44_000.0, lowest: 43_000.0, highest: 45_000.0 };
-        let of_linux = [("thread_life", wide), ("signal_own_stack", spread(4000.0))];
-        linux.replace(machine, of_linux.map(|(name, it)| (name.to_owned(), it)).to_vec());
-        let ours = [("thread_life", 2000.0), ("signal_own_stack", 8000.0)];
-        let ours: BTreeMap<_, _> = ours
-            .into_iter()
-            .map(|(name, value)| ((arch.name(), name.to_owned()), spread(value)))
-            .collect();
-        Both { ours, linux, archs: vec![arch] }
-    }
+    use crate::proof::against::both::sample;
 
     #[test]
     fn the_table_has_medians_spreads_and_ratios() {
-        let text = markdown(&both());
+        let text = markdown(&sample());
         assert!(
             text.contains(
                 "| `thread_life` | 2,000 | 44,000 (43,000–45,000) | 22× | kthread_create"
@@ -170,8 +130,8 @@ pub(super) mod tests {
                 "\n- x86_64: Linux 6.12.1 in QEMU 11.1.3, `-cpu max`, 5 boots of each.\n"
             )
         );
-        let figures = figures(&both());
+        let figures = figures(&sample());
         assert_eq!(figures.len(), 2);
-        assert!(table(&both()).lines().count() > WANTED.len());
+        assert!(table(&sample()).lines().count() > WANTED.len());
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
-use super::{Boot, Figures, Kernel, MEMORY, Ready, ready};
+use super::boots::{Boot, Figures, Kernel, MEMORY, Ready, ready};
 use crate::arch::Arch;
 use crate::jobs::{self, Further, lock};
 use crate::progress::Activity;

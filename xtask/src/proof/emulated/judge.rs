@@ -14,7 +14,7 @@
 //! rule; a death passes only if it was announced once, with something that can be wrong, before its
 //! one report; the tests that are tried in another boot are fewer than before.
 
-use super::{Tests, Verdict};
+use super::verdict::{Tests, Verdict};
 use crate::boot::control::{self, Fields, Message};
 use crate::boot::qemu::End;
 use crate::proof::expectation;

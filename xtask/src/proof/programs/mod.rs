@@ -15,6 +15,7 @@
 mod console;
 pub(crate) mod corpus;
 mod list;
+mod outcome;
 mod page;
 
 use std::fs;
@@ -36,6 +37,7 @@ use crate::setup::{self, Ready, System};
 use crate::workspace;
 use console::Heard;
 pub(crate) use list::{Answer, Entry};
+pub(crate) use outcome::Outcome;
 pub(crate) use page::write as write_page;
 
 /// Where the list is.
@@ -63,28 +65,6 @@ pub(crate) enum Kernel {
     Ours,
     /// The distribution's.
     Linux,
-}
-
-/// What a program amounted to.
-#[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    /// Which one.
-    pub(crate) entry: Entry,
-    /// What it did, or why that is not known.
-    pub(crate) answer: Result<Answer, String>,
-}
-
-impl Outcome {
-    /// What is different from Linux.
-    pub(crate) fn failure(&self) -> Option<String> {
-        match (&self.answer, &self.entry.linux) {
-            (Err(why), _) => Some(why.clone()),
-            (Ok(_), None) => Some(
-                "what Linux answers is not in the list: cargo xtask programs --record".to_owned(),
-            ),
-            (Ok(answer), Some(linux)) => answer.differs_from(linux),
-        }
-    }
 }
 
 /// The list as it is now.

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::{Answer, Entry, Outcome};
+use super::list::{Answer, Entry};
+use super::outcome::Outcome;
 use crate::arch::Arch;
 use crate::proof::pages;
 

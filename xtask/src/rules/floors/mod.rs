@@ -28,8 +28,6 @@ struct Floor {
     name: &'static str,
     /// Where its manifest is.
     folder: &'static str,
-    /// Whether circles of its files are looked for.
-    files: bool,
     /// Its folders, and the files beside them, from the ground up; none: they are not held.
     rooms: &'static [&'static str],
 }
@@ -61,14 +59,14 @@ const XTASK: [&str; 12] = [
 
 /// From the ground up.
 const FLOORS: [Floor; 8] = [
-    Floor { name: "kstack-core", folder: "kstack-core", files: true, rooms: &CORE },
-    Floor { name: "kstack-hosted", folder: "kstack-hosted", files: true, rooms: &[] },
-    Floor { name: "kstack", folder: "kstack", files: true, rooms: &[] },
-    Floor { name: "machine", folder: "kernel/machine", files: true, rooms: &[] },
-    Floor { name: "threads", folder: "kernel/threads", files: true, rooms: &[] },
-    Floor { name: "linux", folder: "kernel/linux", files: true, rooms: &LINUX },
-    Floor { name: "kernel", folder: "kernel", files: false, rooms: &[] },
-    Floor { name: "xtask", folder: "xtask", files: false, rooms: &XTASK },
+    Floor { name: "kstack-core", folder: "kstack-core", rooms: &CORE },
+    Floor { name: "kstack-hosted", folder: "kstack-hosted", rooms: &[] },
+    Floor { name: "kstack", folder: "kstack", rooms: &[] },
+    Floor { name: "machine", folder: "kernel/machine", rooms: &[] },
+    Floor { name: "threads", folder: "kernel/threads", rooms: &[] },
+    Floor { name: "linux", folder: "kernel/linux", rooms: &LINUX },
+    Floor { name: "kernel", folder: "kernel", rooms: &[] },
+    Floor { name: "xtask", folder: "xtask", rooms: &XTASK },
 ];
 
 /// Where the table of rooms is.
@@ -78,7 +76,7 @@ const WHERE: &str = "xtask/src/rules/floors/mod.rs";
 pub(crate) fn breaches(files: &Files) -> Vec<String> {
     let archs: Vec<_> = Arch::supported().into_iter().map(Arch::name).collect();
     let mut breaches = upward(&FLOORS, files);
-    for floor in FLOORS.iter().filter(|floor| floor.files) {
+    for floor in &FLOORS {
         breaches.extend(circles(floor.folder, files, &archs));
     }
     for floor in &FLOORS {

@@ -13,8 +13,8 @@ fn found(all: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn an_arrow_upwards_is_found() {
     let floors = [
-        Floor { name: "low", folder: "low", files: false, rooms: &[] },
-        Floor { name: "high", folder: "high", files: false, rooms: &[] },
+        Floor { name: "low", folder: "low", rooms: &[] },
+        Floor { name: "high", folder: "high", rooms: &[] },
     ];
     let check = |low: &str, high: &str| {
         upward(&floors, &files(&[("low/Cargo.toml", low), ("high/Cargo.toml", high)]))
@@ -36,7 +36,7 @@ fn an_arrow_upwards_is_found() {
 
 #[test]
 fn a_room_imports_only_what_is_below_it() {
-    let floor = Floor { name: "k", folder: "k", files: true, rooms: &["low", "high"] };
+    let floor = Floor { name: "k", folder: "k", rooms: &["low", "high"] };
     let check = |all: &[(&str, &str)]| {
         let low = ("k/src/low/mod.rs", "pub mod a;\npub mod b;\n");
         let all: Vec<_> = [low, ("k/src/low/b.rs", "")].iter().chain(all).copied().collect();

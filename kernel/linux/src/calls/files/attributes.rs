@@ -16,14 +16,16 @@ use crate::files::pipe::Pipe;
 use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::memory::cut;
 use crate::proc;
-use crate::process::credentials::capability;
-use crate::process::user_memory::{get, get_numbers, path};
+use crate::process::current_task;
+use crate::process::identity::credentials::capability;
+use crate::process::identity::{permissions, users};
+use crate::process::user_memory::{get, get_numbers, path, put};
 use crate::process::walk::{self, Place};
-use crate::process::{current_task, permissions, users};
 use crate::spaces::user::Kind;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
+use machine::memory::frames::FRAME_BYTES;
 use machine::spin::SpinLock;
 
 const AT_EMPTY_PATH: u64 = 0x1000;
@@ -240,13 +242,13 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
     let content = match mode & FORMAT {
         0 | 0o100000 => Content::File(SpinLock::new(FileBytes::new())),
         0o010000 => Content::Pipe(Pipe::new()?),
-        0o020000 => match Special::of_device(device & 0xffff_ffff) {
-            Some(special) => Content::Special(special),
-            None => return Err(Errno::EPERM),
-        },
+        0o020000 => {
+            let absent = Special::Absent { device: device as u32, is_block: false };
+            Content::Special(Special::of_device(device & 0xffff_ffff).unwrap_or(absent))
+        }
         // No socket is bound to it.
         0o140000 => Content::Socket(Weak::<()>::new()),
-        0o060000 => return Err(Errno::EPERM),
+        0o060000 => Content::Special(Special::Absent { device: device as u32, is_block: true }),
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
@@ -391,4 +393,40 @@ pub(crate) fn sync_range(number: u64, offset: u64, length: u64, flags: u64) -> S
 pub(crate) fn not_permitted(at: u64) -> SysResult {
     path(at)?;
     Err(Errno::EPERM)
+}
+
+/// cachestat: how much of a file is in memory. Its pages are nowhere else: none is to be written to
+/// a disk, and none has gone from memory.
+pub(crate) fn cached(number: u64, range: u64, to: u64, flags: u64) -> SysResult {
+    /// Cached, dirty, being written, gone, gone lately.
+    const NUMBERS: usize = 5;
+    let file = file(number)?;
+    if file.is_path() {
+        return Err(Errno::EBADF);
+    }
+    let [offset, length] = get_numbers(range, WordSize::Eight)?;
+    let stat = file.stat();
+    let is_own = current_task().credentials().user.file == stat.user
+        || current_task().credentials().can_here(capability::FOWNER);
+    if !file.can_write() && !is_own && permissions::check(&stat, permissions::WRITE).is_err() {
+        return Err(Errno::EPERM);
+    }
+    if flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let last = match length {
+        0 => u64::MAX,
+        length => offset.wrapping_add(length).wrapping_sub(1) / FRAME_BYTES,
+    };
+    let cached = match &file.target {
+        Target::Node(node, _) => match &node.content {
+            Content::File(bytes) => bytes.lock().count_within(offset / FRAME_BYTES, last),
+            _ => 0,
+        },
+        _ => 0,
+    };
+    let mut bytes = [0; NUMBERS * 8];
+    bytes[..8].copy_from_slice(&cached.to_le_bytes());
+    put(to, &bytes)?;
+    Ok(0)
 }

@@ -5,7 +5,8 @@ use crate::error::Errno;
 use crate::files::console::{self, Console};
 use crate::files::open::OpenFile;
 use crate::files::pty::Slave;
-use crate::process::{current, current_task, send, table};
+use crate::process::sending::send;
+use crate::process::{current, current_task, table};
 use core::sync::atomic::Ordering;
 
 /// A read (SIGTTIN) or a write (SIGTTOU) of a terminal from its background: see

@@ -19,9 +19,10 @@ use crate::files::pty;
 use crate::files::tree::{self, Content, Node, Special};
 use crate::memory::cut;
 use crate::proc;
+use crate::process::identity::permissions;
 use crate::process::user_memory::put;
 use crate::process::walk::{self, Place};
-use crate::process::{current, current_task, permissions};
+use crate::process::{current, current_task};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
@@ -29,15 +30,15 @@ use core::sync::atomic::Ordering;
 use machine::memory::fallible::{self, Text};
 use machine::spin::SpinLock;
 
-const CREATE: u32 = 0o100;
-const EXCLUSIVE: u32 = 0o200;
+pub(super) const CREATE: u32 = 0o100;
+pub(super) const EXCLUSIVE: u32 = 0o200;
 /// A terminal does not become the caller's own (`O_NOCTTY`).
 const NO_CONTROL: u32 = 0o400;
-const TRUNCATE: u32 = 0o1000;
-const CLOEXEC: u32 = 0o2000000;
+pub(super) const TRUNCATE: u32 = 0o1000;
+pub(super) const CLOEXEC: u32 = 0o2000000;
 const SYNC: u32 = 0o4010000;
 /// `O_TMPFILE`, but for `O_DIRECTORY`, which goes with it.
-const TEMPORARY: u32 = 0o20000000;
+pub(super) const TEMPORARY: u32 = 0o20000000;
 /// What `creat` adds.
 pub(crate) const CREATE_TRUNCATE: u32 = CREATE | status::WRITE_ONLY | TRUNCATE;
 /// The flag, as dup3 and pipe2 have it.
@@ -49,6 +50,17 @@ pub(super) fn give(descriptor: Descriptor, lowest: u64) -> SysResult {
 }
 
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
+    open_named(named_at(from, at)?, flags, mode, false)
+}
+
+/// The same with a path that is absolute already. `is_plain`: no link is in it, and if one has come
+/// there meanwhile, this is not the file that was meant (`EAGAIN`).
+pub(super) fn open_named(
+    (path, last): (String, Last),
+    flags: u32,
+    mode: u32,
+    is_plain: bool,
+) -> SysResult {
     let is_path = flags & status::PATH != 0;
     // Such a descriptor stands for a place: of the flags, three are looked at (open(2)).
     let flags = if is_path {
@@ -56,21 +68,25 @@ pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
     } else {
         flags
     };
-    let (path, last) = named_at(from, at)?;
     if flags & (CREATE | flag::DIRECTORY) == CREATE | flag::DIRECTORY {
         return Err(Errno::EINVAL);
     }
+    let asked = flags;
     // With a slash behind it, it is a directory's, and none is made here.
     let flags = match last {
         Last::Directory if flags & CREATE != 0 => return Err(Errno::EISDIR),
         Last::Directory => flags | flag::DIRECTORY,
         _ => flags,
     };
-    let kept = flags & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | flag::LARGE);
+    // All but what is of use only now is told by F_GETFL.
+    const TOLD: u32 = flag::LARGE | flag::DIRECTORY | flag::NOFOLLOW | TEMPORARY;
+    let kept = asked & (status::ACCESS | status::CHANGEABLE | status::PATH | SYNC | TOLD);
     // What has words of 64 bits has no small files.
-    let kept = if crate::abi::WORD.bytes() == 8 { kept | flag::LARGE } else { kept };
+    let is_large = crate::abi::WORD.bytes() == 8 && !is_path;
+    let kept = if is_large { kept | flag::LARGE } else { kept };
     let mut was_created = false;
-    let opened = match open_place(path, flags, mode, &mut was_created)? {
+    let meant = if is_plain { Some(fallible::text(&path)?) } else { None };
+    let opened = match open_place(path, flags, mode, meant.as_deref(), &mut was_created)? {
         Place::Node(node, path) if is_path => OpenFile::with_flags(Target::Node(node, path), kept)?,
         Place::Node(node, path) => of_node(node, path, flags, kept)?,
         Place::Made(path) => open_made(path, flags, kept)?,
@@ -143,11 +159,24 @@ const fn access(flags: u32) -> (bool, bool) {
 }
 
 /// What is opened: found, or made.
-fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Result<Place, Errno> {
+fn open_place(
+    path: String,
+    flags: u32,
+    mode: u32,
+    meant: Option<&str>,
+    was_created: &mut bool,
+) -> Result<Place, Errno> {
     let may_write = flags & status::ACCESS != 0;
+    let is_meant = |path: &str| match meant {
+        Some(meant) if meant != path => Err(Errno::EAGAIN),
+        _ => Ok(()),
+    };
     if flags & TEMPORARY != 0 {
         let directory = match walk::find(path, true)? {
-            Place::Node(node, path) if node.is_directory() => path,
+            Place::Node(node, path) if node.is_directory() => {
+                is_meant(&path)?;
+                path
+            }
             Place::Made(_) => return Err(Errno::EOPNOTSUPP),
             _ => return Err(Errno::ENOTDIR),
         };
@@ -156,6 +185,7 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
         }
         permissions::change_names(&path_in(&directory)?)?;
         let node = new_file(mode)?;
+        node.settle(tree::find("/", &directory, true)?.room())?;
         permissions::own(&node, &path_in(&directory)?);
         // It has no name: what it is called by says where its bytes are.
         node.attributes.add_links(-1);
@@ -169,7 +199,10 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
         Ok(Place::Node(..)) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
             return Err(Errno::EEXIST);
         }
-        Ok(Place::Node(node, path)) => (node, path),
+        Ok(Place::Node(node, path)) => {
+            is_meant(&path)?;
+            (node, path)
+        }
         Ok(other) => return Ok(other),
         Err(Errno::ENOENT) if flags & CREATE != 0 => {
             if flags & flag::DIRECTORY != 0 {
@@ -177,6 +210,7 @@ fn open_place(path: String, flags: u32, mode: u32, was_created: &mut bool) -> Re
             }
             // Where a link leads to nothing, what it names is made.
             let path = tree::resolved("/", &path, follow)?;
+            is_meant(&path)?;
             permissions::change_names(&path)?;
             let node = new_file(mode)?;
             permissions::own(&node, &path);
@@ -285,8 +319,8 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
         Content::Special(Special::Random | Special::Urandom) => {
             OpenFile::of_object(fallible::shared(Random(node.clone()))?, kept)
         }
-        // Only connect leads to what it is the name of.
-        Content::Socket(_) => Err(Errno::ENXIO),
+        // Only connect leads to what the name of a socket is; and there is no such device.
+        Content::Socket(_) | Content::Special(Special::Absent { .. }) => Err(Errno::ENXIO),
         Content::Pipe(pipe) => {
             let (reads, writes) = access(flags);
             let nonblocking = flags & status::NONBLOCK != 0;

@@ -7,8 +7,9 @@ use crate::error::{Errno, SysResult};
 use crate::files::locks::{self, Lock, NO_END, Owner};
 use crate::files::message_queue::MessageQueue;
 use crate::files::open::{OpenFile, flag};
+use crate::process::names::numbers;
 use crate::process::user_memory::put;
-use crate::process::{current, current_task, numbers};
+use crate::process::{current, current_task};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 

@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `at` | what a descriptor or a path leads to |
+//! | `scoped` | openat2 |
 //! | `descriptors` | open, close, pipe, eventfd, dup, fcntl |
 //! | `transfer` | read, write, sendfile, seek, truncate |
 //! | `attributes` | modes, owners and times; more names for a file, named pipes |
@@ -28,6 +29,7 @@ mod mounts;
 mod names;
 mod notices;
 mod poll;
+mod scoped;
 mod socket_args;
 mod sockets;
 mod splice;
@@ -55,6 +57,7 @@ calls! {
     "write" (fd, from, length) => write(fd, from, length);
     "open" (path, flags, mode) => open(HERE, path, flags as u32, mode as u32);
     "openat" (from, path, flags, mode) => open(from, path, flags as u32, mode as u32);
+    "openat2" (from, path, how, size) => scoped::openat2(from, path, how, size);
     "creat" (path, mode) => open(HERE, path, CREATE_TRUNCATE, mode as u32);
     "close" (fd) => close(fd);
     #[cfg(target_pointer_width = "64")]
@@ -224,6 +227,7 @@ calls! {
     "readahead" (fd) => attributes::read_ahead(fd);
     #[cfg(target_pointer_width = "64")]
     "sync_file_range" (fd, offset, length, flags) => attributes::sync_range(fd, offset, length, flags);
+    "cachestat" (fd, range, to, flags) => attributes::cached(fd, range, to, flags);
     "syncfs" (fd) => at::file(fd).map(|_| 0);
     "setxattr" (path, name, from, length, flags) => extended::set([name, from, length, flags], Of::Path(path));
     "lsetxattr" (path, name, from, length, flags) => extended::set([name, from, length, flags], Of::Link(path));

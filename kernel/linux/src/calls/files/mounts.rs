@@ -7,18 +7,21 @@ use crate::files::made::{Hides, Seen, View};
 use crate::files::mount_flags::{Rules, flag};
 use crate::files::mounts::{self, Made, New, number};
 use crate::files::open::Target;
+use crate::files::room::Room;
 use crate::files::tree::{self, Content, Node, Special};
-use crate::process::credentials::capability;
+use crate::process::identity::credentials::capability;
+use crate::process::identity::users;
+use crate::process::names::numbers;
 use crate::process::user_memory::{as_text, path, string};
 use crate::process::walk::Place;
-use crate::process::{Process, current_task, numbers, table, users};
+use crate::process::{Process, current_task, table};
 use crate::spaces::pid::Own;
 use crate::spaces::user::Kind;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use machine::memory::fallible;
+use machine::memory::{fallible, frames};
 
 /// Bytes of a page: what mount reads of its strings.
 const MOST: usize = 4096;
@@ -156,6 +159,12 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
     let (over, place) = if asked == BIND { anything(target)? } else { directory(target)? };
     match asked {
         REMOUNT | REMOUNT_BIND => {
+            if asked == REMOUNT
+                && let Some(room) = over.room()
+            {
+                let (nodes, pages) = limits(&options)?;
+                room.change(nodes, pages)?;
+            }
             mounts::change(&place, flags)?;
             return Ok(0);
         }
@@ -241,14 +250,64 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
                 let group = value.parse().map_err(|_| Errno::EINVAL)?;
                 root.attributes.set_owner(u32::MAX, users::meant(Kind::Groups, group)?);
             }
-            // A size would be a limit that is not held.
+            // One without swap has no more to say, and one of the other kind heeds nothing else.
+            "size" | "nr_blocks" | "nr_inodes" | "noswap" | "inode64" => {}
+            _ if kind == "ramfs" => {}
             _ => return Err(Errno::EINVAL),
+        }
+    }
+    if kind == "tmpfs" {
+        let (nodes, pages) = limits(&options)?;
+        if nodes.is_some() || pages.is_some() {
+            let room = Room::new(nodes.unwrap_or(0), pages.unwrap_or(0));
+            root.settle(Some(fallible::shared(room)?))?;
         }
     }
     let source = text(source)?;
     let source = if source.is_empty() { "none" } else { &source };
     mounts::add(over, &place, New { root, source, kind, made: None, rules, is_along: false })?;
     Ok(0)
+}
+
+/// The limits among the options of a tmpfs: how many nodes, and how many pages.
+fn limits(options: &str) -> Result<(Option<u64>, Option<u64>), Errno> {
+    let (mut nodes, mut pages) = (None, None);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "nr_inodes" => nodes = Some(scaled(value)?),
+            "nr_blocks" => pages = Some(scaled(value)?),
+            "size" => {
+                pages = Some(match value.strip_suffix('%') {
+                    Some(share) => {
+                        let share: u64 = share.parse().map_err(|_| Errno::EINVAL)?;
+                        let all = frames::total_count() as u64;
+                        all.checked_mul(share).ok_or(Errno::EINVAL)? / 100
+                    }
+                    None => scaled(value)?.div_ceil(frames::FRAME_BYTES),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok((nodes, pages))
+}
+
+/// A number with a unit behind it, as `memparse` of Linux reads it.
+fn scaled(value: &str) -> Result<u64, Errno> {
+    const UNITS: &[u8] = b"kmgtpe";
+    let unit = value.bytes().last().map(|last| last.to_ascii_lowercase());
+    let power = UNITS.iter().zip(1..).find(|&(&name, _)| Some(name) == unit);
+    let (digits, shift) = match power {
+        Some((_, power)) => (&value[..value.len() - 1], 10 * power),
+        None => (value, 0),
+    };
+    let number: u64 = match digits.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => digits.parse(),
+    }
+    .map_err(|_| Errno::EINVAL)?;
+    if number > u64::MAX >> shift { Err(Errno::EINVAL) } else { Ok(number << shift) }
 }
 
 fn is_below(path: &str, place: &str) -> bool {

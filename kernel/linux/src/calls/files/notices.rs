@@ -3,9 +3,10 @@
 use crate::error::{Errno, SysResult};
 use crate::files::notices::{Addressee, Whom};
 use crate::files::open::OpenFile;
+use crate::process::names::numbers;
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put};
-use crate::process::{current, current_task, numbers};
+use crate::process::{current, current_task};
 
 /// The kinds of `struct f_owner_ex`.
 const THREAD: u32 = 0;

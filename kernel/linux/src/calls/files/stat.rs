@@ -8,11 +8,13 @@ use crate::files::file_bytes;
 use crate::files::mount_flags::Rules;
 use crate::files::mounts;
 use crate::files::open::Target;
+use crate::files::room::Room;
 use crate::proc;
+use crate::process::identity::{permissions, users};
 use crate::process::user_memory::{get, put};
 use crate::process::walk::{self, Place};
-use crate::process::{permissions, users};
 use crate::spaces::user::{self, Kind};
+use alloc::sync::Arc;
 use machine::memory::{fallible, frames};
 
 const AT_EMPTY_PATH: u64 = 0x1000;
@@ -99,7 +101,7 @@ pub(crate) fn access(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
 }
 
 /// What `statfs` tells of the file system that a path is on.
-fn put_statfs(made: Option<&str>, rules: Rules, to: u64) -> SysResult {
+fn put_statfs(made: Option<&str>, room: Option<Arc<Room>>, rules: Rules, to: u64) -> SysResult {
     let flags = rules.for_statfs();
     const TMPFS: u64 = 0x0102_1994;
     const PROC: u64 = 0x9fa0;
@@ -107,7 +109,7 @@ fn put_statfs(made: Option<&str>, rules: Rules, to: u64) -> SysResult {
     let encoded = if let Some(path) = made {
         abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, [0; 2], flags)
     } else {
-        let (whole, free) = file_bytes::room();
+        let (whole, free) = room.and_then(|room| room.pages()).unwrap_or_else(file_bytes::room);
         abi::encode_statfs(TMPFS, [whole, free.min(frames::free_count() as u64)], flags)
     };
     put(to, &encoded)?;
@@ -117,18 +119,20 @@ fn put_statfs(made: Option<&str>, rules: Rules, to: u64) -> SysResult {
 pub(crate) fn statfs(at: u64, to: u64) -> SysResult {
     match place_at(HERE, at, true)? {
         Place::Made(path) => {
-            proc::stat(&path).and(put_statfs(Some(&path), mounts::rules_at(&path), to))
+            proc::stat(&path).and(put_statfs(Some(&path), None, mounts::rules_at(&path), to))
         }
-        Place::Node(_, path) => put_statfs(None, mounts::rules_at(&path), to),
-        Place::Open(_) => put_statfs(None, Rules::new(0), to),
+        Place::Node(node, path) => put_statfs(None, node.room(), mounts::rules_at(&path), to),
+        Place::Open(_) => put_statfs(None, None, Rules::new(0), to),
     }
 }
 
 pub(crate) fn fstatfs(number: u64, to: u64) -> SysResult {
     match &file(number)?.target {
-        Target::Made(made) => put_statfs(Some(made.path()), mounts::rules_at(made.path()), to),
-        Target::Node(_, path) => put_statfs(None, mounts::rules_at(path), to),
-        _ => put_statfs(None, Rules::new(0), to),
+        Target::Made(made) => {
+            put_statfs(Some(made.path()), None, mounts::rules_at(made.path()), to)
+        }
+        Target::Node(node, path) => put_statfs(None, node.room(), mounts::rules_at(path), to),
+        _ => put_statfs(None, None, Rules::new(0), to),
     }
 }
 

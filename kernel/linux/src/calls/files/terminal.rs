@@ -10,8 +10,9 @@ use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::proc;
+use crate::process::names::numbers;
 use crate::process::user_memory::{get, put};
-use crate::process::{current, current_task, numbers, table};
+use crate::process::{current, current_task, table};
 use core::sync::atomic::Ordering;
 
 pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {

@@ -6,7 +6,9 @@ use crate::files::mapped::seal;
 use crate::files::open::{self, Descriptor, OpenFile, Target};
 use crate::files::tree::{Content, Node};
 use crate::process::current_task;
+use crate::process::names::numbers;
 use crate::process::user_memory::{as_text, string};
+use crate::spaces::pid;
 use alloc::string::String;
 use core::fmt::Write;
 use machine::spin::SpinLock;
@@ -17,12 +19,24 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> SysResult {
     const HUGETLB: u64 = 4;
     const NOEXEC_SEAL: u64 = 8;
     const EXEC: u64 = 0x10;
+    const NO_PROGRAMS: u64 = 1;
+    const NEVER_PROGRAMS: u64 = 2;
     /// Bytes of a name, with its end.
     const MAX_NAME: usize = 250;
     if flags & !(CLOEXEC | ALLOW_SEALING | HUGETLB | NOEXEC_SEAL | EXEC) != 0
         || flags & (NOEXEC_SEAL | EXEC) == NOEXEC_SEAL | EXEC
     {
         return Err(Errno::EINVAL);
+    }
+    // Whether it may be a program, where it is not said, is the namespace's affair.
+    let scope = pid::memory_files(numbers::here());
+    let flags = match flags & (NOEXEC_SEAL | EXEC) {
+        0 if scope >= NO_PROGRAMS => flags | NOEXEC_SEAL,
+        0 => flags | EXEC,
+        _ => flags,
+    };
+    if flags & NOEXEC_SEAL == 0 && scope >= NEVER_PROGRAMS {
+        return Err(Errno::EACCES);
     }
     let name = string(name, MAX_NAME).map_err(|error| match error {
         Errno::ENAMETOOLONG => Errno::EINVAL,

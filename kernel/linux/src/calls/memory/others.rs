@@ -3,9 +3,10 @@
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::memory::space::Memory;
-use crate::process::permissions::{self, Looks};
+use crate::process::current;
+use crate::process::identity::permissions::{self, Looks};
+use crate::process::names::named;
 use crate::process::user_memory::{WORD_BYTES, get_numbers};
-use crate::process::{current, named};
 use alloc::vec::Vec;
 use machine::memory::fallible;
 use threads::sched::{self, Mutex};

@@ -15,7 +15,8 @@ use super::queues::{self, Entry, Key, Purpose};
 use super::sleepers::{ANY_BIT, Deadline, begin, finish, sleep};
 use super::word;
 use crate::error::{Errno, SysResult};
-use crate::process::{current_task, named};
+use crate::process::current_task;
+use crate::process::names::named;
 use alloc::sync::Arc;
 use threads::sched::Mutex;
 

@@ -11,6 +11,7 @@ pub mod step;
 mod sysenter_page;
 pub mod user;
 pub mod walk;
+pub(in crate::arch) mod width;
 
 pub use crate::arch::pc::{
     caches, exceptions, extras, fpu, irqchip, power, rtc, serial, smp, virtio,

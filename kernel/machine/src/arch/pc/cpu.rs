@@ -1,6 +1,9 @@
-//! Single instructions, as functions: those that are the same whatever the size of an address.
+//! Single instructions, as functions: those that differ, if at all, in the names that
+//! `width` has for the size of an address.
 
+use crate::arch::width::{fp, sp, wide};
 use core::arch::asm;
+use kstack::addr::AddrRange;
 
 /// What `fxsave` writes.
 pub(in crate::arch) const FPU_BYTES: usize = 512;
@@ -54,4 +57,151 @@ pub fn flush_all() {
         asm!("mov {old}, cr4", "mov {new}, {old}", "and {new}, {mask}", "mov cr4, {new}", "mov cr4, {old}",
              old = out(reg) _, new = out(reg) _, mask = const !0x80_i32, options(nostack));
     }
+}
+
+/// Leaves the stack this runs on for good, and continues at the top of another.
+pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
+    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame
+    // pointer is the outermost marker, and the call leaves SP as the ABI wants it.
+    unsafe {
+        asm!(
+            concat!("mov ", sp!(), ", {top}"),
+            "xor ebp, ebp",
+            "call {next}",
+            "ud2",
+            top = in(reg) stack.top.get(),
+            next = in(reg) next,
+            options(noreturn),
+        )
+    }
+}
+
+/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stos` counts 512
+/// iterations, or 1024 where addresses have 32 bits.
+///
+/// It borrows xmm0, which belongs to the running program: saved and put back.
+///
+/// # Safety
+///
+/// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
+/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
+///    back to another thread's xmm0.
+#[inline]
+pub unsafe fn zero_page(page: *mut u8) {
+    // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
+    unsafe {
+        asm!(
+            concat!("sub ", sp!(), ", 16"),
+            concat!("movups [", sp!(), "], xmm0"),
+            "xorps xmm0, xmm0",
+            "2:",
+            ".irp half, 0, 16",
+            ".irp place, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+            "movaps [{top} + {left} + (\\half + \\place) * {one}], xmm0",
+            ".endr",
+            ".endr",
+            "add {left}, 32 * {one}",
+            "jnz 2b",
+            concat!("movups xmm0, [", sp!(), "]"),
+            concat!("add ", sp!(), ", 16"),
+            one = const 16,
+            left = inout(reg) -4096_isize => _,
+            top = in(reg) page.wrapping_add(4096),
+        );
+    }
+}
+
+/// Stores the floating-point registers.
+///
+/// # Safety
+///
+/// 1. The area is the caller's to write, and 16-aligned.
+#[inline(always)]
+pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; FPU_BYTES]) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe {
+        asm!(concat!("fxsave", wide!(), " [{}]"), in(reg) area, options(nostack, preserves_flags))
+    };
+}
+
+/// Loads the floating-point registers.
+///
+/// # Safety
+///
+/// 1. The area is 16-aligned, and as [`save_fpu`] makes one: no reserved bit is set.
+/// 2. The registers are not in use.
+#[inline(always)]
+pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe {
+        asm!(concat!("fxrstor", wide!(), " [{}]"), in(reg) area, options(nostack, preserves_flags))
+    };
+}
+
+/// Stores the registers of all states, each whether it changed or not.
+///
+/// # Safety
+///
+/// 1. The area is the caller's to write, as large as XCR0 wants it, and 64-aligned; the last 56
+///    bytes of its header are zero.
+/// 2. CR4.OSXSAVE is set.
+#[inline(always)]
+pub(in crate::arch) unsafe fn xsave(area: *mut u8) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe {
+        asm!(concat!("xsave", wide!(), " [{}]"), in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Stores the registers of the states that are in use and may have changed since the last
+/// [`xrstor`] from this area.
+///
+/// # Safety
+///
+/// As for [`xsave`]; the CPU has the instruction.
+#[inline(always)]
+pub(in crate::arch) unsafe fn xsaveopt(area: *mut u8) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe {
+        asm!(concat!("xsaveopt", wide!(), " [{}]"), in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Loads the registers of all states.
+///
+/// # Safety
+///
+/// 1. The area is 64-aligned, and as [`xsave`] makes one: no reserved bit is set.
+/// 2. The registers are not in use.
+#[inline(always)]
+pub(in crate::arch) unsafe fn xrstor(area: *const u8) {
+    // SAFETY: (1) (2) by the caller's promise.
+    unsafe {
+        asm!(concat!("xrstor", wide!(), " [{}]"), in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// The stack pointer, here.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: (1) reading SP has no effect.
+    unsafe {
+        asm!(concat!("mov {}, ", sp!()), out(reg) sp, options(nomem, nostack, preserves_flags))
+    };
+    sp
+}
+
+/// The frame pointer, here.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: (1) reading the frame pointer has no effect.
+    unsafe {
+        asm!(concat!("mov {}, ", fp!()), out(reg) fp, options(nomem, nostack, preserves_flags))
+    };
+    fp
 }

@@ -1,9 +1,7 @@
 //! Single instructions, as functions.
 
 use crate::arch::pc::access;
-use crate::arch::pc::cpu::FPU_BYTES;
 use core::arch::asm;
-use kstack::addr::AddrRange;
 use kstack::arch::current::tables::{KERNEL_DATA, USER_DATA};
 use kstack::interrupts::InterruptsOff;
 
@@ -11,25 +9,10 @@ pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
 pub use crate::arch::pc::cpu::{
-    cycles, flush_all, flush_page, flush_pages, halt, wait_for_interrupt,
+    continue_on, cycles, flush_all, flush_page, flush_pages, frame_pointer, halt, stack_pointer,
+    wait_for_interrupt, zero_page,
 };
-
-/// Leaves the stack this runs on for good, and continues at the top of another.
-pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
-    // SAFETY: (1) the caller's, empty; (2) nothing on the old stack is used again; (3) a zero frame
-    // pointer is the outermost marker, and the call leaves SP as the ABI wants it.
-    unsafe {
-        asm!(
-            "mov rsp, {top}",
-            "xor ebp, ebp",
-            "call {next}",
-            "ud2",
-            top = in(reg) stack.top.get(),
-            next = in(reg) next,
-            options(noreturn),
-        )
-    }
-}
+pub(in crate::arch) use crate::arch::pc::cpu::{load_fpu, save_fpu, xrstor, xsave, xsaveopt};
 
 /// Writes a model-specific register.
 ///
@@ -54,110 +37,6 @@ pub(super) unsafe fn write_msr(register: u32, value: u64) {
 pub unsafe fn load_tables(root: u64, _off: &InterruptsOff) {
     // SAFETY: (1) by the caller's promise.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-}
-
-/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stosq` counts 512
-/// iterations.
-///
-/// It borrows xmm0, which belongs to the running program: saved and put back.
-///
-/// # Safety
-///
-/// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
-/// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
-///    back to another thread's xmm0.
-#[inline]
-pub unsafe fn zero_page(page: *mut u8) {
-    // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
-    unsafe {
-        asm!(
-            "sub rsp, 16",
-            "movups [rsp], xmm0",
-            "xorps xmm0, xmm0",
-            "2:",
-            ".irp half, 0, 16",
-            ".irp place, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-            "movaps [{top} + {left} + (\\half + \\place) * {one}], xmm0",
-            ".endr",
-            ".endr",
-            "add {left}, 32 * {one}",
-            "jnz 2b",
-            "movups xmm0, [rsp]",
-            "add rsp, 16",
-            one = const 16,
-            left = inout(reg) -4096_isize => _,
-            top = in(reg) page.wrapping_add(4096),
-        );
-    }
-}
-
-/// Stores the floating-point registers.
-///
-/// # Safety
-///
-/// 1. The area is the caller's to write, and 16-aligned.
-#[inline(always)]
-pub(in crate::arch) unsafe fn save_fpu(area: *mut [u8; FPU_BYTES]) {
-    // SAFETY: (1) by the caller's promise.
-    unsafe { asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags)) };
-}
-
-/// Loads the floating-point registers.
-///
-/// # Safety
-///
-/// 1. The area is 16-aligned, and as [`save_fpu`] makes one: no reserved bit is set.
-/// 2. The registers are not in use.
-#[inline(always)]
-pub(in crate::arch) unsafe fn load_fpu(area: *const [u8; FPU_BYTES]) {
-    // SAFETY: (1) (2) by the caller's promise.
-    unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags)) };
-}
-
-/// Stores the registers of all states, each whether it changed or not.
-///
-/// # Safety
-///
-/// 1. The area is the caller's to write, as large as XCR0 wants it, and 64-aligned; the last 56
-///    bytes of its header are zero.
-/// 2. CR4.OSXSAVE is set.
-#[inline(always)]
-pub(in crate::arch) unsafe fn xsave(area: *mut u8) {
-    // SAFETY: (1) (2) by the caller's promise.
-    unsafe {
-        asm!("xsave64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
-             options(nostack, preserves_flags));
-    }
-}
-
-/// Stores the registers of the states that are in use and may have changed since the last
-/// [`xrstor`] from this area.
-///
-/// # Safety
-///
-/// As for [`xsave`]; the CPU has the instruction.
-#[inline(always)]
-pub(in crate::arch) unsafe fn xsaveopt(area: *mut u8) {
-    // SAFETY: (1) (2) by the caller's promise.
-    unsafe {
-        asm!("xsaveopt64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
-             options(nostack, preserves_flags));
-    }
-}
-
-/// Loads the registers of all states.
-///
-/// # Safety
-///
-/// 1. The area is 64-aligned, and as [`xsave`] makes one: no reserved bit is set.
-/// 2. The registers are not in use.
-#[inline(always)]
-pub(in crate::arch) unsafe fn xrstor(area: *const u8) {
-    // SAFETY: (1) (2) by the caller's promise.
-    unsafe {
-        asm!("xrstor64 [{}]", in(reg) area, in("eax") u32::MAX, in("edx") u32::MAX,
-             options(nostack, preserves_flags));
-    }
 }
 
 /// The selectors in DS, ES, FS and GS: what a program loaded there. The kernel uses none of them.
@@ -278,22 +157,4 @@ pub(super) unsafe fn read_msr(register: u32) -> u64 {
              options(nomem, nostack, preserves_flags));
     }
     u64::from(high) << 32 | u64::from(low)
-}
-
-/// The stack pointer, here.
-#[inline(always)]
-pub fn stack_pointer() -> usize {
-    let sp: usize;
-    // SAFETY: (1) reading RSP has no effect.
-    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
-    sp
-}
-
-/// The frame pointer, here.
-#[inline(always)]
-pub fn frame_pointer() -> usize {
-    let fp: usize;
-    // SAFETY: (1) reading RBP has no effect.
-    unsafe { asm!("mov {}, rbp", out(reg) fp, options(nomem, nostack, preserves_flags)) };
-    fp
 }

@@ -10,6 +10,7 @@ pub mod paging;
 pub mod step;
 pub mod user;
 pub mod walk;
+pub(in crate::arch) mod width;
 
 pub use crate::arch::pc::{
     caches, exceptions, extras, fpu, irqchip, power, rtc, serial, smp, virtio,

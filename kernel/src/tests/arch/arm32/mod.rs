@@ -1,35 +1,15 @@
 //! arm32: tests of what only it has, and what portable tests need.
 
 pub(in crate::tests) mod depth;
+pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod modes;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 
-use super::{Expected, first_use};
+use super::first_use;
 use crate::tests::table;
 use alloc::string::String;
-use kstack::arch::current::local::THREAD_INFO_ON_STACK;
-use kstack::kind::StackKind;
-use kstack::verdict::Cause;
-
-/// See [`Expected`]. Above the saved registers 8 bytes are free.
-pub(in crate::tests) const EXPECTED: Expected = Expected {
-    stack_kib: 8,
-    stack_align_kib: 16,
-    saved_regs: 80,
-    kept_below: if THREAD_INFO_ON_STACK { 8 } else { 0 },
-    switch_frame: 48,
-    cpu_stacks: &[StackKind::Overflow],
-    softirq_stack: StackKind::Irq,
-    giant_frame: Cause::FrameBeyondGuard,
-    overflow_row: "no room on the stack",
-    own_rows: &[
-        ("FIQ from kernel", "current"),
-        ("FIQ from user", "thread"),
-        ("overflow twice", "last, then stop"),
-    ],
-};
 
 /// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
 pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {

@@ -2,31 +2,16 @@
 
 pub(in crate::tests) mod depth;
 pub(in crate::tests) mod every_instruction;
+pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod overflow_stack;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::{Expected, first_use};
+use super::first_use;
 use crate::tests::table;
 use alloc::format;
 use alloc::string::String;
-use kstack::kind::StackKind;
-use kstack::verdict::Cause;
-
-/// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected = Expected {
-    stack_kib: 16,
-    stack_align_kib: 32,
-    saved_regs: 288,
-    kept_below: 0,
-    switch_frame: 96,
-    cpu_stacks: &[StackKind::Overflow],
-    softirq_stack: StackKind::Irq,
-    giant_frame: Cause::GuardHit,
-    overflow_row: "no room for the registers",
-    own_rows: &[("fault on the overflow stack", "overflow, further down")],
-};
 
 /// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
 pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {

@@ -1,6 +1,7 @@
 //! i386: tests of what only it has, and what portable tests need.
 
 pub(in crate::tests) mod depth;
+pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod sweep;
@@ -8,39 +9,15 @@ pub(in crate::tests) mod sysenter;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::pc::{control, every_instruction, firmware, first_instruction, io_maps, vectors};
-use super::{Expected, flush};
+use super::flush;
+use super::pc::{
+    control, double_fault, every_instruction, firmware, first_instruction, io_maps, tss_guards,
+    vectors,
+};
 use crate::tests::table;
-use kstack::kind::StackKind;
-use kstack::verdict::Cause;
 
 pub(in crate::tests) use super::pc::control::shadow_evidence;
 pub(in crate::tests) use tss::stack_for_user_entries;
-
-/// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected = Expected {
-    stack_kib: 8,
-    stack_align_kib: 8,
-    saved_regs: 68,
-    kept_below: 0,
-    switch_frame: 24,
-    cpu_stacks: &[
-        StackKind::Softirq,
-        StackKind::DoubleFault,
-        StackKind::NmiBody,
-        StackKind::Debug,
-        StackKind::MachineCheck,
-    ],
-    softirq_stack: StackKind::Softirq,
-    giant_frame: Cause::GuardHit,
-    overflow_row: "double fault",
-    own_rows: &[
-        ("sysenter", "entry stack, then thread"),
-        ("NMI from kernel", "current, then nmi-body"),
-        ("NMI from user", "thread"),
-        ("machine check", "current, then machine-check"),
-    ],
-};
 
 table! {
     HERE,
@@ -57,8 +34,8 @@ table! {
         io_maps::x3_programs_use_the_ports_they_are_permitted_and_no_others,
         io_maps::x3_a_map_is_inherited_changed_on_a_copy_and_freed,
         io_maps::x3_each_thread_has_its_own_map_whatever_the_cpu_held,
-        tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
-        tss::x4_user_mode_that_reads_the_task_state_segment_faults,
+        tss_guards::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
+        tss_guards::x4_user_mode_that_reads_the_task_state_segment_faults,
         nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
         nmi::i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack,
         nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
@@ -86,6 +63,8 @@ table! {
         vectors::p6_programs_are_told_the_least_stack_that_a_frame_fits_on,
     ],
     own: [
+        double_fault::o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report,
+        double_fault::o4_a_report_that_overflows_the_double_fault_stack_twice_stops_the_machine,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,

@@ -12,11 +12,6 @@ use machine::arch::{cpu, cpu_tables};
 use machine::cpus;
 use threads::sched;
 
-pub use crate::tests::arch::pc::tss::{
-    x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
-    x4_user_mode_that_reads_the_task_state_segment_faults,
-};
-
 /// A task state segment as the CPU finds it: base, limit, type.
 fn task_state_segment(selector: u32) -> (u32, u32, u32) {
     #[repr(C, packed)]

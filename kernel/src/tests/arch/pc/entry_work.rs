@@ -1,6 +1,7 @@
 //! Work that executes every instruction of the entry, exit and switch paths, and checks afterwards
 //! that no register of the worker has changed.
 
+use super::work::{Work, send_nmi_to_this_cpu};
 use crate::tests::arch::registers::{self, Registers};
 use crate::tests::arch::{depth, user_code};
 use crate::tests::every_moment;
@@ -12,7 +13,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use machine::arch::irqchip;
 use machine::arch::regs::SavedRegs;
-use machine::cpus;
 use threads::entry::probes;
 use threads::entry::softirq::{self, Softirq};
 use threads::report::overflow;
@@ -21,40 +21,10 @@ use threads::sched;
 /// NMIs that were handled for the work itself, or once more for one that came meanwhile.
 pub(in crate::tests) static OWN_NMIS: AtomicU32 = AtomicU32::new(0);
 
-/// Sends an NMI to the CPU this runs on.
-pub(in crate::tests) fn send_nmi_to_this_cpu() {
-    irqchip::send_nmi(cpus::this().hardware_id.load(Ordering::Relaxed));
-}
-
 /// Whether the first NMI is to see to it that another one comes meanwhile.
 pub(in crate::tests) static TWICE: AtomicBool = AtomicBool::new(false);
 /// Whether only NMIs in user mode count as the work's own.
 pub(in crate::tests) static IN_USER_MODE: AtomicBool = AtomicBool::new(false);
-
-/// Things to do that execute the entry code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::tests) enum Work {
-    /// An interrupt in a thread, with a softirq behind it.
-    Interrupt,
-    /// A thread is made, runs, sleeps, ends.
-    Switch,
-    /// A system call, a breakpoint and a page fault of a program.
-    User,
-    /// A system call of a program by `sysenter`.
-    #[cfg(target_arch = "x86")]
-    Sysenter,
-    /// A breakpoint of a thread that has no room for what follows, and is ended.
-    NoRoom,
-    /// A handler of NMIs where GS is still, or again, a program's.
-    #[cfg(target_arch = "x86_64")]
-    NmiWithUserGs,
-    /// An NMI in the kernel.
-    Nmi,
-    /// An NMI during which another one comes.
-    NmiTwice,
-    /// An NMI in user mode.
-    UserNmi,
-}
 
 impl Work {
     /// Does it, once, and checks that every register of the worker is as it was.
@@ -77,17 +47,6 @@ impl Work {
             Self::NmiWithUserGs => crate::tests::arch::sweep::nmi_with_user_gs(),
             #[cfg(target_arch = "x86")]
             Self::Sysenter => crate::tests::arch::sweep::sysenter(),
-        }
-    }
-
-    /// NMIs that are handled for the work alone.
-    pub(in crate::tests) const fn own_nmis(self) -> u32 {
-        match self {
-            Self::Nmi | Self::UserNmi => 1,
-            #[cfg(target_arch = "x86_64")]
-            Self::NmiWithUserGs => 1,
-            Self::NmiTwice => 2,
-            _ => 0,
         }
     }
 }

@@ -27,7 +27,8 @@
 //! differ in a number only, those of three vectors are swept, with the CPU's error code and
 //! without.
 
-use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE, Work, send_nmi_to_this_cpu};
+use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE};
+use super::work::{Work, send_nmi_to_this_cpu};
 use crate::tests::arch::{entry_code, sweep};
 use crate::tests::support::{kind_at, stack_at, until};
 use crate::tests::user_mode;

@@ -3,11 +3,13 @@
 //! lie.
 
 pub(in crate::tests) mod control;
+pub(in crate::tests) mod double_fault;
 pub(in crate::tests) mod entry_work;
 pub(in crate::tests) mod every_instruction;
 pub(in crate::tests) mod firmware;
 pub(in crate::tests) mod first_instruction;
 pub(in crate::tests) mod io_maps;
 pub(in crate::tests) mod nmi;
-pub(in crate::tests) mod tss;
+pub(in crate::tests) mod tss_guards;
 pub(in crate::tests) mod vectors;
+pub(in crate::tests) mod work;

@@ -4,8 +4,9 @@
 //! Where they land is each tree's: an interrupt stack table is used or there is none.
 
 use crate::provoke::{self, How};
+use crate::tests::arch::expectations::EXPECTED;
 use crate::tests::arch::registers::{self, Registers};
-use crate::tests::arch::{EXPECTED, sweep, user_code};
+use crate::tests::arch::{sweep, user_code};
 use crate::tests::backtraces::{HANDLER, crossings, goes_through, interrupted_here, steps_of};
 use crate::tests::support::{check_mapping, kind_at, stack_of_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, Seen, UserThread};

@@ -1,31 +1,16 @@
 //! riscv64: tests of what only it has, and what portable tests need.
 
 pub(in crate::tests) mod depth;
+pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod harts;
 pub(in crate::tests) mod overflow_stack;
 pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::{Expected, first_use, flush};
+use super::{first_use, flush};
 use crate::tests::table;
 use alloc::string::String;
-use kstack::kind::StackKind;
-use kstack::verdict::Cause;
-
-/// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected = Expected {
-    stack_kib: 16,
-    stack_align_kib: 16,
-    saved_regs: 288,
-    kept_below: 0,
-    switch_frame: 112,
-    cpu_stacks: &[StackKind::Overflow],
-    softirq_stack: StackKind::Irq,
-    giant_frame: Cause::GuardHit,
-    overflow_row: "no room for the registers",
-    own_rows: &[("fault on the overflow stack", "overflow, further down")],
-};
 
 /// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
 pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {

@@ -1,6 +1,7 @@
 //! x86_64: tests of what only it has, and what portable tests need.
 
 pub(in crate::tests) mod depth;
+pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod privileges;
 pub(in crate::tests) mod registers;
@@ -9,38 +10,15 @@ pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::pc::{control, every_instruction, firmware, first_instruction, io_maps, vectors};
-use super::{Expected, flush};
+use super::flush;
+use super::pc::{
+    control, double_fault, every_instruction, firmware, first_instruction, io_maps, tss_guards,
+    vectors,
+};
 use crate::tests::table;
-use kstack::kind::StackKind;
-use kstack::verdict::Cause;
 
 pub(in crate::tests) use super::pc::control::shadow_evidence;
 pub(in crate::tests) use tss::stack_for_user_entries;
-
-/// See [`Expected`].
-pub(in crate::tests) const EXPECTED: Expected = Expected {
-    stack_kib: 16,
-    stack_align_kib: 16,
-    saved_regs: 168,
-    kept_below: 0,
-    switch_frame: 56,
-    cpu_stacks: &[
-        StackKind::DoubleFault,
-        StackKind::Nmi,
-        StackKind::NmiBody,
-        StackKind::Debug,
-        StackKind::MachineCheck,
-    ],
-    softirq_stack: StackKind::Irq,
-    giant_frame: Cause::GuardHit,
-    overflow_row: "double fault",
-    own_rows: &[
-        ("NMI from kernel", "nmi, then nmi-body"),
-        ("NMI from user", "nmi, then thread"),
-        ("machine check", "machine-check"),
-    ],
-};
 
 table! {
     HERE,
@@ -55,7 +33,7 @@ table! {
         io_maps::x3_programs_use_the_ports_they_are_permitted_and_no_others,
         io_maps::x3_a_map_is_inherited_changed_on_a_copy_and_freed,
         io_maps::x3_each_thread_has_its_own_map_whatever_the_cpu_held,
-        tss::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
+        tss_guards::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
         nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
         nmi::i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack,
         nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
@@ -65,7 +43,7 @@ table! {
         every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
         nmi::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
-        tss::x4_user_mode_that_reads_the_task_state_segment_faults,
+        tss_guards::x4_user_mode_that_reads_the_task_state_segment_faults,
         nmi::i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back,
         nmi::i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
         privileges::i8_u1_a_debug_exception_in_user_mode_is_handled_on_the_thread_stack,
@@ -90,6 +68,8 @@ table! {
         vectors::p6_programs_are_told_the_least_stack_that_a_frame_fits_on,
     ],
     own: [
+        double_fault::o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report,
+        double_fault::o4_a_report_that_overflows_the_double_fault_stack_twice_stops_the_machine,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,

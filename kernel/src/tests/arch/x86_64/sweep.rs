@@ -1,7 +1,7 @@
 //! What the sweep needs to know of this architecture.
 
 use crate::tests::Outcome;
-use crate::tests::arch::pc::entry_work::{Work, send_nmi_to_this_cpu};
+use crate::tests::arch::pc::work::{Work, send_nmi_to_this_cpu};
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::AtomicUsize;
 use machine::arch::cpu::without_interrupts;

@@ -13,11 +13,6 @@ use machine::arch::regs::SavedRegs;
 use machine::cpus;
 use threads::sched;
 
-pub use crate::tests::arch::pc::tss::{
-    x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
-    x4_user_mode_that_reads_the_task_state_segment_faults,
-};
-
 /// The task state segment this CPU has loaded, from its own registers: base, limit, type.
 fn loaded_tss() -> (u64, u64, u64) {
     #[repr(C, packed)]

@@ -1,0 +1,197 @@
+//! Who may use a file (path_resolution(7)): read, write and search permissions of users and groups,
+//! and whose new files are.
+//!
+//! The superuser's capabilities are looked at first: for one who may all, nothing is walked twice.
+
+use super::credentials::{Credentials, capability};
+use crate::abi::Stat;
+use crate::error::Errno;
+use crate::files::mounts;
+use crate::files::tree::{self, Node};
+use crate::process::{Process, current, current_task, task};
+use crate::spaces::user::{self, Kind};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+use machine::memory::fallible;
+use threads::sched;
+
+/// What is wanted of a file: bits, as in its permissions.
+pub(crate) const READ: u32 = 4;
+pub(crate) const WRITE: u32 = 2;
+/// To run a program, or to find a name in a directory.
+pub(crate) const EXECUTE: u32 = 1;
+
+const KIND: u32 = 0o170000;
+const DIRECTORY: u32 = 0o040000;
+const STICKY: u32 = 0o1000;
+const SET_GROUP: u32 = 0o2000;
+
+/// The caller's credentials; `None`: the kernel itself, which may all.
+fn mine() -> Option<Arc<Credentials>> {
+    task::of(sched::current()).map(|task| task.credentials())
+}
+
+fn is_in_group(all: &Credentials, group: u32) -> bool {
+    all.group.file == group || all.groups.contains(&group)
+}
+
+/// Whose identity counts when one process looks into another: that of file accesses, or the real
+/// one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looks {
+    AsFile,
+    AsReal,
+}
+
+/// Whether the caller may look into a process, and change it, as a debugger may
+/// (`ptrace_may_access`).
+pub(crate) fn may_look_into(process: &Process, how: Looks) -> bool {
+    if process.id == current().id {
+        return true;
+    }
+    let mine = current_task().credentials();
+    let is_dumpable =
+        process.attributes.is_dumpable.load(Ordering::Relaxed) || process.memory().is_none();
+    let is_same = match how {
+        Looks::AsFile => mine.is_same_as(&process.credentials(), mine.file_identity()),
+        Looks::AsReal => mine.is_same_as(&process.credentials(), mine.real_identity()),
+    };
+    let theirs = process.credentials();
+    mine.can_in(&theirs.space, capability::SYS_PTRACE) || is_same && is_dumpable
+}
+
+/// Whether credentials allow all of `wanted` of what has this status.
+fn allow(all: &Credentials, stat: &Stat, wanted: u32) -> bool {
+    let granted = if all.user.file == stat.user {
+        stat.mode >> 6
+    } else if is_in_group(all, stat.group) {
+        stat.mode >> 3
+    } else {
+        stat.mode
+    };
+    if wanted & !granted & 7 == 0 {
+        return true;
+    }
+    let is_directory = stat.mode & KIND == DIRECTORY;
+    // A program without any right to run it is run by no user, root included.
+    let can_run = is_directory || wanted & EXECUTE == 0 || stat.mode & 0o111 != 0;
+    let only_reads = match is_directory {
+        true => wanted & WRITE == 0,
+        false => wanted == READ,
+    };
+    may_over(all, stat, capability::DAC_OVERRIDE) && can_run
+        || may_over(all, stat, capability::DAC_READ_SEARCH) && only_reads
+}
+
+/// Whether credentials have a capability over a file: over those of users and groups that there are
+/// in their namespace (`capable_wrt_inode_uidgid`).
+fn may_over(all: &Credentials, stat: &Stat, capability: u32) -> bool {
+    all.can_here(capability)
+        && user::inside(&all.space, Kind::Users, stat.user).is_some()
+        && user::inside(&all.space, Kind::Groups, stat.group).is_some()
+}
+
+/// Whether the caller may use what has this status.
+pub(crate) fn check(stat: &Stat, wanted: u32) -> Result<(), Errno> {
+    let may = mine().is_none_or(|mine| allow(&mine, stat, wanted));
+    if may { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// The same by its real user and group, as access(2) asks.
+pub(crate) fn check_as_real(stat: &Stat, wanted: u32) -> Result<(), Errno> {
+    let mut all = Credentials::clone(&current_task().credentials());
+    (all.user.file, all.group.file) = (all.user.real, all.group.real);
+    let root = user::outside(&all.space, Kind::Users, 0);
+    all.effective = if Some(all.user.real) == root { all.permitted } else { 0 };
+    if allow(&all, stat, wanted) { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// Whether nothing in the tree is closed to the caller but programs that no user may run.
+pub(crate) fn are_all_given() -> bool {
+    mine().is_none_or(|mine| mine.can(capability::DAC_OVERRIDE))
+}
+
+/// Whether the caller may come by every directory of an absolute path with no link in it, but for
+/// what it leads to itself.
+pub(crate) fn search(path: &str) -> Result<(), Errno> {
+    if are_all_given() {
+        return Ok(());
+    }
+    for (at, _) in path.match_indices('/') {
+        let directory = if at == 0 { "/" } else { &path[..at] };
+        check(&tree::find("/", directory, true)?.stat(), EXECUTE)?;
+    }
+    Ok(())
+}
+
+/// Whether the caller may change the names in the directory that an absolute path lies in.
+pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
+    mounts::check_change(path)?;
+    if are_all_given() {
+        return Ok(());
+    }
+    let at = path.rfind('/').unwrap_or(0).max(1);
+    let (directory, place) = tree::find_with_path(fallible::text(&path[..at])?, true)?;
+    search(&place)?;
+    check(&directory.stat(), WRITE | EXECUTE)
+}
+
+/// Whether the caller may take a name away: not another's, where each may only take its own (the
+/// sticky bit).
+pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
+    mounts::check_change(path)?;
+    if are_all_given() && current_task().credentials().can(capability::FOWNER) {
+        return Ok(());
+    }
+    change_names(path)?;
+    let at = path.rfind('/').unwrap_or(0).max(1);
+    let directory = tree::find("/", &path[..at], true)?.stat();
+    let node = tree::find("/", path, false)?.stat();
+    let user = current_task().credentials().user.file;
+    let is_own = user == node.user || user == directory.user;
+    if directory.mode & STICKY != 0 && !is_own { may_as_owner(&node) } else { Ok(()) }
+}
+
+/// Whether the caller may do what only an owner may.
+pub(crate) fn may_as_owner(stat: &Stat) -> Result<(), Errno> {
+    let all = current_task().credentials();
+    let is_mapped = || user::inside(&all.space, Kind::Users, stat.user).is_some();
+    let may = all.user.file == stat.user || all.can_here(capability::FOWNER) && is_mapped();
+    if may { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Whether the caller may give a file to a user and a group; `u32::MAX`: it stays.
+pub(crate) fn may_give(stat: &Stat, user: u32, group: u32) -> Result<(), Errno> {
+    let all = current_task().credentials();
+    let owns = all.user.file == stat.user;
+    let user_stays = user == u32::MAX || owns && user == stat.user;
+    let group_may = group == u32::MAX || owns && (group == stat.group || is_in_group(&all, group));
+    let may_any = may_over(&all, stat, capability::CHOWN);
+    if may_any || user_stays && group_may { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// The permissions that the caller may set: the group's identity only for a group that is its own.
+pub(crate) fn settable(stat: &Stat, permissions: u32) -> u32 {
+    let all = current_task().credentials();
+    let may = is_in_group(&all, stat.group) || may_over(&all, stat, capability::FSETID);
+    if may { permissions } else { permissions & !SET_GROUP }
+}
+
+/// A new node is the caller's; its group is that of the directory it is made in, if that says so.
+pub(crate) fn own(node: &Node, path: &str) {
+    let (user, group) = {
+        let all = current_task().credentials();
+        (all.user.file, all.group.file)
+    };
+    let at = path.rfind('/').unwrap_or(0).max(1);
+    let directory = tree::find("/", path.get(..at).unwrap_or("/"), true);
+    let directory = directory.map(|directory| directory.stat()).unwrap_or_default();
+    let is_given_on = directory.mode & SET_GROUP != 0;
+    let group = if is_given_on { directory.group } else { group };
+    if (user, group) != (0, 0) {
+        node.attributes.set_owner(user, group);
+    }
+    if is_given_on && node.is_directory() {
+        node.attributes.set_permissions(node.attributes.permissions() | SET_GROUP);
+    }
+}
