@@ -45,11 +45,12 @@ static STANDS: SpinLock<Vec<Stand>> = SpinLock::new(Vec::new());
 /// Writes down where the caller's handler stands.
 #[inline(always)]
 pub(crate) fn stand(frame: usize) {
+    // The caller's, since this is part of it: a call of its own would stand further down.
+    let sp = cpu::stack_pointer();
     let interrupts_on = cpu::interrupts_are_on();
     cpu::without_interrupts(|| {
         let local = &cpus::this().local;
         let state = local.irq.snapshot();
-        let sp = cpu::stack_pointer();
         STANDS.lock().push(Stand {
             frame,
             sp,
