@@ -87,6 +87,8 @@ fn kernel_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
         probes::on_breakpoint(regs);
         return;
     }
+    // In the middle of a report: what it was about matters more.
+    overflow::continue_stopping();
     let _unreached = halt::park_others();
     overflow::print_exception(vector, fault, regs);
     power::end(power::End::Panic)

@@ -4,6 +4,7 @@
 use alloc::string::String;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use kstack::end_word;
 use kstack::verdict::Side;
 use machine::arch::cpu;
 use machine::arch::irqchip::software_interrupt;
@@ -139,4 +140,22 @@ pub fn go_deep(bytes: usize) -> String {
         "went {deepest} bytes deep; the stack has {size}, {} were left",
         size.saturating_sub(deepest)
     )
+}
+
+/// A thread that writes `value` over the end word of its stack and sleeps; or ends, for the value
+/// 0. The machine stops.
+pub fn overwrite_end(value: usize) {
+    fn body(value: usize) {
+        let end = end_word::at(sched::current().stack_range().lowest).get() as *mut usize;
+        // SAFETY: (1) none: the word is no owner's to write. That is the purpose.
+        unsafe { end.write_volatile(value) };
+        if value != 0 {
+            static NEVER: sched::WaitQueue = sched::WaitQueue::new();
+            let _killed = NEVER.wait_until(|| false);
+        }
+    }
+    match sched::spawn_kernel("scribbler", body, value) {
+        Ok(thread) => thread.join(),
+        Err(error) => log!("no thread to write over its end: {error:?}"),
+    }
 }

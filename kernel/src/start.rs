@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::sync::atomic::Ordering;
 use kstack::addr::CpuId;
+use kstack::end_word::{self, END_WORD};
 use kstack::kind::StackKind;
 use kstack::stacks::{StackId, ThreadId};
 use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
@@ -68,6 +69,9 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     machine::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
     stacks::set_up(sched::wake_stackd);
+    if machine::options::get("stack-usage").as_deref() == Some("off") {
+        stacks::depths::turn(false);
+    }
     declare_boot_stack();
     if machine::options::get("dma").as_deref() == Some("stop") {
         dma::set_on_refusal(Some(threads::report::device_buffer::stop));
@@ -84,12 +88,19 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
 }
 
 /// The boot stack is in the image, where the registry does not look.
+///
+/// It is the first CPU's until its idle stack is there, and zero when it begins, as all of the
+/// image's memory that no byte is given for; its end word is written here, far below SP.
 fn declare_boot_stack() {
+    let range = boot::boot_stack();
+    let end = end_word::at(range.lowest).get() as *mut usize;
+    // SAFETY: (1) the lowest word of the stack that this runs on, which is not in use.
+    unsafe { end.write_volatile(END_WORD) };
     let stack = Box::new(StackId {
         kind: StackKind::Boot,
         cpu: Some(CpuId::new(0)),
         owner: ThreadId::NONE,
-        range: boot::boot_stack(),
+        range,
     });
     kstack::elsewhere::declare(Box::leak(stack)).expect("the first of many places").keep();
 }
@@ -106,6 +117,8 @@ fn while_waiting() {
 static BOOT_INFO: SpinLock<BootInfo> = SpinLock::new(BootInfo::new());
 
 fn first_on_idle_stack() -> ! {
+    // SAFETY: (1) the boot stack is a part of the image.
+    assert!(unsafe { end_word::is_whole(boot::boot_stack().lowest) }, "the boot stack overflowed");
     let me = cpus::this();
     cpus::set_online(me.id());
     start_other_cpus();
@@ -252,6 +265,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
     unsafe { kstack::arch::current::interrupts::off() };
+    threads::report::overflow::continue_stopping();
     let running = halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.

@@ -114,6 +114,50 @@ fn o1_a_push_into_the_guard_ends_the_thread_wherever_sp_stands() {
     }
 }
 
+/// The handler of double faults, too deep itself: red if the thread is blamed that it judges, and
+/// ended while the handler is half done; or if a thread's stray SP is blamed on that stack.
+#[test]
+fn o4_an_overflow_of_the_double_fault_stack_is_that_stacks_and_stops_the_system() {
+    let machine = Machine::new();
+    let (thread, own) = (machine.stack(1), machine.stack(2));
+    let lowest = own.range.lowest.get();
+    let in_handler = Context { interrupts_off: true, ..THREAD };
+    for (sp, address) in [(lowest, lowest - 8), (lowest - 96, lowest - 104)] {
+        let verdict = machine.judge(Delivery::AnotherStack, address, sp, in_handler);
+        let verdict = verdict.expect("an overflow");
+        assert_eq!((verdict.stack, verdict.cause), (own, Cause::GuardHit));
+        assert_eq!(verdict.consequence, Consequence::StopSystem);
+    }
+    let stray = machine.judge(Delivery::AnotherStack, lowest - 104, lowest - 96, THREAD);
+    assert_eq!(stray.expect("an overflow").stack, thread);
+}
+
+/// What an end word that was overwritten says: the stack, its thread, and that the system stops.
+#[test]
+fn t12_the_report_of_an_end_word_names_the_stack_and_no_distance() {
+    let machine = Machine::new();
+    let stack = machine.stack(1);
+    let fault = Fault {
+        delivery: Delivery::OwnStack,
+        address: stack.range.lowest,
+        sp: stack.range.top,
+        pc: Addr::new(0x1000),
+        cpu: CPU,
+    };
+    let verdict = Verdict {
+        stack,
+        side: Side::Below,
+        distance: ByteSize::ZERO,
+        cause: Cause::EndOverwritten,
+        consequence: Consequence::StopSystem,
+    };
+    let report = OverflowReport { verdict, fault, context: THREAD, backtrace: Backtrace::empty() };
+    let text = report.head().to_string();
+    assert!(text.starts_with("kernel stack end overwritten: thread stack of thread 7 ["), "{text}");
+    assert!(text.contains("the system stops") && !text.contains("its edge"), "{text}");
+    assert_eq!(Cause::EndOverwritten.name(), "end-overwritten");
+}
+
 #[test]
 fn o1_a_frame_larger_than_the_guard_is_blamed_on_the_thread_that_ran() {
     let machine = Machine::new();

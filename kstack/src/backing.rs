@@ -91,6 +91,19 @@ pub unsafe trait Backing: Sync + Sized + 'static {
         target::forget_absence(body);
     }
 
+    /// Writes [`END_WORD`](crate::end_word::END_WORD) to `end`, the lowest word of a stack that is
+    /// mapped and that nothing runs on.
+    ///
+    /// By default through the stack's own mapping. That makes its lowest page dirty: a kernel that
+    /// erases by dirty bits, and has another mapping of the frame, writes through that one.
+    #[cfg(feature = "entry")]
+    #[inline]
+    fn mark_end(&self, end: Addr) {
+        // SAFETY: (1) a word of a stack that is mapped and writable, by promise 1; nothing runs on
+        // it.
+        unsafe { (end.get() as *mut usize).write_volatile(crate::end_word::END_WORD) };
+    }
+
     /// Stacks that are more than enough wait to be unmapped: whatever calls
     /// [`Stacks::shrink`](crate::Stacks::shrink) in this kernel should run soon. Called where
     /// stacks are released, so possibly in an interrupt handler. By default they stay mapped.
@@ -191,5 +204,14 @@ impl<B: Backing> pool::Pages for Answers<'_, B> {
     #[inline(always)]
     fn flush_local(&mut self, body: AddrRange) {
         self.0.flush_local(body);
+    }
+
+    #[cfg(feature = "entry")]
+    #[inline]
+    fn mark_end(&mut self, lowest: Addr) {
+        if B::ABSENT_IS_REMEMBERED {
+            self.0.flush_local(AddrRange::sized(lowest, ByteSize::PAGE));
+        }
+        self.0.mark_end(crate::end_word::at(lowest));
     }
 }

@@ -165,8 +165,8 @@
 
 // The decisions, under the same names: a kernel depends on this crate alone.
 pub use kstack_core::{
-    addr, arena, cache, depot, erase, geometry, kind, lifetime, pool, ports, prologue, record,
-    shadow, stacks, verdict,
+    addr, arena, cache, depot, depths, erase, geometry, kind, lifetime, pool, ports, prologue,
+    record, shadow, stacks, verdict,
 };
 
 #[path = "arch/target.rs"]
@@ -197,6 +197,8 @@ pub mod first_frame;
 
 #[cfg(feature = "entry")]
 pub mod cpu;
+#[cfg(feature = "entry")]
+pub mod end_word;
 #[cfg(feature = "entry")]
 pub mod hooks;
 #[cfg(feature = "entry")]

@@ -14,12 +14,13 @@ use crate::unwind;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::copy_nonoverlapping;
-use kstack_core::addr::{Addr, CpuId};
+use kstack_core::addr::{Addr, ByteSize, CpuId};
 use kstack_core::arena::SlotIndex;
 use kstack_core::stacks::{StackId, StackLookup};
 use kstack_core::unwind::Backtrace;
 use kstack_core::verdict::{
-    Consequence, Context, Delivery, Fault, OverflowReport, REPORT_STEPS, StackTable, judge,
+    Cause, Consequence, Context, Delivery, Fault, OverflowReport, REPORT_STEPS, Side, StackTable,
+    Verdict, judge,
 };
 
 /// One report per CPU.
@@ -53,19 +54,49 @@ fn of(
     let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
     let context = Context { interrupts_off, ..(hooks().context)() };
     let verdict = judge(registry.arena(), registry, &fault, &context)?;
-    let place = REPORTS.0[cpu.index() % MAX_CPUS].get().cast::<OverflowReport>();
+    let report = write(verdict, fault, context);
+    // SAFETY: (1) the entry that found the fault saved them, and has not gone back.
+    unsafe { unwind::from_regs(registry, regs, &mut report.backtrace) };
+    Some(report)
+}
+
+/// Writes this CPU's report, without a backtrace. Interrupts off.
+fn write(verdict: Verdict, fault: Fault, context: Context) -> &'static mut OverflowReport {
+    let place = REPORTS.0[fault.cpu.index() % MAX_CPUS].get().cast::<OverflowReport>();
     // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it
     // stays.
-    let report = unsafe {
+    unsafe {
         (&raw mut (*place).verdict).write(verdict);
         (&raw mut (*place).fault).write(fault);
         (&raw mut (*place).context).write(context);
         copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*place).backtrace, 1);
         &mut *place
+    }
+}
+
+/// The end word of a stack, at `address`, has been overwritten: stops the system. `fp` and `sp` are
+/// those of the code that found it. Interrupts off.
+pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, address: Addr) {
+    // SAFETY: (1) the CPU has loaded its block, where the word was found.
+    let local = unsafe { CpuLocal::this() };
+    let Some(registry) = registry::get() else { return };
+    let Some(stack) = registry.stack_at(address) else { return };
+    let nowhere = Addr::new(0);
+    let delivery = Delivery::OwnStack;
+    let fault = Fault { delivery, address, sp, pc: nowhere, cpu: local.cpu() };
+    let context = Context { interrupts_off: true, ..(hooks().context)() };
+    let verdict = Verdict {
+        stack,
+        side: Side::Below,
+        distance: ByteSize::ZERO,
+        cause: Cause::EndOverwritten,
+        consequence: Consequence::StopSystem,
     };
-    // SAFETY: (1) the entry that found the fault saved them, and has not gone back.
-    unsafe { unwind::from_regs(registry, regs, &mut report.backtrace) };
-    Some(report)
+    let report = write(verdict, fault, context);
+    unwind::from_fp(registry, fp, &mut report.backtrace);
+    let pc = report.code_addresses().next();
+    report.fault.pc = pc.unwrap_or(nowhere);
+    (hooks().stop)(report)
 }
 
 /// What an entry knows of a fault that may be about a stack.
@@ -87,6 +118,11 @@ pub(crate) fn carry_out<const N: usize>(
         let Some(report) = of(delivery, address, regs, suspicion.interrupts_off) else { continue };
         match report.verdict.consequence {
             Consequence::EndThread if suspicion.can_end_thread => {
+                if report.verdict.cause != Cause::GuardAccess {
+                    // SAFETY: (1) entry code: the CPU has loaded its block; the thread is about to
+                    // be ended at the top of its stack.
+                    unsafe { CpuLocal::this().mark_end_again() };
+                }
                 containment::end_on_own_stack(report, regs)
             }
             _ => (hooks().stop)(report),

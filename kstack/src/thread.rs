@@ -113,6 +113,8 @@ impl<B: Backing> Thread<B> {
         // SAFETY: (1) this thread runs on a CPU that has come up.
         let local = unsafe { CpuLocal::this() };
         next.stack.make_coherent(local.cpu());
+        // SAFETY: (1) this CPU's; interrupts are off, as the proof says; (2) the stack is a pool's.
+        unsafe { local.check_end() };
         // SAFETY: (1) (2) by the caller's promise; interrupts are off, as the proof says; (3) the
         // saved SP was stored by a switch or built.
         unsafe {

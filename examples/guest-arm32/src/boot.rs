@@ -1,5 +1,6 @@
-//! From the entry (SVC mode, MMU off) to Rust. One first-level table of short descriptors maps every
-//! physical address to itself, in sections of 1 MiB: devices below 1 GiB, memory from there on.
+//! From the entry (SVC mode, MMU off) to Rust. One first-level table of short descriptors maps
+//! every physical address below 2 GiB to itself, in sections of 1 MiB: devices below 1 GiB, memory
+//! from there on.
 
 use core::arch::global_asm;
 

@@ -57,6 +57,11 @@ fn park() -> ! {
     cpu::halt()
 }
 
+/// Whether this CPU is the one that ends the machine.
+pub fn is_ended_here() -> bool {
+    ENDING.load(Ordering::Relaxed) == cpus::this().id().get() + 1
+}
+
 /// Parks this CPU if another one ends the machine. In an interrupt or an NMI, and wherever a CPU
 /// waits for another with interrupts off.
 #[inline]

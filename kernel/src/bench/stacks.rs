@@ -2,6 +2,7 @@
 
 use super::{median, report, span};
 use alloc::vec::Vec;
+use kstack::end_word;
 use kstack::stacks::ThreadId;
 use threads::stacks::{self, OwnedStack};
 
@@ -14,14 +15,15 @@ fn dirty(stack: &OwnedStack, bytes: usize) {
     unsafe { core::ptr::write_bytes((top - bytes) as *mut u8, 0xa5, bytes) };
 }
 
-/// Whether every byte reads as zero.
+/// Whether every byte above the end word reads as zero.
 fn is_clean(stack: &OwnedStack) -> bool {
     let range = stack.range();
     // SAFETY: (1) the stack is ours and mapped; words are aligned because a page is.
     let words = unsafe {
         core::slice::from_raw_parts(range.lowest.get() as *const u64, range.size().get() / 8)
     };
-    words.iter().all(|&word| word == 0)
+    let kept = end_word::at(range.lowest).get() + 8 - range.lowest.get();
+    words[kept / 8..].iter().all(|&word| word == 0)
 }
 
 /// Taking a stack and giving it back, with `bytes` of it dirtied in between (which is not counted).

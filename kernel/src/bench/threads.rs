@@ -3,6 +3,7 @@
 use super::{median, report, span};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use threads::sched;
+use threads::stacks::depths;
 
 const ROUNDS: u64 = 200;
 
@@ -12,7 +13,16 @@ static LIVES: AtomicU64 = AtomicU64::new(0);
 
 pub(super) fn run(overhead: u64) {
     bare_switch();
-    let lives = median(
+    report("thread_life", life(overhead), "instructions");
+    depths::turn(true);
+    report("thread_life_metered", life(overhead), "instructions");
+    depths::turn(false);
+    assert_eq!(LIVES.load(Ordering::Relaxed), 2 * ROUNDS, "every thread ran");
+}
+
+/// A life, from its creation to the end of the wait for it.
+fn life(overhead: u64) -> u64 {
+    median(
         (0..ROUNDS)
             .map(|_| {
                 span(
@@ -26,9 +36,7 @@ pub(super) fn run(overhead: u64) {
                 )
             })
             .collect(),
-    );
-    assert_eq!(LIVES.load(Ordering::Relaxed), ROUNDS, "every thread ran");
-    report("thread_life", lives, "instructions");
+    )
 }
 
 /// One switch between two threads that hand the CPU to each other, from right before it in one to

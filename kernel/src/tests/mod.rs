@@ -7,6 +7,7 @@
 mod arch;
 mod backtraces;
 mod depth;
+mod depths;
 mod dma;
 mod dma_devices;
 mod every_moment;
@@ -19,6 +20,7 @@ mod memory;
 mod overflows;
 mod processes;
 mod programs;
+mod reports;
 mod sequences;
 mod shadow_stacks;
 mod signals;
@@ -87,6 +89,11 @@ table! {
         storms::b2_t8_backtraces_in_a_storm_of_threads_harm_nothing,
         depth::o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is,
         depth::o6_at_every_depth_whatever_comes_ends_the_right_thread_or_none,
+        depths::t13_a_thread_that_ends_with_a_new_record_says_exactly_how_much_it_left,
+        depths::t13_proc_vmstat_counts_ended_threads_by_depth_under_linuxs_names,
+        depths::t13_n10_the_record_of_every_stack_of_a_cpu_is_exact,
+        reports::o4_n10_the_handler_of_overflows_keeps_to_a_part_of_its_stack,
+        depths::t12_n10_every_stack_has_its_end_word_whatever_its_kind,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,
@@ -290,6 +297,14 @@ table! {
         hostile::u1_system_calls_with_any_arguments_break_nothing,
     ],
     own: [
+        reports::o4_a_report_that_fails_before_anything_is_said_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_when_it_names_who_ran_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_when_it_traces_calls_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_again_and_again_ends_in_an_orderly_stop,
+        reports::o4_a_panic_in_a_report_ends_in_an_orderly_stop,
+        depths::t12_a_thread_whose_end_word_is_overwritten_stops_the_machine_when_it_leaves_its_cpu,
+        depths::t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick,
+        depths::t12_a_thread_that_ends_with_its_end_word_cleared_stops_the_machine,
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,

@@ -2,7 +2,7 @@
 //! behind.
 
 use super::arch::expectations::EXPECTED;
-use super::support::{free_frames, kind_at, on_every_cpu, until};
+use super::support::{above_end, free_frames, kind_at, on_every_cpu, until};
 use super::{Outcome, check};
 use alloc::format;
 use alloc::string::String;
@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use kstack::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack::arch::current::RESERVE;
 use kstack::cache::{CACHE_HALF, CACHE_STACKS};
+use kstack::end_word;
 use kstack::kind::StackKind;
 use kstack::stacks::ThreadId;
 use machine::arch::irqchip::software_interrupt;
@@ -202,7 +203,7 @@ static STAIN_AT: AtomicUsize = AtomicUsize::new(0);
 
 /// Looks whether its stack is clean, then stains it, on whatever CPUs it gets to run on.
 fn look_and_stain(way: usize) {
-    let lowest = sched::current().stack_range().lowest.get() + EXPECTED.kept_below;
+    let lowest = above_end(sched::current().stack_range());
     if let Some(at) = first_stain(lowest, (cpu::stack_pointer() - MARGIN) & !7) {
         STAINED.fetch_add(1, Ordering::Relaxed);
         STAIN_AT.store(at, Ordering::Relaxed);
@@ -226,7 +227,9 @@ pub fn t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote() -> Outcom
         }
         for stack in acquire_many(10)? {
             let range = stack.range();
-            let stain = first_stain(range.lowest.get(), range.top.get());
+            // SAFETY: (1) the stack is ours and mapped.
+            check!(unsafe { end_word::is_whole(range.lowest) }, "{range:?} has no end word");
+            let stain = first_stain(above_end(range), range.top.get());
             check!(stain.is_none(), "round {round}: {stain:x?} of {range:?} is not zero");
         }
     }
@@ -497,7 +500,7 @@ pub fn t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind() -> O
     static FAILED: AtomicU32 = AtomicU32::new(0);
     static ENDED_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     fn live(way: usize) {
-        stain(way, sched::current().stack_range().lowest.get() + EXPECTED.kept_below);
+        stain(way, above_end(sched::current().stack_range()));
         if way.is_multiple_of(3) {
             sched::yield_now();
         }

@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kstack::addr::{Addr, AddrRange, PAGE_BYTES};
+use kstack::end_word;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
 use kstack::registry;
@@ -33,6 +34,11 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
         time::sleep(time::TICK).map_err(|_| format!("killed while waiting until {what}"))?;
     }
     Err(format!("waited in vain until {what}"))
+}
+
+/// The lowest byte of a stack that is its owner's to write: above the end word.
+pub fn above_end(stack: AddrRange) -> usize {
+    end_word::at(stack.lowest).get() + size_of::<u64>()
 }
 
 /// Frames that are free, or that only the slab cache of threads has, once every dead thread's

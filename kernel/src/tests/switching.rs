@@ -2,7 +2,7 @@
 
 use super::arch::expectations::EXPECTED;
 use super::arch::registers::{self, loaded_canary};
-use super::support::{install_hooks, on_every_cpu, stack_at, until};
+use super::support::{above_end, install_hooks, on_every_cpu, stack_at, until};
 use super::{Outcome, check};
 use crate::hooks;
 use alloc::format;
@@ -284,7 +284,7 @@ pub fn t15_thread_info_is_in_the_task_structure_where_no_overflow_reaches_it() -
     }
     let me = core::ptr::from_ref(sched::current()) as usize;
     let stack = sched::current().stack_range();
-    let low_end = (stack.lowest.get() + EXPECTED.kept_below) as *mut usize;
+    let low_end = above_end(stack) as *mut usize;
     let words = PAGE_BYTES / 2 / size_of::<usize>();
     check!(
         stack.size().get() >= 2 * PAGE_BYTES,
@@ -511,7 +511,7 @@ pub fn t10_new_threads_run_on_every_cpu_at_once() -> Outcome {
     static RAN_ON: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     static RAN: AtomicU32 = AtomicU32::new(0);
     fn body(_: usize) {
-        let lowest = sched::current().stack_range().lowest.get() + EXPECTED.kept_below;
+        let lowest = above_end(sched::current().stack_range());
         // SAFETY: (1) the far end of its own stack, which it does not use.
         unsafe { (lowest as *mut u8).write_volatile(1) };
         let count = || {

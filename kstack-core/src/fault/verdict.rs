@@ -12,6 +12,9 @@
 //! | on its own stack | in a guard | guard access: a stray read or write |
 //! | on its own stack | elsewhere | not an overflow |
 //!
+//! Not judged but found: [`Cause::EndOverwritten`], by what looks at end words. The system stops:
+//! no access failed, so nothing says what wrote there, when, and where else.
+//!
 //! SP may stand exactly on the lowest byte of the body while the push that failed was to the word
 //! below; so SP on an edge counts with the byte below it.
 //!
@@ -72,6 +75,9 @@ pub enum Cause {
     FrameBeyondGuard,
     /// A sound stack; something else read or wrote a guard.
     GuardAccess,
+    /// No fault: when its thread left the CPU, the word at the far end of the stack was found
+    /// overwritten, by what no guard has seen.
+    EndOverwritten,
 }
 
 /// What must follow.
@@ -249,7 +255,14 @@ fn overflowed(
     }
     // SP in a guard below: its owner overflowed, if it can have been on it. Otherwise SP is stray.
     let was_on = |stack: StackId| {
-        let cpu_was = !context.in_thread_only() || stack.kind == StackKind::Overflow;
+        // The handler of double faults runs with interrupts off; a thread whose SP strays to its
+        // guard does not.
+        let is_handlers = match stack.kind {
+            StackKind::Overflow => true,
+            StackKind::DoubleFault => context.interrupts_off,
+            _ => false,
+        };
+        let cpu_was = !context.in_thread_only() || is_handlers;
         running == Some(stack) || stack.cpu == Some(fault.cpu) && cpu_was || may_be_leaving(stack)
     };
     let hit = guard_at(arena, table, below_sp).filter(|&(stack, ..)| was_on(stack));
@@ -322,6 +335,7 @@ impl Cause {
             Self::GuardHit => "guard-hit",
             Self::FrameBeyondGuard => "frame-beyond-guard",
             Self::GuardAccess => "guard-access",
+            Self::EndOverwritten => "end-overwritten",
         }
     }
 }
@@ -402,18 +416,27 @@ impl fmt::Display for Head<'_> {
                 writeln!(f, "kernel stack overflow, by one frame larger than the guard: {stack}")?;
             }
             Cause::GuardAccess => writeln!(f, "guard page accessed: {stack}")?,
+            Cause::EndOverwritten => writeln!(f, "kernel stack end overwritten: {stack}")?,
         }
-        writeln!(
-            f,
-            "  {} byte{} {} its edge, on CPU {}",
-            distance.get(),
-            if distance.get() == 1 { "" } else { "s" },
-            side.name(),
-            fault.cpu
-        )?;
+        match cause {
+            Cause::EndOverwritten => {
+                writeln!(f, "  its end word was found to be another on CPU {}", fault.cpu)?;
+            }
+            _ => writeln!(
+                f,
+                "  {} byte{} {} its edge, on CPU {}",
+                distance.get(),
+                if distance.get() == 1 { "" } else { "s" },
+                side.name(),
+                fault.cpu
+            )?,
+        }
         writeln!(f, "  address {}  sp {}  pc {}", fault.address, fault.sp, fault.pc)?;
         match consequence {
             Consequence::EndThread => writeln!(f, "  thread {} is ended", context.thread),
+            Consequence::StopSystem if cause == Cause::EndOverwritten => {
+                writeln!(f, "  the system stops: what wrote there may have written elsewhere")
+            }
             Consequence::StopSystem if stack.kind.is_containable() => writeln!(
                 f,
                 "  the system stops: thread {} cannot be abandoned ({} spinning locks{}{}{}{}{})",

@@ -9,6 +9,7 @@
 
 pub mod cache;
 pub mod depot;
+pub mod depths;
 pub mod erase;
 pub mod lifetime;
 pub mod meter;

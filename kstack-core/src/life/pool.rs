@@ -18,8 +18,9 @@
 //!
 //! 1. a slot is in exactly one place: one CPU cache, the depot, the list of stacks to unmap, the
 //!    free slots, or held (live, ending, recycling);
-//! 2. a parked stack has its whole body mapped, reads as zero and has clear dirty bits; a stack of
-//!    another size is never parked for reuse;
+//! 2. a parked stack has its whole body mapped, reads as zero but for its end word, and has clear
+//!    dirty bits, if the backing marks the end through another mapping; a stack of another size is
+//!    never parked for reuse;
 //! 3. an account is charged exactly while the stack is held;
 //! 4. a failed [`Pool::acquire`] has given back what it took, in reverse order;
 //! 5. [`Pool::release`] and [`Pool::give_back`] never unmap, never wait and never fail: usable in
@@ -446,6 +447,7 @@ impl<'r> Pool<'r> {
         } else {
             record.coherent().reset_to_all();
         }
+        backing.mark_end(record.body_range(&self.arena, slot).lowest);
         Ok(slot)
     }
 
@@ -472,7 +474,15 @@ impl<'r> Pool<'r> {
             backing.flush_local(body);
         }
         // The policy's plan for a whole body, without its case distinction.
-        let erased = backing.erase(body, |dirty| dirty.or(self.always).and(self.whole));
+        let mut pages = DirtyPages::NONE;
+        let erased = backing.erase(body, |dirty| {
+            pages = dirty.or(self.always).and(self.whole);
+            pages
+        });
+        if pages.contains(self.body_pages - 1) {
+            // The end word went with the page that it is in.
+            backing.mark_end(body.lowest);
+        }
         cache.stats.erased_pages += u64::from(erased);
         record.coherent().reset_to_bit(cache.bit());
         record.life().park();

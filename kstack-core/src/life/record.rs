@@ -2,7 +2,7 @@
 //!
 //! One [`SlotRecord`] per slot of the arena, in an array that the kernel provides. The record and
 //! the lists that link slots never live inside stack memory: an overflow cannot reach them, and an
-//! erased stack has no exception to its being zero.
+//! erased stack is zero but for its end word, which is the same for every owner.
 //!
 //! ```text
 //!   records[0]  records[1]  records[2] ...         one cache line each

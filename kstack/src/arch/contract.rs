@@ -22,12 +22,13 @@ use kstack_core::geometry::Geometry;
 use kstack_core::unwind::FrameRules;
 
 use super::current::regs::{self, Rules, SavedRegs};
-use super::current::{GEOMETRY, RESERVE};
+use super::current::{BELOW_END, GEOMETRY, RESERVE};
 
 // The tree itself: what a stack is here. The table in its head says which stack each entry lands
 // on.
 const _: Geometry = GEOMETRY;
 const _: ByteSize = RESERVE;
+const _: ByteSize = BELOW_END;
 
 // `regs`: what an entry from anywhere saves, and how the unwinder reads it.
 const _: fn(&SavedRegs) -> bool = SavedRegs::from_user;

@@ -194,7 +194,9 @@ fn maps(test: &Test) -> i32 {
         return 0;
     }
     // Its ends of the pipes are its alone: when it has ended early, there is nothing to wait for.
-    [ready[1], go[0]].map(|end| call(nr::CLOSE, [end as usize]));
+    for end in [ready[1], go[0]] {
+        call(nr::CLOSE, [end as usize]);
+    }
     must!(child > 0 && test.hear(ready[0]), "a child in a namespace");
     let (mut room, mut other) = ([0; 64], [0; 64]);
     let map = b"0 0 5\n5 100 1000\n";
@@ -264,7 +266,9 @@ fn rights(test: &Test) -> i32 {
             must!(test.tell(ready[1]) && test.hear(go[0]), "words");
             return 0;
         }
-        [ready[1], go[0]].map(|end| call(nr::CLOSE, [end as usize]));
+        for end in [ready[1], go[0]] {
+            call(nr::CLOSE, [end as usize]);
+        }
         must!(one > 0 && test.hear(ready[0]), "a second process");
         must!(user::fork() == EAGAIN, "a third one");
         must!(test.tell(go[1]) && status_of(one) == 0, "the end of the second");

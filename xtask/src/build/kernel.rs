@@ -86,10 +86,8 @@ pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<Path
     ensure!(path.is_file(), "cargo built no {}", path.display());
     instructions::check(&path)?;
     unwinding::check(&path)?;
-    let widest = frames::check(&path)?;
-    progress::detail(|| {
-        format!("The widest frame has {} bytes: {}", widest.bytes, widest.function)
-    });
+    let checked = frames::check(&path)?;
+    progress::detail(|| checked.to_string());
     Ok(path)
 }
 

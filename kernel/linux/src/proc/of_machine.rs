@@ -12,11 +12,12 @@ use crate::time::wall;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 use kstack::addr::CpuId;
+use kstack::depths::Depths;
 use machine::cpus;
 use machine::memory::fallible::Text;
 use machine::memory::frames;
 use threads::sched;
-use threads::stacks::pages;
+use threads::stacks::{depths, pages};
 
 pub(super) fn meminfo(text: &mut Text) -> fmt::Result {
     let kib = |frames: usize| frames * 4;
@@ -189,7 +190,13 @@ pub(super) fn vmstat(text: &mut Text) -> fmt::Result {
     )?;
     text.write_str(
         "pgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\npgmajfault 0\noom_kill 0\n",
-    )
+    )?;
+    // By depth, the threads that have ended.
+    let size = kstack::GEOMETRY.body();
+    let names = Depths::NAMES.iter().enumerate().take(Depths::classes(size));
+    names
+        .map(|(class, name)| (name, depths::of_ended().count(class)))
+        .try_for_each(|(name, count)| writeln!(text, "{name} {count}"))
 }
 
 /// The numbers of all processes, and of the kernel's threads: a line each.

@@ -152,6 +152,7 @@ const _: fn(Empty<MemoryRegion>, &[Part]) -> Result<(), NoMemory> = paging::set_
 const _: fn(u64) -> Result<&'static AtomicU64, NoMemory> = paging::kernel_leaf_or_new;
 const _: fn(&AtomicU64, Frame) = paging::set_kernel_leaf;
 const _: fn(&AtomicU64) -> bool = paging::take_dirty;
+const _: fn(&AtomicU64) -> bool = paging::is_dirty;
 const _: fn() = paging::settle_dirty;
 const _: fn(u64) -> u64 = paging::without_dirty;
 const _: fn(u64) -> Option<Frame> = paging::leaf_frame;

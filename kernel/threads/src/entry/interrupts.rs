@@ -63,6 +63,8 @@ fn timer(regs: &mut SavedRegs) {
         sched::current().cpu_time().count_tick(regs.from_user());
         sched::tick(cpu, regs.from_user());
         sched::count_urgent_tick(cpu);
+        // SAFETY: (1) this CPU's block, in its interrupt's handler; (2) made when it came up.
+        unsafe { cpu.local.check_irq_end() };
     }
     if is_tick && cpu.id().get() == 0 {
         clock::advance();

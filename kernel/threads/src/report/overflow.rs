@@ -6,11 +6,12 @@ use crate::sched;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kstack::addr::Addr;
 use kstack::verdict::{Consequence, OverflowReport};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, power, serial};
+use machine::fn_cell::FnCell;
 use machine::halt;
 use machine::spin::SpinLock;
 
@@ -59,31 +60,35 @@ impl Write for Printed<'_> {
 /// Prints a report as people read it.
 fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
     write!(to, "\n{}", report.head())?;
+    at(Stage::Name);
     writeln!(to, "  running: {}", sched::current().name())?;
+    at(Stage::Trace);
     backtrace::write_steps(&report.backtrace, to)
 }
 
 /// The report as tools read it, one line on the control channel. `running`: how many other CPUs
-/// still run.
-fn record(report: &OverflowReport, running: u32) {
+/// still run; `failed`: how often telling it has failed so far.
+fn record(report: &OverflowReport, running: u32, failed: u32) {
     let verdict = &report.verdict;
     let mut port = serial::CONTROL;
+    let victim = if failed < 2 { sched::current().name() } else { "?" };
     // The port takes everything, and no caller to tell.
     let _never_fails = write!(
         port,
-        "@report stack={} cpu={} side={} cause={} consequence={} distance={} running={running} victim={} reliable={} frames={} backtrace=",
+        "@report stack={} cpu={} side={} cause={} consequence={} distance={} running={running} failed={failed} victim={} reliable={} frames={} backtrace=",
         verdict.stack.kind,
         report.fault.cpu,
         verdict.side.name(),
         verdict.cause.name(),
         verdict.consequence.name(),
         verdict.distance.get(),
-        Escaped(sched::current().name()),
+        Escaped(victim),
         if report.backtrace.is_reliable() { "yes" } else { "no" },
         report.backtrace.frames(),
     );
     let mut last = "";
-    for address in report.code_addresses() {
+    // The names come from a table that may be what is broken.
+    for address in report.code_addresses().filter(|_| failed == 0) {
         let name = symbols::lookup(address.get() as u64 - 1).map_or("?", |symbol| symbol.name);
         // A recursion is one name.
         if name != last {
@@ -131,20 +136,94 @@ pub fn end_thread(report: &OverflowReport) -> ! {
     sched::exit_current()
 }
 
-/// Stops the machine. No lock is taken: their holders may be what is broken.
-pub fn stop(report: &OverflowReport) -> ! {
-    let running = halt::park_others();
-    let mut console = serial::CONSOLE;
-    let _never_fails = print(report, &mut console);
-    if running > 0 {
-        let _never_fails = writeln!(console, "  {running} other CPUs could not be stopped");
+/// What a report that stops the machine is about to do. A test may have it fail there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The other CPUs are parked; nothing is said yet.
+    Parked,
+    /// To name who ran.
+    Name,
+    /// To trace the calls.
+    Trace,
+    /// To write the record for tools.
+    Record,
+}
+
+static AT_STAGE: FnCell<fn(&mut Stage)> = FnCell::new();
+
+/// Tells a function of each stage of a report that stops the machine, before it.
+pub fn set_stage_probe(probe: Option<fn(&mut Stage)>) {
+    AT_STAGE.set(probe);
+}
+
+fn at(mut stage: Stage) {
+    if let Some(probe) = AT_STAGE.get() {
+        probe(&mut stage);
     }
-    record(report, running);
+}
+
+/// The report that the machine is being stopped with, on the CPU that stops it.
+static STOPPING: AtomicPtr<OverflowReport> = AtomicPtr::new(core::ptr::null_mut());
+/// How often telling it was begun.
+static BEGUN: AtomicU32 = AtomicU32::new(0);
+
+/// Stops the machine. No lock is taken: their holders may be what is broken.
+///
+/// What fails in here, by an exception, a panic or another overflow, comes here again, and less is
+/// tried each time:
+///
+/// | time | what is said |
+/// | --- | --- |
+/// | first | everything |
+/// | second | the head and the record, without code |
+/// | third | the record, without asking who ran |
+/// | fourth | nothing: the machine ends |
+pub fn stop(report: &OverflowReport) -> ! {
+    // Only the CPU that ends the machine comes back from there.
+    let running = halt::park_others();
+    STOPPING.store(core::ptr::from_ref(report).cast_mut(), Ordering::Relaxed);
+    let failed = BEGUN.fetch_add(1, Ordering::Relaxed);
+    let mut console = serial::CONSOLE;
+    match failed {
+        0 => {
+            at(Stage::Parked);
+            let _never_fails = print(report, &mut console);
+            if running > 0 {
+                let _never_fails = writeln!(console, "  {running} other CPUs could not be stopped");
+            }
+            at(Stage::Record);
+            record(report, running, failed);
+        }
+        1 => {
+            let _never_fails = writeln!(console, "\n  telling it failed; what is known:");
+            let _never_fails = write!(console, "{}", report.head());
+            at(Stage::Record);
+            record(report, running, failed);
+        }
+        2 => record(report, running, failed),
+        _ => {}
+    }
     power::end(power::End::Stopped)
 }
 
-/// An exception in the kernel that no stack explains.
+/// After a failure in the kernel: continues with the report that was being told, if this CPU was
+/// telling one. Interrupts are off.
+pub fn continue_stopping() {
+    let report = STOPPING.load(Ordering::Relaxed);
+    if halt::is_ended_here() && !report.is_null() {
+        // SAFETY: (1) each CPU's reports have a fixed place; the one that stops the machine never
+        // gives it up.
+        stop(unsafe { &*report });
+    }
+}
+
+/// An exception in the kernel that no stack explains: says so, once. The other CPUs are parked.
 pub fn print_exception(vector: u8, fault: Addr, regs: &SavedRegs) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if SAID.swap(true, Ordering::Relaxed) {
+        // In here, or below.
+        return;
+    }
     let mut console = serial::CONSOLE;
     let _never_fails = writeln!(
         console,

@@ -1,7 +1,7 @@
 //! What stacks there are, for people and for /proc.
 
 use crate::sched::{self, Thread};
-use crate::stacks::{census, depot_counts, lowest_seen, registry};
+use crate::stacks::{census, depot_counts, depths, lowest_seen, registry};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -63,6 +63,19 @@ pub fn write_all(to: &mut dyn Write) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Writes how deep stacks have been: a line for each that belongs to a CPU, and one for all threads
+/// that have ended: kind, CPU, bytes, bytes left by the deepest.
+pub fn write_depths(to: &mut dyn Write) -> fmt::Result {
+    for (stack, left) in depths::of_cpus() {
+        let cpu = stack.cpu.map_or(-1, |cpu| i64::from(cpu.get()));
+        writeln!(to, "{} {cpu} {} {}", stack.kind, stack.range.size().get(), left.get())?;
+    }
+    match depths::of_ended().least_left() {
+        Some(left) => writeln!(to, "thread -1 {} {}", kstack::GEOMETRY.body().get(), left.get()),
+        None => Ok(()),
+    }
 }
 
 fn describe(thread: &Thread) -> String {

@@ -4,10 +4,10 @@
 use super::cpu_time;
 use super::sleep::attention;
 use super::thread::{State, Thread, kinds};
-use crate::stacks;
+use crate::stacks::{self, depths};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kstack::addr::Addr;
+use kstack::addr::{Addr, ByteSize};
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::interrupts::InterruptsOff;
@@ -61,6 +61,8 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     if record.needs_flush_by(cpu.local.coherent_bit()) {
         stacks::make_coherent(next.stack_ref().slot, cpu.id());
     }
+    // SAFETY: (1) this CPU's block; interrupts are off; (2) every thread's stack is the pool's.
+    unsafe { cpu.local.check_end() };
     let range = next.stack_range();
     let word = core::ptr::from_ref(next) as usize;
     // SAFETY: (1) interrupts are off, right before the switch; (2) `next`'s stack, which it keeps;
@@ -222,9 +224,20 @@ fn bury(dead: Arc<Thread>) {
     unsafe { call_on_stack(dead, 0, there, cpus::this().local.irq_top().get()) };
 }
 
+/// A thread has ended that used more of its stack than any before: in Linux's words.
+#[cold]
+#[inline(never)]
+fn tell_depth(dead: &Thread, left: ByteSize) {
+    let number = dead.number();
+    log!("{} ({number}) used greatest stack depth: {} bytes left", dead.name(), left.get());
+}
+
 fn bury_here(dead: Arc<Thread>) {
     dead.on_cpu.store(false, Ordering::Release);
     if let Some(stack) = dead.take_stack() {
+        if let Some(left) = depths::note_end(stack.range()) {
+            tell_depth(&dead, left);
+        }
         GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
         if stack.range().contains(Addr::new(cpu::stack_pointer())) {
             ON_ITSELF.fetch_add(1, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 //! and never unmaps. That there are stacks more than enough is told to a function that [`set_up`]
 //! is given; a thread unmaps them then with [`shrink`].
 
+pub mod depths;
 pub mod pages;
 
 use alloc::boxed::Box;

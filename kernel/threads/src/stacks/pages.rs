@@ -12,14 +12,15 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
+use kstack::end_word::END_WORD;
 use kstack::erase::DirtyPages;
 use kstack::pool::{Exhausted, OverLimit};
 use kstack::record::AccountId;
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
 use machine::fn_cell::FnCell;
-use machine::memory::ARENA;
 use machine::memory::frames::{self, Frame};
+use machine::memory::{ARENA, direct};
 
 /// Bytes of stacks that are charged to an account.
 static CHARGED: AtomicUsize = AtomicUsize::new(0);
@@ -88,6 +89,16 @@ fn body_leaves(body: AddrRange) -> Option<&'static [AtomicU64; BODY_PAGES]> {
     // SAFETY: (1) a page table of the arena, which stays; (2) the index is below 512, and 512 is a
     // multiple of the number of entries taken together (below `BODY_PAGES`).
     Some(unsafe { &*table.cast::<[AtomicU64; BODY_PAGES]>().add(index / BODY_PAGES) })
+}
+
+/// Which pages of a stack were written in its present life, as a query. For one that is not in the
+/// arena: all of them.
+pub(super) fn dirty(stack: AddrRange) -> DirtyPages {
+    let all = DirtyPages::topmost(stack.size().in_pages() as u8);
+    let is_clean = |page: &Addr| leaf(*page).is_some_and(|leaf| !paging::is_dirty(leaf));
+    (0..).zip(all.addresses(stack.top)).fold(DirtyPages::NONE, |dirty, (number, page)| {
+        if is_clean(&page) { dirty } else { dirty.with(number) }
+    })
 }
 
 /// The addresses of pages of a whole body. A loop of known length, unlike that of
@@ -207,6 +218,17 @@ unsafe impl Backing for StackPages {
 
     fn flush_local(&self, body: AddrRange) {
         cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
+    }
+
+    #[inline]
+    fn mark_end(&self, end: Addr) {
+        let frame = leaf(end).and_then(|leaf| paging::leaf_frame(leaf.load(Ordering::Relaxed)));
+        if let Some(frame) = frame {
+            let at = frame.addr() + (end.get() % PAGE_BYTES) as u64;
+            // SAFETY: (1) a word of a frame of ours, in the direct map: the stack's own translation
+            // stays clean.
+            unsafe { direct::<usize>(at).write_volatile(END_WORD) };
+        }
     }
 
     fn on_surplus(&self) {

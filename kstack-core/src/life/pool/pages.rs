@@ -59,6 +59,12 @@ pub trait Pages {
 
     /// Drops this CPU's TLB entries for `body`.
     fn flush_local(&mut self, body: AddrRange);
+
+    /// Writes the end word of the stack whose lowest byte is `lowest`: the one word that does not
+    /// read as zero, the same for every owner. Asked when the stack has been mapped, and when its
+    /// lowest page has been erased. Through another mapping where there is one: through the stack's
+    /// own it makes the lowest page dirty. By default there is no such word.
+    fn mark_end(&mut self, _lowest: Addr) {}
 }
 
 /// Why a stack was not given.

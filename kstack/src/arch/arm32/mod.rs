@@ -74,3 +74,8 @@ pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geo
 /// see [`crate::room`]. That and SavedRegs together are a number that an instruction of this
 /// machine can hold.
 pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1016);
+
+/// Bytes at the low end of a stack that are below its end word: `thread_info`, where that is on the
+/// stack.
+pub const BELOW_END: kstack_core::addr::ByteSize =
+    kstack_core::addr::ByteSize::new(if local::THREAD_INFO_ON_STACK { 8 } else { 0 });

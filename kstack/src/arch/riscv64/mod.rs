@@ -60,3 +60,6 @@ pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geo
 /// What must be left of a thread's stack where something begins that cannot be given up half-way;
 /// see [`crate::room`].
 pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1024);
+
+/// Bytes at the low end of a stack that are below its end word: none.
+pub const BELOW_END: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::ZERO;

@@ -215,6 +215,12 @@ pub fn take_dirty(_leaf: &AtomicU64) -> bool {
     true
 }
 
+/// Whether a page of a stack may have been written to since that was last taken: likewise.
+#[inline(always)]
+pub fn is_dirty(_leaf: &AtomicU64) -> bool {
+    true
+}
+
 /// The value of a leaf without the bits that the CPU changes by itself: it changes none.
 pub const fn without_dirty(value: u64) -> u64 {
     value

@@ -360,6 +360,12 @@ pub fn take_dirty(leaf: &AtomicU64) -> bool {
     dirty
 }
 
+/// Whether a page of a stack may have been written to since that was last taken, as a query.
+#[inline(always)]
+pub fn is_dirty(leaf: &AtomicU64) -> bool {
+    leaf.load(Ordering::Relaxed) & READ_ONLY == 0
+}
+
 /// The value of a leaf without the bits that the CPU changes by itself.
 pub const fn without_dirty(value: u64) -> u64 {
     value | READ_ONLY

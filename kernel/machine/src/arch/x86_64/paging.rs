@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering;
 use crate::arch::any::paging::in_pieces;
 pub use crate::arch::any::paging::{Access, NoMemory};
 pub use crate::arch::pc::page_entry::{
-    leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
+    is_dirty, leaf_frame, set_kernel_leaf, settle_dirty, take_dirty, without_dirty,
 };
 pub use crate::arch::pc::user_tables::{UserTables, flush_user_pages};
 pub use crate::arch::walk::{kernel_leaf_or_new, kernel_root};

@@ -11,7 +11,8 @@ pub(in crate::tests) mod user_code;
 
 use super::flush;
 use super::pc::{
-    control, every_instruction, firmware, first_instruction, io_maps, tss_guards, vectors,
+    control, double_fault, every_instruction, firmware, first_instruction, io_maps, tss_guards,
+    vectors,
 };
 use crate::tests::table;
 
@@ -59,6 +60,8 @@ table! {
         vectors::p6_programs_are_told_the_least_stack_that_a_frame_fits_on,
     ],
     own: [
+        double_fault::o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report,
+        double_fault::o4_a_report_that_overflows_the_double_fault_stack_twice_stops_the_machine,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,

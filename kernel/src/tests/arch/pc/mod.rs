@@ -3,6 +3,7 @@
 //! lie.
 
 pub(in crate::tests) mod control;
+pub(in crate::tests) mod double_fault;
 pub(in crate::tests) mod entry_work;
 pub(in crate::tests) mod every_instruction;
 pub(in crate::tests) mod firmware;

@@ -30,6 +30,8 @@ struct Page {
     dirty: bool,
     /// What is in the frame: zero, or the mark of its last writer.
     contents: u64,
+    /// Whether an end word is in it.
+    end: bool,
 }
 
 /// What is left on the machine, to compare before and after.
@@ -61,6 +63,7 @@ pub(super) struct Calls {
     pub(super) erase: u32,
     pub(super) flush: u32,
     pub(super) lock: u32,
+    pub(super) mark_end: u32,
 }
 
 /// The machine, its pool and what the CPUs share.
@@ -190,13 +193,15 @@ impl Machine {
         assert_eq!(ByteSize::pages(census.used_pages as usize).get(), charged);
     }
 
-    /// A parked stack is mapped in full, reads as zero and has clear dirty bits.
+    /// A parked stack is mapped in full, reads as zero but for its end word, and has clear dirty
+    /// bits.
     fn assert_clean(&self, slot: SlotIndex) {
         self.hardware(|hardware| {
             let body = self.pool.arena().body(slot);
             for page in DirtyPages::topmost(4).addresses(body.top) {
+                let clean = Page { end: page == body.lowest, ..Page::default() };
                 let page = hardware.pages.get(&page.get()).expect("a parked stack is mapped");
-                assert_eq!(*page, Page::default(), "a parked stack is clean");
+                assert_eq!(*page, clean, "a parked stack is clean");
             }
         });
     }
@@ -299,6 +304,15 @@ impl<'m> Cpu<'m> {
         })
     }
 
+    /// Whether the end word is where it should be, and nowhere else.
+    pub(super) fn has_end_word(&self, slot: SlotIndex) -> bool {
+        let lowest = usize::from(self.machine.pool.record(slot).mapped_pages()) - 1;
+        (0..=lowest).all(|page| {
+            let addr = self.page(slot, page);
+            self.machine.hardware(|hardware| hardware.pages[&addr].end == (page == lowest))
+        })
+    }
+
     pub(super) fn reads_as_zero(&self, slot: SlotIndex) -> bool {
         let pages = self.machine.pool.record(slot).mapped_pages();
         (0..usize::from(pages)).all(|page| self.read(slot, page) == 0)
@@ -338,6 +352,14 @@ impl Lock for CountingLock<'_> {
 }
 
 impl Pages for Cpu<'_> {
+    fn mark_end(&mut self, lowest: Addr) {
+        (self.before_access)(Access::Contents);
+        self.machine.hardware(|hardware| {
+            hardware.calls.mark_end += 1;
+            hardware.pages.get_mut(&lowest.get()).expect("the page is there").end = true;
+        });
+    }
+
     fn charge(&mut self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
         (self.before_access)(Access::Account);
         self.machine.hardware(|hardware| {
@@ -408,7 +430,8 @@ impl Pages for Cpu<'_> {
             (self.before_access)(Access::Contents);
             self.machine.hardware(|hardware| {
                 hardware.calls.erase += 1;
-                hardware.pages.get_mut(&page.get()).expect("a mapped page").contents = 0;
+                let page = hardware.pages.get_mut(&page.get()).expect("a mapped page");
+                (page.contents, page.end) = (0, false);
             });
         }
         pages.count()

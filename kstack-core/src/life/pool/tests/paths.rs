@@ -341,6 +341,29 @@ fn t5_n2_a_re_used_stack_reads_as_zero_and_only_dirtied_pages_were_erased() {
     }
 }
 
+/// Red if the word is lost with the page that it is in, is written each time whatever was erased,
+/// or is not at the end of a stack that is smaller than a body.
+#[test]
+fn t12_n2_a_stack_has_its_end_word_and_it_is_written_again_only_where_it_was_erased() {
+    for pattern in 0..16_u32 {
+        let machine = machine();
+        let (mut cpu, mut cache) = (machine.cpu(0), cache(0));
+        let slot = take(&machine, 0, &mut cache, 1)[0];
+        assert!(cpu.has_end_word(slot) && machine.calls().mark_end == 1);
+        cpu.enter(slot);
+        for page in (0..4).filter(|page| pattern >> page & 1 != 0) {
+            cpu.write(slot, page, 99);
+        }
+        assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
+        assert_eq!(machine.calls().mark_end, 1 + (pattern >> 3));
+        assert_eq!(take(&machine, 0, &mut cache, 1), [slot]);
+        assert!(cpu.has_end_word(slot));
+        let small = Request { pages: Some(2), ..thread_request() };
+        let small = cpu.acquire(&small, &mut cache).expect("there is room");
+        assert!(cpu.has_end_word(small));
+    }
+}
+
 #[test]
 fn n2_t10_a_stack_mapped_a_moment_ago_needs_no_flush_on_any_cpu_of_the_set() {
     let machine = machine();
@@ -378,6 +401,9 @@ impl Pages for RemembersAbsent<'_> {
     fn flush_local(&mut self, body: AddrRange) {
         self.0.flush_local(body);
     }
+    fn mark_end(&mut self, lowest: Addr) {
+        self.0.mark_end(lowest);
+    }
 }
 
 #[test]
@@ -400,7 +426,10 @@ fn n2_the_full_policy_erases_every_page() {
     let (mut cpu, mut cache) = (machine.cpu(0), cache(0));
     let slot = take(&machine, 0, &mut cache, 1)[0];
     assert_eq!(cpu.release(slot, &mut cache), ReleaseOutcome::Cached);
-    assert_eq!(machine.calls(), Calls { map: 4, erase: 4, lock: 2, ..Calls::default() });
+    assert_eq!(
+        machine.calls(),
+        Calls { map: 4, erase: 4, lock: 2, mark_end: 2, ..Calls::default() }
+    );
 }
 
 /// A CPU without dirty bits: says that everything was written, without knowing how large a body is.
@@ -424,6 +453,9 @@ impl Pages for NoDirtyBits<'_> {
     }
     fn flush_local(&mut self, body: AddrRange) {
         self.0.flush_local(body);
+    }
+    fn mark_end(&mut self, lowest: Addr) {
+        self.0.mark_end(lowest);
     }
 }
 
