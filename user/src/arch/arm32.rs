@@ -382,6 +382,9 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 /// Addresses no program can have: the kernel's first byte, inside the kernel, near the end.
 pub const BAD_ADDRESSES: [usize; 3] = [0xc000_0000, 0xd000_4000, 0xffff_e000];
 
+/// Flags of open that are not the same everywhere: `O_DIRECTORY`, `O_NOFOLLOW`, `O_LARGEFILE`.
+pub const OPEN_FLAGS: [usize; 3] = [0o40_000, 0o100_000, 0o400_000];
+
 /// Makes a word what the thread pointer leads to, as a program's start-up code does for its
 /// thread-local storage.
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {

@@ -287,6 +287,9 @@ pub const REFUSED: &[(&str, usize, [usize; 6], isize)] = &[];
 pub const BAD_ADDRESSES: [usize; 3] =
     [0x1_0000_0000_0000, 0xffff_0000_0000_0000, 0xffff_c900_0000_4000];
 
+/// Flags of open that are not the same everywhere: `O_DIRECTORY`, `O_NOFOLLOW`, `O_LARGEFILE`.
+pub const OPEN_FLAGS: [usize; 3] = [0o40_000, 0o100_000, 0o400_000];
+
 /// Makes a word what the thread pointer leads to, as a program's start-up code does for its
 /// thread-local storage.
 pub fn point_to(word: &'static core::sync::atomic::AtomicUsize) {

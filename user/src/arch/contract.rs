@@ -69,6 +69,7 @@ const _: fn(Option<usize>) -> bool = sysinfo_is_right;
 // What it must refuse.
 const _: &[(&str, usize, [usize; 6], isize)] = REFUSED;
 const _: &[usize] = &BAD_ADDRESSES;
+const _: [usize; 3] = OPEN_FLAGS;
 
 // Signal handlers: their frames, and ways out of them.
 const _: Context = CONTEXT;

@@ -140,3 +140,6 @@ pub extern "C" fn switch_interrupts(_argument: usize) -> usize {
     unsafe { asm!("cli", push_flags!(), "sti", "pop {}", out(reg) flags) };
     usize::from(flags & INTERRUPTS != 0)
 }
+
+/// Flags of open that are not the same everywhere: `O_DIRECTORY`, `O_NOFOLLOW`, `O_LARGEFILE`.
+pub const OPEN_FLAGS: [usize; 3] = [0o200_000, 0o400_000, 0o100_000];

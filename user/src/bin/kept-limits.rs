@@ -6,7 +6,7 @@
 #![no_main]
 
 use core::ffi::CStr;
-use user::arch::nr;
+use user::arch::{OPEN_FLAGS, nr};
 use user::calls::{Calls, HERE, call, path, read_file, status_of};
 use user::must;
 
@@ -26,8 +26,7 @@ const WRITE: usize = 1;
 const READ_WRITE: usize = 2;
 const CREATE: usize = 0o100;
 /// `O_TMPFILE`, with `O_DIRECTORY` as the machine has it.
-const TEMPORARY: usize = 0o20_000_000
-    | if cfg!(any(target_arch = "arm", target_arch = "aarch64")) { 0o40_000 } else { 0o200_000 };
+const TEMPORARY: usize = 0o20_000_000 | OPEN_FLAGS[0];
 const PAGE: usize = 4096;
 
 struct Numbers(Calls);

@@ -2,7 +2,7 @@
 //! nodes, and the pages of its files.
 //!
 //! A node takes a [`Seat`] when it gets its first place in a tree, and keeps it to its end: moved
-//! to another file system, it goes on counting where it was made.
+//! to another file system, it still counts where it was made.
 
 use crate::error::Errno;
 use alloc::sync::Arc;

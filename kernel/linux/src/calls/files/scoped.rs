@@ -243,7 +243,7 @@ impl Scoped {
         Ok(())
     }
 
-    /// Goes on with what a link says.
+    /// Continues with what a link says.
     fn follow(&mut self, target: &str, link: &str) -> Result<(), Errno> {
         if self.has(scope::NO_SYMLINKS) || mounts::forbids(link, mount_flag::NO_LINKS) {
             return Err(Errno::ELOOP);
