@@ -188,10 +188,10 @@ pub fn runs_beside_itself(program: &'static str) -> Outcome {
 /// Where the CPU takes the stack from at an entry from user mode, and what is there now, where it
 /// takes it from memory. Interrupts off.
 pub(crate) fn stack_for_user_entries() -> Option<(&'static str, usize)> {
-    super::arch::stack_for_user_entries()
+    super::arch::evidence::stack_for_user_entries()
 }
 
 /// What this CPU itself says of shadow stacks.
 pub(crate) fn shadow_evidence() -> alloc::string::String {
-    super::arch::shadow_evidence()
+    super::arch::evidence::shadow_evidence()
 }

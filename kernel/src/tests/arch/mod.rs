@@ -3,6 +3,7 @@
 //! | in every tree | what |
 //! | --- | --- |
 //! | `expectations` | the table of expectations: what differs from one architecture to the next in what portable tests find |
+//! | `evidence` | what the CPU's own registers say |
 //! | `registers` | code with a known value in every register |
 //! | `user_code` | a few instructions of user mode |
 //! | the rest | tests of what only this architecture has |

@@ -1,6 +1,7 @@
 //! arm32: tests of what only it has, and what portable tests need.
 
 pub(in crate::tests) mod depth;
+pub(in crate::tests) mod evidence;
 pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod modes;
 pub(in crate::tests) mod nmi;
@@ -9,17 +10,6 @@ pub(in crate::tests) mod user_code;
 
 use super::first_use;
 use crate::tests::table;
-use alloc::string::String;
-
-/// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
-pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {
-    None
-}
-
-/// What this CPU itself says of shadow stacks.
-pub(in crate::tests) fn shadow_evidence() -> String {
-    "Arm has shadow stacks (GCS) in its 64-bit state alone: no register speaks of them here".into()
-}
 
 table! {
     HERE,

@@ -2,6 +2,7 @@
 
 pub(in crate::tests) mod depth;
 pub(in crate::tests) mod every_instruction;
+pub(in crate::tests) mod evidence;
 pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod overflow_stack;
 pub(in crate::tests) mod registers;
@@ -10,27 +11,6 @@ pub(in crate::tests) mod user_memory;
 
 use super::first_use;
 use crate::tests::table;
-use alloc::format;
-use alloc::string::String;
-
-/// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
-pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {
-    None
-}
-
-/// What this CPU itself says of shadow stacks.
-pub(in crate::tests) fn shadow_evidence() -> String {
-    let features: u64;
-    // SAFETY: (1) reading an identification register has no effect.
-    unsafe {
-        core::arch::asm!("mrs {}, id_aa64pfr1_el1", out(reg) features,
-                         options(nomem, nostack, preserves_flags));
-    }
-    format!(
-        "ID_AA64PFR1_EL1 is {features:#x}: its field GCS (bits 44 to 47) is {}",
-        features >> 44 & 0xf
-    )
-}
 
 table! {
     HERE,

@@ -1,6 +1,7 @@
 //! i386: tests of what only it has, and what portable tests need.
 
 pub(in crate::tests) mod depth;
+pub(in crate::tests) mod evidence;
 pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod registers;
@@ -15,9 +16,6 @@ use super::pc::{
     vectors,
 };
 use crate::tests::table;
-
-pub(in crate::tests) use super::pc::control::shadow_evidence;
-pub(in crate::tests) use tss::stack_for_user_entries;
 
 table! {
     HERE,

@@ -1,5 +1,6 @@
 //! The task state segments, read as the CPU reads them.
 
+use super::evidence::{loaded_tss, task_state_segment, word};
 use crate::tests::support::{on_every_cpu, stack_of_cpu};
 use crate::tests::{Outcome, check};
 use core::arch::asm;
@@ -11,32 +12,6 @@ use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, cpu_tables};
 use machine::cpus;
 use threads::sched;
-
-/// A task state segment as the CPU finds it: base, limit, type.
-fn task_state_segment(selector: u32) -> (u32, u32, u32) {
-    #[repr(C, packed)]
-    struct Pointer {
-        limit: u16,
-        base: u32,
-    }
-    let mut gdt = Pointer { limit: 0, base: 0 };
-    // SAFETY: (1) the instruction only stores the register.
-    unsafe { asm!("sgdt [{gdt}]", gdt = in(reg) &raw mut gdt, options(nostack)) };
-    // SAFETY: (1) the CPU reads the descriptor from there.
-    let descriptor = unsafe { ((gdt.base + (selector & !7)) as *const u64).read() };
-    // Intel SDM vol. 3, figure 9-3.
-    let base = descriptor >> 16 & 0xff_ffff | (descriptor >> 56) << 24;
-    let limit = descriptor & 0xffff | (descriptor >> 48 & 0xf) << 16;
-    (base as u32, limit as u32, (descriptor >> 40) as u32 & 0x1f)
-}
-
-/// The one of the task that runs.
-fn loaded_tss() -> (u32, u32, u32) {
-    let selector: u32;
-    // SAFETY: (1) the instruction only stores the register.
-    unsafe { asm!("str {tr:e}", tr = out(reg) selector, options(nostack)) };
-    task_state_segment(selector)
-}
 
 /// The one that the task gate of the double fault leads to.
 fn double_fault_tss() -> (u32, u32, u32) {
@@ -76,14 +51,6 @@ pub(super) fn check_tasks() -> Outcome {
     let (_, limit, kind) = double_fault_tss();
     check!(limit == 103 && kind == 0b1001, "the other task: {limit}, {kind:#b}");
     Ok(())
-}
-
-/// # Safety
-///
-/// 1. The segment at `base` is mapped and `at` inside it.
-unsafe fn word(base: u32, at: u32) -> u32 {
-    // SAFETY: (1) by the caller's promise.
-    unsafe { ((base + at) as *const u32).read_volatile() }
 }
 
 /// On every CPU: what the task register leads to is the CPU's own table, and at the manual's
@@ -206,12 +173,4 @@ pub(in crate::tests::arch) fn segments_here() -> Range<u64> {
 /// Whether [`read_there`](super::user_code::read_there) has read nothing.
 pub(in crate::tests::arch) fn nothing_read(regs: &SavedRegs) -> bool {
     regs.ebx == 0
-}
-
-/// Where the CPU takes the stack from at an entry from user mode, and what is there now. Interrupts
-/// off.
-pub(in crate::tests) fn stack_for_user_entries() -> Option<(&'static str, usize)> {
-    let (base, ..) = loaded_tss();
-    // SAFETY: (1) the CPU reads the segment from there.
-    Some(("TSS esp0", unsafe { word(base, 4) } as usize))
 }

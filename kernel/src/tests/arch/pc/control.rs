@@ -242,14 +242,3 @@ pub fn u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay() -> Ou
     fpu::let_pointers_stay(before);
     outcome
 }
-
-/// What this CPU itself says of shadow stacks.
-pub(in crate::tests) fn shadow_evidence() -> String {
-    const ECX: usize = 2;
-    let cr4 = read(Register::Cr4);
-    format!(
-        "CPUID leaf 7: ECX bit 7 (CET_SS) is {}; CR4 is {cr4:#x}: its bit 23 (CET) is {}",
-        u8::from(control::has(7, ECX, 7)),
-        cr4 >> 23 & 1
-    )
-}

@@ -6,6 +6,7 @@ pub(in crate::tests) mod control;
 pub(in crate::tests) mod double_fault;
 pub(in crate::tests) mod entry_work;
 pub(in crate::tests) mod every_instruction;
+pub(in crate::tests) mod evidence;
 pub(in crate::tests) mod firmware;
 pub(in crate::tests) mod first_instruction;
 pub(in crate::tests) mod io_maps;

@@ -1,6 +1,7 @@
 //! riscv64: tests of what only it has, and what portable tests need.
 
 pub(in crate::tests) mod depth;
+pub(in crate::tests) mod evidence;
 pub(in crate::tests) mod expectations;
 pub(in crate::tests) mod harts;
 pub(in crate::tests) mod overflow_stack;
@@ -10,17 +11,6 @@ pub(in crate::tests) mod user_memory;
 
 use super::{first_use, flush};
 use crate::tests::table;
-use alloc::string::String;
-
-/// The CPU takes no stack from memory at an entry from user mode: the entry code loads it.
-pub(in crate::tests) const fn stack_for_user_entries() -> Option<(&'static str, usize)> {
-    None
-}
-
-/// What this CPU itself says of shadow stacks.
-pub(in crate::tests) fn shadow_evidence() -> String {
-    "RISC-V has them as Zicfiss, which the firmware turns on; this kernel asks for none".into()
-}
 
 table! {
     HERE,
