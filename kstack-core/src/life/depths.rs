@@ -34,11 +34,10 @@ pub fn first_written(
         let next = page.wrapping_add(ByteSize::PAGE);
         let is_dirty = DirtyPages::page_of(page, stack.top).is_none_or(|n| dirty.contains(n));
         let lowest = if page < end { end } else { page };
-        if is_dirty
-            && lowest < next
-            && let Some(found) = find(AddrRange { lowest, top: next })
-        {
-            return found;
+        if is_dirty && lowest < next {
+            if let Some(found) = find(AddrRange { lowest, top: next }) {
+                return found;
+            }
         }
         page = next;
     }
