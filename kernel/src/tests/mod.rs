@@ -195,6 +195,7 @@ table! {
         memory::u1_t11_a_sorted_list_says_what_a_plain_one_says,
         memory::u1_whatever_is_mapped_protected_and_unmapped_the_areas_are_what_they_should_be,
         programs::u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned,
+        programs::u1_p1_a_segment_of_zeros_alone_may_name_a_place_beyond_the_file,
         memory::u1_files_grow_have_holes_and_leave_half_of_memory,
         mappings::p2_u1_a_file_is_one_for_all_who_map_read_and_write_it,
         mappings::p2_u1_what_a_file_lost_is_in_no_mapping_of_it,

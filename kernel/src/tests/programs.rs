@@ -341,3 +341,30 @@ pub fn u1_p1_a_position_independent_program_lies_as_its_segments_are_aligned() -
     }
     Ok(())
 }
+
+/// A segment of zeros alone has no bytes in the file, so where they would be there does not matter:
+/// GNU's linker names a place beyond the end of a small program. Red if that place must be there.
+pub fn u1_p1_a_segment_of_zeros_alone_may_name_a_place_beyond_the_file() -> Outcome {
+    const LOAD: [u8; 4] = [1, 0, 0, 0];
+    let mut file = linux::fs::read_file("/kstack/bin/first-stack").ok_or("no program")?;
+    let headers =
+        usize::from(u16::from_le_bytes([file[ELF.header_count], file[ELF.header_count + 1]]));
+    let places = (0..headers).map(|header| ELF.first_header + ELF.one_header * header);
+    let zeros = |at: &usize| {
+        let bytes = &file[at + ELF.file_bytes..][..ELF.word];
+        file[*at..at + LOAD.len()] == LOAD && bytes.iter().all(|&byte| byte == 0)
+    };
+    let at = places.rev().find(zeros).ok_or("no segment of zeros alone")?;
+    let argv = [b"x".to_vec()];
+    let offset = at + ELF.offset..at + ELF.offset + ELF.word;
+    let end = file.len() as u64;
+    for place in [0, end, end + 1, 1 << 31, u64::MAX] {
+        file[offset.clone()].copy_from_slice(&place.to_le_bytes()[..ELF.word]);
+        let loaded = linux::load_for_test(&file, &argv);
+        loaded.map_err(|error| format!("zeros at {place:#x} of {end:#x}: {error:?}"))?;
+    }
+    // One byte of it in the file, and the place matters.
+    file[at + ELF.file_bytes] = 1;
+    check!(linux::load_for_test(&file, &argv).is_err(), "a byte beyond the file was loaded");
+    Ok(())
+}

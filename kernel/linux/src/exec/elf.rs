@@ -119,7 +119,12 @@ impl<'f> Image<'f> {
         Ok((lowest, top.checked_next_multiple_of(PAGE).ok_or_else(bad)?))
     }
 
+    /// Bytes of the file. Where none at all would be does not matter: linkers let a segment that
+    /// has zeros alone begin anywhere, beyond the file's end too.
     fn contents(&self, offset: u64, bytes: u64) -> Result<&'f [u8], Errno> {
+        if bytes == 0 {
+            return Ok(&[]);
+        }
         let from = usize::try_from(offset).map_err(|_| bad())?;
         let to = from.checked_add(usize::try_from(bytes).map_err(|_| bad())?).ok_or_else(bad)?;
         self.file.get(from..to).ok_or_else(bad)
