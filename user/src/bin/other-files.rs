@@ -192,7 +192,7 @@ fn locks(calls: &Calls) -> i32 {
     while range(one, GET, WRITE, 1, 1).1.kind == UNLOCK {
         sleep_milliseconds(1);
     }
-    // Whoever asks last is told: this one, if the child sleeps by then.
+    // The one that asks last is told: the parent, if the child sleeps by then.
     sleep_milliseconds(30);
     let told = range(one, SET_AND_WAIT, WRITE, 1, 1).0;
     must!(told == EDEADLK || told == 0, "a circle");
