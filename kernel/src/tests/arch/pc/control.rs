@@ -9,7 +9,6 @@ use crate::tests::processes;
 use crate::tests::support::{install_hooks, on_cpu, on_every_cpu, until};
 use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
-use alloc::format;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack::addr::CpuId;
