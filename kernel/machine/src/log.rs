@@ -79,13 +79,24 @@ pub fn set_listener(listener: Option<fn(fmt::Arguments<'_>)>) {
 
 /// A line of the kernel's own. See `log!`.
 pub fn line(text: fmt::Arguments<'_>) {
+    say_or_keep(text, IS_QUIET.load(Ordering::Relaxed));
+}
+
+/// A line that is good to know and no more: it is kept like all others, and said if the console is
+/// the kernel's, not beside a program's output.
+pub fn detail(text: fmt::Arguments<'_>) {
+    let is_quiet = IS_QUIET.load(Ordering::Relaxed);
+    say_or_keep(text, is_quiet || CONSOLE_IS_THE_PROGRAMS.load(Ordering::Relaxed));
+}
+
+fn say_or_keep(text: fmt::Arguments<'_>, is_kept_only: bool) {
     let mut kept = LINE.lock();
     if let Some(tell) = LISTENER.get() {
         tell(text);
     }
     // As Linux keeps it: with a level, that of what is good to know.
     let _never_fails = writeln!(kept, "<6>{text}");
-    if IS_QUIET.load(Ordering::Relaxed) {
+    if is_kept_only {
         return;
     }
     let mut port = port();

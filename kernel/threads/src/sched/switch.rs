@@ -15,6 +15,7 @@ use kstack::room;
 use machine::arch::extras::LocalSegments;
 use machine::arch::{cpu, cpu_tables, paging, smp, user};
 use machine::cpus::{self, Cpu};
+use machine::log;
 use machine::memory::fallible::NoMemory;
 
 /// The running thread. One load.
@@ -224,12 +225,14 @@ fn bury(dead: Arc<Thread>) {
     unsafe { call_on_stack(dead, 0, there, cpus::this().local.irq_top().get()) };
 }
 
-/// A thread has ended that used more of its stack than any before: in Linux's words.
+/// A thread has ended that used more of its stack than any before: in Linux's words. Beside a
+/// program's output `dmesg` alone has them.
 #[cold]
 #[inline(never)]
 fn tell_depth(dead: &Thread, left: ByteSize) {
     let number = dead.number();
-    log!("{} ({number}) used greatest stack depth: {} bytes left", dead.name(), left.get());
+    let (name, left) = (dead.name(), left.get());
+    log::detail(format_args!("{name} ({number}) used greatest stack depth: {left} bytes left"));
 }
 
 fn bury_here(dead: Arc<Thread>) {
