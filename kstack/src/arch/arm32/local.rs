@@ -4,8 +4,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
-/// Whether `current` is found by masking SP.
-pub const THREAD_INFO_ON_STACK: bool = cfg!(feature = "thread-info-on-stack");
+pub use super::THREAD_INFO_ON_STACK;
 
 /// The bit of SP that is set outside a body, and below which SP is masked.
 pub(super) const BODY_SHIFT: u32 = super::GEOMETRY.body().get().trailing_zeros();

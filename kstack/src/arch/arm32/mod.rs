@@ -75,7 +75,10 @@ pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geo
 /// machine can hold.
 pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1016);
 
+/// Whether `current` is found by masking SP.
+pub const THREAD_INFO_ON_STACK: bool = cfg!(feature = "thread-info-on-stack");
+
 /// Bytes at the low end of a stack that are below its end word: `thread_info`, where that is on the
 /// stack.
 pub const BELOW_END: kstack_core::addr::ByteSize =
-    kstack_core::addr::ByteSize::new(if local::THREAD_INFO_ON_STACK { 8 } else { 0 });
+    kstack_core::addr::ByteSize::new(if THREAD_INFO_ON_STACK { 8 } else { 0 });
