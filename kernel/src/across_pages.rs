@@ -145,18 +145,30 @@ pub fn with_crossing<R>(experiment: impl FnOnce(&Crossing) -> R) -> Result<R, &'
 
 /// Sees to it that the next new stack is made of frames whose followers are held: those.
 fn prepare_frames() -> Result<Vec<Frame>, &'static str> {
-    const FRAMES: usize = 128;
+    /// Pairs of frames that follow each other: for the stack, and for what else is made with it.
+    const PAIRS: usize = 16;
     // No stack that is there already.
     stacks::drain_this_cpu();
     stacks::reclaim(u32::MAX);
-    let mut taken = Vec::with_capacity(FRAMES);
-    taken.extend((0..FRAMES).map_while(|_| frames::alloc()));
-    taken.sort_unstable_by_key(|frame| frame.addr());
-    let (mut held, mut free) = (Vec::with_capacity(FRAMES), Vec::with_capacity(FRAMES));
-    let mut next = Vec::with_capacity(FRAMES);
+    // Where processes have come and gone for long, frames are given out in no order, and few of a
+    // hundred are neighbours.
+    let mut taken = Vec::new();
+    while pairs_of(&taken) < PAIRS {
+        let before = taken.len();
+        let more = before.max(128);
+        taken.try_reserve_exact(more).map_err(|_| "no heap for the list of frames")?;
+        taken.extend((0..more).map_while(|_| frames::alloc()));
+        taken.sort_unstable_by_key(|frame: &Frame| frame.addr());
+        if taken.len() < before + more {
+            taken.into_iter().for_each(frames::release);
+            return Err("no frames of memory that follow each other");
+        }
+    }
+    let (mut held, mut free) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
+    let mut next = Vec::with_capacity(taken.len());
     let mut frames = taken.into_iter().peekable();
     while let Some(frame) = frames.next() {
-        match frames.next_if(|after| after.addr() == frame.addr() + FRAME_BYTES) {
+        match frames.next_if(|after| follows(after, &frame)) {
             Some(after) => {
                 free.push(frame);
                 next.push(after.addr());
@@ -169,6 +181,20 @@ fn prepare_frames() -> Result<Vec<Frame>, &'static str> {
     // Those given back last are given out first.
     free.into_iter().for_each(frames::release);
     Ok(held)
+}
+
+/// How many frames of a sorted list can be paired with the one that follows them in memory.
+fn pairs_of(frames: &[Frame]) -> usize {
+    let mut rest = frames.iter().peekable();
+    let mut pairs = 0;
+    while let Some(frame) = rest.next() {
+        pairs += usize::from(rest.next_if(|after| follows(after, frame)).is_some());
+    }
+    pairs
+}
+
+fn follows(after: &Frame, frame: &Frame) -> bool {
+    after.addr() == frame.addr() + FRAME_BYTES
 }
 
 fn in_thread() {
