@@ -11,7 +11,7 @@ use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions;
 use crate::process::names::namespaces;
 use crate::process::user_memory::{path, put};
-use crate::process::walk::{self, Place};
+use crate::process::walk::Place;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
