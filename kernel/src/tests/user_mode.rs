@@ -134,7 +134,7 @@ pub(crate) struct Seen {
     pub(crate) sp: usize,
     /// The stack that `sp` is on.
     pub(crate) stack: Option<StackId>,
-    pub(super) thread_top: usize,
+    pub(crate) thread_top: usize,
     /// The top of the IRQ stack of the CPU.
     pub(crate) irq_top: usize,
     interrupts_on: bool,

@@ -28,6 +28,7 @@ table! {
         firmware::m1_firmware_tables_are_followed_by_wide_pointers_and_believed_only_whole,
         tss::x1_the_loaded_task_state_segment_has_every_field_in_its_place,
         tss::x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread,
+        tss::x2_p8_system_calls_and_exceptions_start_on_one_top_and_rsp1_and_rsp2_stay_poison,
         io_maps::x3_programs_use_the_ports_they_are_permitted_and_no_others,
         io_maps::x3_a_map_is_inherited_changed_on_a_copy_and_freed,
         io_maps::x3_each_thread_has_its_own_map_whatever_the_cpu_held,

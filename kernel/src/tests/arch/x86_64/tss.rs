@@ -1,10 +1,12 @@
 //! The task state segment, read as the CPU reads it.
 
 use super::evidence::loaded_tss;
+use super::user_code;
 use crate::tests::support::{on_every_cpu, stack_of_cpu};
+use crate::tests::user_mode::{self, STACK_TOP, UserThread};
 use crate::tests::{Outcome, check};
 use core::ops::Range;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::addr::ByteSize;
 use kstack::arch::current::tables::POISON;
 use kstack::kind::StackKind;
@@ -83,6 +85,51 @@ pub fn x1_s1_the_stack_for_entries_from_user_mode_follows_the_running_thread() -
     check!(looks >= 2400, "only {looks} looks");
     check!(WRONG.load(Ordering::Relaxed) == 0, "wrong {WRONG:?} times of {looks}");
     Ok(())
+}
+
+/// What a system call finds: rsp0, rsp1, rsp2, and what `syscall` starts on.
+static FOUND: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+/// System calls that have looked.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Looks at the segment while a system call of a program runs.
+fn look_in_a_call() {
+    machine::arch::cpu::without_interrupts(|| {
+        let (base, ..) = loaded_tss();
+        // SAFETY: (1) the segment is mapped, 104 bytes from `base` on.
+        let word = |at: u64| unsafe { ((base + at) as *const u64).read_unaligned() };
+        let starts_on = cpus::this().local.thread_top().get() as u64;
+        for (found, is) in FOUND.iter().zip([word(4), word(12), word(20), starts_on]) {
+            found.store(is, Ordering::Relaxed);
+        }
+        CALLS.fetch_add(1, Ordering::Release);
+    });
+}
+
+/// What rsp1 and rsp2 are to Linux (the top of the running thread's stack, and the word in which a
+/// system call leaves the program's SP) are words of the CPU's block here: the calls of a program
+/// start at the top that rsp0 has for exceptions, bring the program's SP with them, and leave rsp1
+/// and rsp2 the poison that they were. Until rsp0 is real it is poison as well, and no CPU could
+/// push there: not a canonical address. Red if a switch sets one of the two tops only, or if an
+/// entry writes to rsp1 or rsp2.
+pub fn x2_p8_system_calls_and_exceptions_start_on_one_top_and_rsp1_and_rsp2_stay_poison() -> Outcome
+{
+    const SIGN: u64 = 0xffff_8000_0000_0000;
+    check!(POISON & SIGN != 0 && POISON & SIGN != SIGN, "the CPU could push at {POISON:#x}");
+    CALLS.store(0, Ordering::Relaxed);
+    user_mode::with_hooks(Some(look_in_a_call), || {
+        UserThread::start(user_code::call_twice, 0)?.finish();
+        check!(CALLS.load(Ordering::Acquire) == 2, "not two calls: {CALLS:?}");
+        let seen = user_mode::seen();
+        for seen in &seen {
+            user_mode::check_at_top(seen)?;
+            check!(seen.regs.rsp == STACK_TOP, "the program's SP is lost: {seen:x?}");
+        }
+        let top = seen.last().map_or(0, |seen| seen.thread_top as u64);
+        let found = FOUND.each_ref().map(|word| word.load(Ordering::Relaxed));
+        check!(found == [top, POISON, POISON, top], "{found:x?}, and the top is {top:#x}");
+        Ok(())
+    })
 }
 
 /// Where this CPU's segment lies.
