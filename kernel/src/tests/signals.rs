@@ -152,6 +152,12 @@ pub fn p2_threads_of_real_time_leave_the_others_a_share() -> Outcome {
     program("real-time", "share")
 }
 
+/// Ordinary threads on one CPU have shares as their nice values say. Red when the nice value is kept
+/// and the run queue does not know it.
+pub fn p2_nice_values_are_shares_of_a_cpu() -> Outcome {
+    program("real-time", "nice")
+}
+
 /// O_ASYNC with F_SETSIG on a pipe: input, room and the end are told with their code, events and
 /// descriptor, each once; SIGIO without F_SETSIG. Red when F_SETFL refuses or forgets O_ASYNC.
 pub fn p6_pipes_tell_of_input_and_room_by_signals() -> Outcome {

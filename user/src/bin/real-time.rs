@@ -1,6 +1,6 @@
 //! Threads of real time: `real-time NAME`. `rules`: who may ask for what, and what is kept of it.
 //! `order`: the highest rank first, equals in turn or not. `share`: what the rest of the
-//! machine gets.
+//! machine gets. `nice`: what shares ordinary threads have.
 
 #![no_std]
 #![no_main]
@@ -218,6 +218,74 @@ fn share(calls: &Calls) -> i32 {
     0
 }
 
+/// Ticks of CPU time of a child, as `wait4` has them, in milliseconds.
+fn time_of(calls: &Calls, child: isize) -> usize {
+    // User time and system time, two words each, and what else there is.
+    let mut used = [0_usize; 18 * 2];
+    let mut status = 0_u32;
+    let asked = [child as usize, (&raw mut status).addr(), 0, used.as_mut_ptr().addr()];
+    must_or_end(call(calls.number("wait4"), asked) == child && status == 0);
+    (used[0] + used[2]) * 1000 + (used[1] + used[3]) / 1000
+}
+
+fn must_or_end(is_well: bool) {
+    if !is_well {
+        user::exit(9);
+    }
+}
+
+/// Two children spin on one CPU for a second and a half. What each of them got of it, in
+/// milliseconds.
+fn spin_beside(calls: &Calls, prepare: [&dyn Fn(); 2]) -> [usize; 2] {
+    let asked = [0, PAGE, memory::WRITE, memory::ANONYMOUS | SHARED, usize::MAX, 0];
+    let page = call(nr::MMAP, asked);
+    must_or_end(!memory::is_error(page));
+    // SAFETY: (1) a page of zeroes that is mapped until the end.
+    let is_told = unsafe { &*core::ptr::with_exposed_provenance::<AtomicUsize>(page as usize) };
+    let children = prepare.map(|prepare| {
+        let child = user::fork();
+        if child == 0 {
+            prepare();
+            is_told.fetch_add(1, Ordering::SeqCst);
+            while is_told.load(Ordering::SeqCst) < 3 {
+                core::hint::spin_loop();
+            }
+            user::exit(0);
+        }
+        child
+    });
+    // Of real time: it wakes when it wants to, and takes no share of theirs.
+    must_or_end(set(calls, FIFO, 1) == 0);
+    while is_told.load(Ordering::SeqCst) < 2 {
+        sleep_milliseconds(1);
+    }
+    sleep_milliseconds(1500);
+    is_told.fetch_add(1, Ordering::SeqCst);
+    let times = children.map(|child| time_of(calls, child));
+    must_or_end(set(calls, OTHER, 0) == 0);
+    times
+}
+
+/// Nice values are shares: of two threads on one CPU, the one with 5 has a third of what the other
+/// has (335 of 1,024), and one with SCHED_IDLE next to nothing.
+fn nice(calls: &Calls) -> i32 {
+    const IDLE: usize = 5;
+    must!(stay(calls), "one CPU");
+    let nicer = |by: usize| move || must_or_end(call(calls.number("setpriority"), [0, 0, by]) == 0);
+    let [one, other] = spin_beside(calls, [&nicer(0), &nicer(0)]);
+    must!(one * 3 > other * 2 && other * 3 > one * 2, "equals do not have equal shares");
+    let [nice, normal] = spin_beside(calls, [&nicer(5), &nicer(0)]);
+    must!(normal > nice * 2, "the nicer one has as much as the other");
+    must!(normal < nice * 5, "the nicer one has next to nothing");
+    // Later, and with a higher weight than normal.
+    let [low, high] = spin_beside(calls, [&nicer(0), &nicer(5_usize.wrapping_neg())]);
+    must!(high > low * 2 && high < low * 5, "one below 0 has no larger share");
+    let idle = || must_or_end(set(calls, IDLE, 0) == 0);
+    let [idle, normal] = spin_beside(calls, [&idle, &nicer(0)]);
+    must!(normal > idle * 10, "SCHED_IDLE has a share like others");
+    0
+}
+
 fn main() -> i32 {
     let Some(name) = user::only_argument() else { return 2 };
     let Ok(calls) = Calls::read() else { return 3 };
@@ -225,6 +293,7 @@ fn main() -> i32 {
         b"rules" => rules(&calls),
         b"order" => order(&calls),
         b"share" => share(&calls),
+        b"nice" => nice(&calls),
         _ => 2,
     }
 }

@@ -1,7 +1,7 @@
 //! Calls about scheduling: policies, priorities, CPUs.
 //!
-//! Threads of real time come first (`threads::sched::urgency`); all others take turns. The policies
-//! and nice values that only hint at less are kept and shown.
+//! Threads of real time come first (`threads::sched::urgency`); all others take turns, as many as
+//! their nice values say (`threads::sched::share`). SCHED_BATCH is kept and shown.
 
 use super::table::calls;
 use crate::abi;
@@ -13,6 +13,7 @@ use crate::process::identity::users;
 use crate::process::names::{named, numbers};
 use crate::process::table::{self, Which};
 use crate::process::task::{self, Task, policy};
+use crate::process::time::share;
 use crate::process::user_memory::{get, put};
 use crate::process::{Process, current, current_arc, current_task};
 use crate::spaces::user::Kind;
@@ -136,6 +137,7 @@ fn schedule(thread: &Arc<sched::Thread>, task: &Task, wanted: Wanted) -> SysResu
     task.nice.store(nice, Ordering::Relaxed);
     let rank = if is_real_time { wanted.priority as u8 } else { 0 };
     sched::set_rank(thread, rank, to != policy::FIFO);
+    share::weigh(thread, task);
     Ok(0)
 }
 
@@ -288,11 +290,15 @@ fn each(kind: u64, which: u64, mut body: impl FnMut(&Process)) -> Result<(), Err
 }
 
 /// Calls `body` for each thread that a kind and a number mean, as setpriority(2) has them.
-fn each_thread(kind: u64, which: u64, mut body: impl FnMut(&Task)) -> Result<(), Errno> {
+fn each_thread(
+    kind: u64,
+    which: u64,
+    mut body: impl FnMut(&sched::Thread, &Task),
+) -> Result<(), Errno> {
     const PROCESS: u32 = 0;
     if kind as u32 == PROCESS {
-        return with_task(which, |_, task| {
-            body(task);
+        return with_task(which, |thread, task| {
+            body(thread, task);
             Ok(())
         })
         .map_err(|_| Errno::ESRCH);
@@ -300,9 +306,10 @@ fn each_thread(kind: u64, which: u64, mut body: impl FnMut(&Task)) -> Result<(),
     let mut found = false;
     each(kind, which, |process| {
         process.crew.with(|threads| {
-            for task in threads.iter().filter_map(|thread| task::of(thread)) {
+            for thread in threads {
+                let Some(task) = task::of(thread) else { continue };
                 found = true;
-                body(task);
+                body(thread, task);
             }
         });
     })?;
@@ -312,7 +319,7 @@ fn each_thread(kind: u64, which: u64, mut body: impl FnMut(&Task)) -> Result<(),
 /// 20 minus the lowest nice value.
 fn get_priority(kind: u64, which: u64) -> SysResult {
     let mut lowest = i32::MAX;
-    each_thread(kind, which, |task| lowest = lowest.min(task.nice.load(Ordering::Relaxed)))?;
+    each_thread(kind, which, |_, task| lowest = lowest.min(task.nice.load(Ordering::Relaxed)))?;
     Ok((20 - lowest) as u64)
 }
 
@@ -320,7 +327,7 @@ fn set_priority(kind: u64, which: u64, nice: i32) -> SysResult {
     let nice = nice.clamp(-20, 19);
     let mine = current_task().credentials();
     let mut done = Ok(0);
-    each_thread(kind, which, |task| {
+    each_thread(kind, which, |thread, task| {
         let before = task.nice.load(Ordering::Relaxed);
         let limit = task.process.limits.soft(Resource::Nice);
         if !mine.may_change(&task.credentials(), capability::SYS_NICE) {
@@ -332,6 +339,7 @@ fn set_priority(kind: u64, which: u64, nice: i32) -> SysResult {
             done = Err(Errno::EACCES);
         } else {
             task.nice.store(nice, Ordering::Relaxed);
+            share::weigh(thread, task);
         }
     })?;
     done

@@ -67,7 +67,7 @@ fn timer(regs: &mut SavedRegs) {
         cpu.ticks.fetch_add(1, Ordering::Relaxed);
         sched::current().cpu_time().count_tick(regs.from_user());
         sched::tick(cpu, regs.from_user());
-        sched::count_urgent_tick(cpu);
+        sched::count_ranked_tick(cpu);
         // SAFETY: (1) this CPU's block, in its interrupt's handler; (2) made when it came up.
         unsafe { cpu.local.check_irq_end() };
     }

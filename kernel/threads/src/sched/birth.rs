@@ -80,6 +80,7 @@ pub fn spawn_user(
     let thread = create_numbered(id.into(), name, Some((owner, fpu)), Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
+    thread.share.inherit(&current().share);
     let mine = &current().urgency;
     if mine.rank() > 0 {
         thread.urgency.set(mine.rank(), mine.has_slices());

@@ -24,6 +24,7 @@
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
 //! | `rank`, `urgency` | threads of real time |
+//! | `share` | what share of a CPU the others have |
 //! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
@@ -40,6 +41,7 @@ mod owner;
 mod rank;
 mod run_queue;
 mod schedule;
+mod share;
 mod sleep;
 mod stackd;
 mod switch;
@@ -59,9 +61,10 @@ pub(crate) use load::tick;
 pub use load::{CpuUse, LINES, averages, cpu_use};
 pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
-pub(crate) use run_queue::count_urgent_tick;
-pub use run_queue::{allowed, has_waiting, make_ready, rank, set_rank};
+pub(crate) use run_queue::count_ranked_tick;
+pub use run_queue::{allowed, has_waiting, make_ready, rank, set_rank, set_weight};
 pub use schedule::{exit_current, idle_loop, is_allowed_here, preempt, set_allowed, yield_now};
+pub use share::NORMAL as NORMAL_WEIGHT;
 pub use stackd::{start_stackd, wake_stackd};
 pub use switch::{
     after_switch, current, current_arc, deaths, forget_user_translations, load_tables_of,

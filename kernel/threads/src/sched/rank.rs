@@ -1,8 +1,14 @@
-//! What a thread knows of its rank: see [`super::urgency`].
+//! What a thread knows of its rank: see [`super::urgency`]; and whether ranks and weights
+//! ([`super::share`]) matter.
 
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 static IS_IN_USE: AtomicBool = AtomicBool::new(false);
+
+/// From now on, threads are looked at one by one.
+pub(super) fn use_ranks() {
+    IS_IN_USE.store(true, Ordering::SeqCst);
+}
 
 /// How a thread is ranked.
 #[derive(Debug)]
@@ -29,12 +35,12 @@ impl Urgency {
         self.rank.store(rank, Ordering::Relaxed);
         self.has_slices.store(has_slices || rank == 0, Ordering::Relaxed);
         if rank > 0 {
-            IS_IN_USE.store(true, Ordering::SeqCst);
+            use_ranks();
         }
     }
 }
 
-/// Whether there has ever been a thread of real time.
+/// Whether there has ever been a thread of real time, or one of another weight.
 #[inline(always)]
 pub(super) fn is_in_use() -> bool {
     IS_IN_USE.load(Ordering::Relaxed)

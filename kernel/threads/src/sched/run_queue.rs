@@ -4,7 +4,8 @@
 //! [`super`] on `on_cpu`.
 
 use super::list::{List, RUN};
-use super::rank::is_in_use;
+use super::rank::{is_in_use, use_ranks};
+use super::share;
 use super::switch::current;
 use super::thread::{State, Thread, WaitQueue};
 use super::urgency;
@@ -50,7 +51,13 @@ pub(super) fn push_ready(thread: Arc<Thread>) {
 fn push_uninterrupted(thread: Arc<Thread>) {
     let allowed = thread.allowed.load(Ordering::Relaxed);
     let rank = thread.urgency.rank();
-    READY.lock_uninterrupted().push(thread, false);
+    {
+        let mut ready = READY.lock_uninterrupted();
+        if is_in_use() {
+            thread.share.catch_up(thread.last_cpu());
+        }
+        ready.push(thread, false);
+    }
     // An idle CPU takes it; without one, the next tick of a busy CPU does.
     if let Some(idle) = IDLE_CPUS.members().find(|cpu| allowed >> cpu.get() & 1 != 0) {
         IDLE_CPUS.remove(idle);
@@ -113,6 +120,14 @@ pub fn set_rank(thread: &Arc<Thread>, rank: u8, has_slices: bool) {
     });
 }
 
+/// Gives an ordinary thread another share of the CPUs that others wait for; see [`share`].
+pub fn set_weight(thread: &Thread, weight: u32) {
+    thread.share.set_weight(weight);
+    if weight != share::NORMAL {
+        use_ranks();
+    }
+}
+
 impl Ready {
     fn push(&mut self, thread: Arc<Thread>, before_equals: bool) {
         if thread.urgency.rank() == 0 {
@@ -144,14 +159,28 @@ pub fn has_waiting() -> bool {
         _ if urgency::is_turn_over(here, me) => rank,
         _ => rank + 1,
     };
-    let has_ranks = |thread: &Thread| is_idle || thread.urgency.rank() >= least;
+    let used = if is_idle || rank > 0 { u64::MAX } else { me.share.used() };
+    let has_ranks = |thread: &Thread| match thread.urgency.rank() {
+        0 => is_idle || least == 0 && thread.share.used() <= used,
+        other => is_idle || other >= least,
+    };
     ready.any(|thread| thread.may_run_on(here) && has_ranks(thread))
 }
 
-/// A tick: counts it for real time.
-pub(crate) fn count_urgent_tick(cpu: &Cpu) {
+/// A tick: counts it for real time, or charges it to a thread that keeps others waiting.
+pub(crate) fn count_ranked_tick(cpu: &Cpu) {
     if is_in_use() {
         urgency::count_tick(cpu);
+        charge(cpu);
+    }
+}
+
+#[cold]
+fn charge(cpu: &Cpu) {
+    let (me, here) = (current(), cpu.id());
+    let is_idle = cpu.idle.load(Ordering::Relaxed) == cpus::current_thread();
+    if !is_idle && READY.lock().ordinary.any(|thread| thread.may_run_on(here)) {
+        me.share.charge();
     }
 }
 
@@ -236,9 +265,10 @@ impl Ready {
             thread.may_run_on(here) && (core::ptr::eq(thread, me) || !thread.is_on_cpu())
         };
         let is_spent = urgency::is_spent(cpu);
-        let others = if is_spent { self.next_ordinary(me) } else { None };
+        let ordinary = &mut self.ordinary;
+        let others = if is_spent { share::take(ordinary, here, may_run) } else { None };
         let next = others.or_else(|| urgency::take(&mut self.urgent, least.max(1), may_run));
-        if next.is_some() || least > 0 { next } else { self.next_ordinary(me) }
+        if next.is_some() || least > 0 { next } else { share::take(ordinary, here, may_run) }
     }
 }
 

@@ -5,6 +5,7 @@ use super::cpu_time::CpuTime;
 use super::list::{LINKS, Linked, List, WAIT};
 use super::owner::{Owned, Owner, OwnerKind};
 use super::rank::Urgency;
+use super::share::Share;
 use super::sleep::{Crowd, RunState, attention};
 use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
@@ -90,6 +91,7 @@ pub struct Thread {
     pub(super) allowed: AtomicU64,
     /// Whether it is of real time, and before which others.
     pub(super) urgency: Urgency,
+    pub(super) share: Share,
     /// The next one in the run queue, in a wait queue, and in the list of deadlines.
     pub(super) links: [AtomicPtr<Thread>; LINKS],
     canary: usize,
@@ -288,6 +290,7 @@ impl Thread {
             last_cpu: AtomicU32::new(0),
             allowed: AtomicU64::new(u64::MAX),
             urgency: Urgency::new(),
+            share: Share::new(),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
             canary: new_canary(),
             owner,

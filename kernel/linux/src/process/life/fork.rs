@@ -16,7 +16,7 @@ use crate::process::identity::users;
 use crate::process::names::{host, namespaces, numbers, pidfd};
 use crate::process::sending::shared_signals::Stop;
 use crate::process::task::{self, Task};
-use crate::process::time::cpu_limit;
+use crate::process::time::{cpu_limit, share};
 use crate::process::{Process, current, current_arc, current_task, table};
 use crate::spaces::pid::{self, Hold, Own, Space};
 use crate::spaces::time::{self, TimeSpace};
@@ -288,6 +288,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
         if is_normal {
             sched::set_rank(&thread, 0, true);
+            share::weigh(&thread, &task);
         }
         let heir = match (is_in_our_memory, request.has(flag::VFORK)) {
             (false, _) => Heir::Copy,

@@ -9,12 +9,14 @@
 //! | `spent` | what a thread or process has used |
 //! | `cpu_time` | how long threads and processes have run |
 //! | `cpu_limit` | RLIMIT_CPU |
+//! | `share` | nice values as weights |
 //! | `moved` | bytes that a program read and wrote |
 
 pub(crate) mod clocks;
 pub(crate) mod cpu_limit;
 pub(crate) mod cpu_time;
 pub(crate) mod moved;
+pub(crate) mod share;
 pub(crate) mod spent;
 pub(crate) mod timer_list;
 pub(crate) mod timers;
