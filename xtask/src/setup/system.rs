@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Nothing of a package is run: what its scripts would set up is not there, but for the names that
-//! one of several programs takes ([`ALTERNATIVES`]).
+//! one of several programs takes ([`alternatives`]).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,13 +29,16 @@ const PATH: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin
 /// Folders that are links into `/usr` on an installed machine.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
+/// How packages are packed: another number when what is made of the same packages changes.
+const MADE: u32 = 2;
+
 /// Names that one of several programs takes on an installed machine (`update-alternatives`): the
-/// first of these that is there, and that has no program of its own.
-const ALTERNATIVES: [(&str, &[&str]); 11] = [
+/// first of these that is there, and that has no program of its own. What follows a rule is not
+/// here: see [`alternatives`].
+const ALTERNATIVES: [(&str, &[&str]); 10] = [
     ("awk", &["gawk", "mawk", "original-awk"]),
     ("editor", &["nano", "vim.basic", "vim.tiny", "nvi", "ed"]),
     ("ex", &["vim.basic", "vim.tiny", "nex"]),
-    ("lua", &["lua5.4", "lua5.3", "lua5.1"]),
     ("nawk", &["gawk", "mawk", "original-awk"]),
     ("nc", &["nc.openbsd", "nc.traditional"]),
     ("pager", &["less", "more"]),
@@ -104,7 +108,10 @@ pub(crate) fn system_without(arch: Arch, names: &[String], without: &[&str]) -> 
         );
     }
     let packages = Packages {
-        name: if without.is_empty() { format!("system-{arch}") } else { format!("tests-{arch}") },
+        name: match without {
+            [] => format!("system{MADE}-{arch}"),
+            _ => format!("tests{MADE}-{arch}"),
+        },
         edition: Edition::Pinned,
         architecture: arch.description().debian.to_owned(),
         sets: vec![names.clone()],
@@ -158,7 +165,7 @@ fn pack(root: &Path) -> Result<()> {
     list(root, Path::new(""), &mut places)?;
     places.sort();
     let mut archive = Archive::default();
-    let mut programs = Vec::new();
+    let (mut programs, mut apart) = (Vec::new(), Vec::new());
     for place in &places {
         let from = root.join(place);
         let name = place.to_str().context("a file's name is not UTF-8")?;
@@ -186,11 +193,13 @@ fn pack(root: &Path) -> Result<()> {
         let folder = to.rsplit_once('/').map_or("", |(folder, _)| folder);
         if PATH.contains(&folder) {
             programs.push(to);
+        } else if metadata.is_file() && mode & 0o111 != 0 && folder.ends_with("/bin") {
+            apart.push(to);
         }
     }
     ensure!(!places.is_empty(), "the packages are empty");
-    for (name, place) in alternatives(&programs) {
-        archive.add(&format!("usr/bin/{name}"), LINK, place.as_bytes())?;
+    for (name, target) in alternatives(&programs, &apart) {
+        archive.add(&format!("usr/bin/{name}"), LINK, target.as_bytes())?;
         programs.push(format!("usr/bin/{name}"));
     }
     let bytes = archive.finish()?;
@@ -209,17 +218,50 @@ fn pack(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The names of [`ALTERNATIVES`] that these programs take, and the programs.
-fn alternatives(programs: &[String]) -> Vec<(&'static str, &'static str)> {
-    let is_there = |name: &str| {
-        let is_it = |place: &String| place.rsplit_once('/').is_some_and(|(_, file)| file == name);
-        programs.iter().any(is_it)
+/// The names that a package's scripts would give to some of its programs, and where each leads:
+///
+/// 1. those of [`ALTERNATIVES`];
+/// 2. what lies in a `bin` that is not in PATH (`java`, `guile`): its own name;
+/// 3. a program whose name ends in a version (`php8.4`, `clang-19`): the name without it, for the
+///    highest version.
+///
+/// No name that a program has already is taken.
+fn alternatives(programs: &[String], apart: &[String]) -> Vec<(String, String)> {
+    let file = |place: &String| place.rsplit('/').next().unwrap_or(place).to_owned();
+    let own: BTreeSet<String> = programs.iter().map(file).collect();
+    let mut taken = BTreeMap::new();
+    for (name, by) in ALTERNATIVES {
+        if let Some(program) = by.iter().find(|&&program| own.contains(program)) {
+            taken.insert(name.to_owned(), (*program).to_owned());
+        }
+    }
+    for place in apart {
+        taken.entry(file(place)).or_insert_with(|| format!("/{place}"));
+    }
+    let mut versions: Vec<(&str, Vec<u32>, &str)> =
+        own.iter().filter_map(|name| without_version(name)).collect();
+    // `python3.13` is a version of `python3`.
+    let is_longer = |name: &str, program: &str| {
+        (name.len() + 1..program.len()).any(|length| own.contains(&program[..length]))
     };
-    let taken = |(name, by): &(&'static str, &[&'static str])| {
-        let program = by.iter().copied().find(|program| is_there(program))?;
-        (!is_there(name)).then_some((*name, program))
-    };
-    ALTERNATIVES.iter().filter_map(taken).collect()
+    versions.retain(|(name, _, program)| !is_longer(name, program));
+    versions.sort();
+    for (name, _, program) in versions.into_iter().rev() {
+        taken.entry(name.to_owned()).or_insert_with(|| program.to_owned());
+    }
+    taken.retain(|name, _| !own.contains(name));
+    taken.into_iter().collect()
+}
+
+/// A program's name without the version that it ends in, the version, and the whole name. A version
+/// has a point (`php8.4`) or follows a line (`clang-19`): `mke2fs` and `sha256` have none.
+fn without_version(program: &str) -> Option<(&str, Vec<u32>, &str)> {
+    let named = program.trim_end_matches(|one: char| one.is_ascii_digit() || one == '.');
+    let version = &program[named.len()..];
+    let parts: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
+    let name = named.strip_suffix('-').unwrap_or(named);
+    let is_one = version.contains('.') || name.len() < named.len();
+    (is_one && name.len() > 1).then_some((name, parts?, program))
 }
 
 /// Collects the places of everything below a folder.
@@ -259,9 +301,23 @@ mod tests {
         let programs = |names: &[&str]| -> Vec<String> {
             names.iter().map(|name| format!("usr/bin/{name}")).collect()
         };
-        assert_eq!(alternatives(&programs(&["mawk"])), [("awk", "mawk"), ("nawk", "mawk")]);
-        assert_eq!(alternatives(&programs(&["mawk", "gawk"]))[0], ("awk", "gawk"));
-        assert_eq!(alternatives(&programs(&["less", "pager", "ls"])), []);
+        let taken = |names: &[&str], apart: &[&str]| -> String {
+            let apart: Vec<String> = apart.iter().map(|place| (*place).to_owned()).collect();
+            let taken = alternatives(&programs(names), &apart).into_iter();
+            taken.map(|(name, target)| format!("{name}={target} ")).collect()
+        };
+        assert_eq!(taken(&["mawk"], &[]), "awk=mawk nawk=mawk ");
+        assert_eq!(taken(&["mawk", "gawk"], &[]), "awk=gawk nawk=gawk ");
+        assert_eq!(taken(&["less", "pager", "ls"], &[]), "");
+        assert_eq!(taken(&["php8.4", "php8.10", "phar.phar"], &[]), "php=php8.10 ");
+        assert_eq!(
+            taken(&["lua5.4", "clang-19", "gcc-14", "gcc"], &[]),
+            "clang=clang-19 lua=lua5.4 "
+        );
+        let java = "usr/lib/jvm/java-21/bin/java";
+        assert_eq!(taken(&["ls"], &[java]), "java=/usr/lib/jvm/java-21/bin/java ");
+        assert_eq!(taken(&["java"], &[java]), "");
+        assert_eq!(taken(&["[", "x5", "mke2fs", "python3.13", "python3"], &[]), "");
     }
 
     #[test]
