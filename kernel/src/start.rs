@@ -103,6 +103,19 @@ fn declare_boot_stack() {
         range,
     });
     kstack::elsewhere::declare(Box::leak(stack)).expect("the first of many places").keep();
+    // SAFETY: (1) a part of the image, and its end word is there; (2) this is the CPU, with
+    // interrupts off.
+    let watched = unsafe { cpus::this().local.watch_end(range.lowest) };
+    assert!(watched, "a boot stack too many");
+}
+
+/// Nothing runs on the boot stack any more: how deep it was is kept, and what lies on it goes.
+fn leave_boot_stack() {
+    let range = boot::boot_stack();
+    // SAFETY: (1) the boot stack is a part of the image.
+    assert!(unsafe { end_word::is_whole(range.lowest) }, "the boot stack overflowed");
+    // SAFETY: (1) this CPU has left it for its idle stack, and no other was ever on it.
+    unsafe { stacks::depths::leave_boot_stack(range) };
 }
 
 /// What a CPU does while it spins on a lock.
@@ -117,8 +130,7 @@ fn while_waiting() {
 static BOOT_INFO: SpinLock<BootInfo> = SpinLock::new(BootInfo::new());
 
 fn first_on_idle_stack() -> ! {
-    // SAFETY: (1) the boot stack is a part of the image.
-    assert!(unsafe { end_word::is_whole(boot::boot_stack().lowest) }, "the boot stack overflowed");
+    leave_boot_stack();
     let me = cpus::this();
     cpus::set_online(me.id());
     start_other_cpus();
@@ -206,10 +218,13 @@ fn set_up_memory(info: &BootInfo) {
     }
     let symbol = |symbol: *const u8| symbol as u64;
     let access = |write, exec| Access { write, exec };
+    // What is not mapped is the guard below the stack that this runs on.
+    let guard = boot::boot_guard();
     let image = [
         (symbol(&raw const text_lowest), symbol(&raw const text_top), access(false, true)),
         (symbol(&raw const rodata_lowest), symbol(&raw const rodata_top), access(false, false)),
-        (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
+        (symbol(&raw const data_lowest), guard.lowest.get() as u64, access(true, false)),
+        (guard.top.get() as u64, symbol(&raw const data_top), access(true, false)),
     ];
     // Each page of RAM once: loaders list some twice.
     let all = BootMap::new(info);

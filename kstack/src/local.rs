@@ -5,6 +5,7 @@
 //! come from `offset_of!`, never from a number; the one fixed place is the canary's.
 
 use crate::arch::current::RESERVE;
+use crate::arch::current::bring_up::CPU_STACKS;
 use crate::arch::current::local::ArchLocal;
 use crate::irq_cell::IrqCell;
 use core::cell::UnsafeCell;
@@ -49,7 +50,13 @@ pub struct CpuLocal {
     cache: Cache,
     /// What only this architecture's entry code needs.
     pub arch: ArchLocal,
+    /// Where the end words of this CPU's own stacks are, 0 behind the last; see
+    /// [`crate::end_word`].
+    ends: [AtomicUsize; MOST_ENDS],
 }
+
+/// Stacks that a CPU can have of its own: the IRQ, idle and boot stacks, and the architecture's.
+const MOST_ENDS: usize = CPU_STACKS.len() + 3;
 
 /// What a CPU can do to the words of its block in one instruction, which interrupts and moves to
 /// another CPU come before or after.
@@ -112,7 +119,14 @@ impl CpuLocal {
             coherent: CpuBit::of(cpu),
             cache: Cache(UnsafeCell::new(CpuCache::new(cpu))),
             arch: ArchLocal::new(),
+            ends: [const { AtomicUsize::new(0) }; MOST_ENDS],
         }
+    }
+
+    /// Where the end words are that [`CpuLocal::check_ends`] looks at.
+    #[inline(always)]
+    pub(crate) fn ends(&self) -> &[AtomicUsize] {
+        &self.ends
     }
 
     /// Keeps the block's own address, where code finds it through a segment.

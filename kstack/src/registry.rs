@@ -3,6 +3,7 @@
 //! Installed once at boot. From then on any address can be classified, by arithmetic and one
 //! record.
 
+use crate::elsewhere;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::Addr;
 #[cfg(not(feature = "entry"))]
@@ -90,9 +91,18 @@ impl StackLookup for Registry {
                 .record(slot)
                 .stack(self.arena(), slot)
                 .filter(|stack| stack.range.contains(addr)),
+            Place::Outside => outside(addr),
             _ => None,
         }
     }
+}
+
+/// A stack of a CPU's that its kernel declared: the boot stack. Others outside of the arena may be
+/// gone before a walk is over.
+#[cold]
+fn outside(addr: Addr) -> Option<StackId> {
+    let mut all = elsewhere::all().filter(|stack| stack.kind.belongs_to_cpu());
+    all.find(|stack| stack.range.contains(addr)).copied()
 }
 
 /// Without the entry layer the library does not know what a CPU runs: the kernel's own table does.

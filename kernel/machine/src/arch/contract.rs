@@ -51,6 +51,7 @@ const _: u32 = layout::ARENA_SLOTS;
 // `boot`: first instruction to `kernel_main`.
 const _: usize = BOOT_STACK_BYTES;
 const _: fn() -> AddrRange = boot::boot_stack;
+const _: fn() -> AddrRange = boot::boot_guard;
 const _: unsafe fn(u64, &mut BootInfo) -> bool = boot::read_boot_info;
 
 // `caches`: for devices that do not see them.

@@ -68,8 +68,8 @@ fn timer(regs: &mut SavedRegs) {
         sched::current().cpu_time().count_tick(regs.from_user());
         sched::tick(cpu, regs.from_user());
         sched::count_ranked_tick(cpu);
-        // SAFETY: (1) this CPU's block, in its interrupt's handler; (2) made when it came up.
-        unsafe { cpu.local.check_irq_end() };
+        // SAFETY: (1) this CPU's block, in its interrupt's handler.
+        unsafe { cpu.local.check_ends() };
     }
     if is_tick && cpu.id().get() == 0 {
         clock::advance();
@@ -105,6 +105,6 @@ fn call(regs: &mut SavedRegs) {
 pub fn on_nmi(regs: &mut SavedRegs) {
     if irqchip::acknowledge_nmi() {
         halt::park_if_asked();
-        probes::run(&probes::NMI, regs);
+            probes::run(&probes::NMI, regs);
     }
 }
