@@ -25,5 +25,7 @@ mod place;
 
 pub use entry::{irq, nmi, ports, shadow};
 pub use fault::{prologue, unwind, verdict};
-pub use life::{cache, depot, depths, erase, lifetime, meter, pool, record};
+pub use life::{
+    cache, depot, depths, erase, groups, lifetime, meter, pool, record, stock,
+};
 pub use place::{addr, arena, geometry, kind, stacks};

@@ -165,8 +165,8 @@
 
 // The decisions, under the same names: a kernel depends on this crate alone.
 pub use kstack_core::{
-    addr, arena, cache, depot, depths, erase, geometry, kind, lifetime, pool, ports, prologue,
-    record, shadow, stacks, verdict,
+    addr, arena, cache, depot, depths, erase, geometry, groups, kind, lifetime, pool, ports,
+    prologue, record, shadow, stacks, stock, verdict,
 };
 
 #[path = "arch/target.rs"]

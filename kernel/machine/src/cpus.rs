@@ -5,6 +5,7 @@ use crate::arch::cpu_block::ArchCpu;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::addr::CpuId;
 use kstack::local::CpuLocal;
+use kstack::stock::Stock;
 
 /// The most CPUs the kernel runs on.
 pub const MAX_CPUS: usize = 64;
@@ -32,6 +33,8 @@ pub struct Cpu {
     pub ticks: AtomicU64,
     /// Interrupts of other kinds so far.
     pub ipis: AtomicU64,
+    /// Pages that are charged to a group before a stack asks for them.
+    pub stock: Stock,
 }
 
 static CPUS: [Cpu; MAX_CPUS] = {
@@ -58,6 +61,7 @@ impl Cpu {
             tables_root: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),
             ipis: AtomicU64::new(0),
+            stock: Stock::new(),
         }
     }
 
@@ -97,7 +101,7 @@ pub fn by_id(id: CpuId) -> &'static Cpu {
 }
 
 /// The blocks of all CPUs that there can be, up or not.
-pub fn all() -> impl Iterator<Item = &'static Cpu> {
+pub fn all() -> core::slice::Iter<'static, Cpu> {
     CPUS.iter()
 }
 

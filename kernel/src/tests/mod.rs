@@ -4,8 +4,10 @@
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what
 //! the report must say (`expect_stop`), and the host that runs the machine compares.
 
+mod accounts;
 pub(crate) mod arch;
 mod backtraces;
+mod control_groups;
 mod depth;
 mod depths;
 mod dma;
@@ -227,6 +229,14 @@ table! {
         memory::u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner,
         memory::u1_t10_a_cpu_that_spins_on_a_lock_answers_a_flush,
         memory::t7_what_is_charged_is_the_sum_of_all_live_stacks,
+        accounts::t7_t8_a_charge_follows_the_stack_through_cache_depot_and_borrow,
+        accounts::t7_t11_a_stack_that_cannot_be_mapped_is_charged_to_no_group,
+        accounts::t7_t11_over_a_groups_limit_creation_fails_and_charges_nothing,
+        accounts::t7_a_number_is_not_reused_while_a_stack_may_still_be_uncharged,
+        accounts::t7_what_all_stacks_have_is_right_while_groups_take_and_give,
+        control_groups::u1_t7_t11_p2_a_shell_over_its_groups_memory_limit_cannot_fork,
+        control_groups::u1_t7_t11_p2_a_shell_over_its_groups_pids_limit_cannot_fork,
+        control_groups::u1_t7_p8_what_control_groups_do_not_take_is_an_error,
         programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,

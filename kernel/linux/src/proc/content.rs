@@ -2,7 +2,7 @@
 
 use super::subject::Subject;
 use super::text::{Content, made, names, text};
-use super::{folder, kstack, maps, of_machine, subject, sys, sysctl};
+use super::{control, folder, kstack, maps, of_machine, subject, sys, sysctl};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
 use crate::files::text;
@@ -122,6 +122,7 @@ fn of_parts(parts: &Parts<'_>) -> Result<Content, Errno> {
     match parts.as_slice() {
         ["proc", rest @ ..] => of_proc(rest, &parts.view),
         ["sys", rest @ ..] => sys::open_sys(rest),
+        ["cgroup", rest @ ..] => control::content(rest),
         _ => Err(Errno::ENOENT),
     }
 }

@@ -46,7 +46,10 @@ pub(super) fn open_sys(parts: &[&str]) -> Result<Content, Errno> {
         ("free_calls", counts.freed),
     ];
     match parts {
-        [] => names(&["devices", "kernel"]),
+        [] => names(&["devices", "fs", "kernel"]),
+        ["fs"] => names(&["cgroup"]),
+        // Where control groups are mounted.
+        ["fs", "cgroup"] => names(&[]),
         ["devices"] => names(&["system"]),
         ["devices", "system"] => names(&["cpu"]),
         ["devices", "system", "cpu", rest @ ..] => processors(rest),

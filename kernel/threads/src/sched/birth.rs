@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::addr::CpuId;
 use kstack::first_frame::{self, Start};
+use kstack::record::AccountId;
 use kstack::stacks::ThreadId;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
@@ -61,13 +62,14 @@ pub fn spawn_on(
     Ok(thread)
 }
 
-/// Makes a thread of a program in user mode, with these registers, this name and this number.
-/// [`start`] lets it run.
+/// Makes a thread of a program in user mode, with these registers, this name and this number, whose
+/// stack is charged to a group. [`start`] lets it run.
 pub fn spawn_user(
     owner: Owned,
     name: Name,
     regs: &SavedRegs,
     id: impl Into<ThreadId>,
+    account: AccountId,
 ) -> Result<Arc<Thread>, SpawnError> {
     let fpu = match current().fpu() {
         Some(parent) => {
@@ -77,7 +79,8 @@ pub fn spawn_user(
         None => fresh_registers()?,
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
-    let thread = create_numbered(id.into(), name, Some((owner, fpu)), Start::User(regs))?;
+    let program = Some((owner, fpu));
+    let thread = create_numbered((id.into(), account), name, program, Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
     thread.share.inherit(&current().share);
@@ -118,17 +121,17 @@ pub fn create_unstarted(
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    create_numbered(thread::next_id(), Name::new(name), program, start)
+    create_numbered((thread::next_id(), AccountId::SYSTEM), Name::new(name), program, start)
 }
 
 /// The one way a thread comes to be: fork, vfork, clone and kernel threads.
 fn create_numbered(
-    id: ThreadId,
+    (id, account): (ThreadId, AccountId),
     name: Name,
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    let stack = stacks::acquire_thread(id).map_err(SpawnError::Stack)?;
+    let stack = stacks::acquire_charged(id, account).map_err(SpawnError::Stack)?;
     if !TASKS.reserve() {
         return Err(SpawnError::NoTask);
     }

@@ -6,6 +6,7 @@
 //! and never unmaps. That there are stacks more than enough is told to a function that [`set_up`]
 //! is given; a thread unmaps them then with [`shrink`].
 
+pub mod accounts;
 pub mod depths;
 pub mod pages;
 
@@ -16,9 +17,9 @@ use kstack::addr::{Addr, CpuId};
 use kstack::arena::{Arena, SlotIndex};
 use kstack::cache::CacheStats;
 use kstack::erase::ErasePolicy;
-use kstack::pool::AcquireError;
+use kstack::pool::{AcquireError, Request};
 pub use kstack::pool::StackRef;
-use kstack::record::SlotRecord;
+use kstack::record::{AccountId, SlotRecord};
 use kstack::registry::Registry;
 use kstack::stacks::ThreadId;
 use kstack::{Borrowed, Stack, Stacks};
@@ -75,6 +76,14 @@ pub fn arena() -> &'static Arena {
 #[inline(always)]
 pub fn acquire_thread(owner: ThreadId) -> Result<OwnedStack, StackError> {
     all_stacks().acquire_thread(owner)
+}
+
+/// The same, charged to a group.
+#[inline(always)]
+pub fn acquire_charged(owner: ThreadId, account: AccountId) -> Result<OwnedStack, StackError> {
+    let mut request = Request::thread(owner);
+    request.account = account;
+    all_stacks().acquire(&request)
 }
 
 /// Before this CPU writes to a stack or runs on it: forgets translations that are older than the

@@ -8,6 +8,8 @@
 //! have it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the
 //! stack's own translation.
 
+use super::accounts;
+pub use super::accounts::{charged_bytes, set_limit};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
@@ -22,10 +24,6 @@ use machine::fn_cell::FnCell;
 use machine::memory::frames::{self, Frame};
 use machine::memory::{ARENA, direct};
 
-/// Bytes of stacks that are charged to an account.
-static CHARGED: AtomicUsize = AtomicUsize::new(0);
-/// Bytes that may be charged at most; 0: no limit.
-static LIMIT: AtomicUsize = AtomicUsize::new(0);
 /// Pages mapped behind stacks, live or parked.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
@@ -33,19 +31,9 @@ static MAPPED: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug)]
 pub struct StackPages;
 
-/// Bytes charged now: what `KernelStack` in /proc/meminfo says.
-pub fn charged_bytes() -> usize {
-    CHARGED.load(Ordering::Relaxed)
-}
-
 /// Pages mapped behind stacks now, live or parked.
 pub fn mapped_pages() -> usize {
     MAPPED.load(Ordering::Relaxed)
-}
-
-/// Sets the most that may be charged; 0: no limit. Returns the old limit.
-pub fn set_limit(bytes: usize) -> usize {
-    LIMIT.swap(bytes, Ordering::Relaxed)
 }
 
 /// Bytes of address space that one page table of leaves covers.
@@ -145,18 +133,14 @@ unsafe impl Backing for StackPages {
     const FRAMES_ARE_ZEROED: bool = true;
     const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;
 
-    fn charge(&self, _account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
-        let after = CHARGED.fetch_add(size.get(), Ordering::Relaxed) + size.get();
-        let limit = LIMIT.load(Ordering::Relaxed);
-        if limit != 0 && after > limit {
-            CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
-            return Err(OverLimit);
-        }
-        Ok(())
+    #[inline(always)]
+    fn charge(&self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
+        accounts::charge(account, size.in_pages() as u32)
     }
 
-    fn uncharge(&self, _account: AccountId, size: ByteSize) {
-        CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
+    #[inline(always)]
+    fn uncharge(&self, account: AccountId, size: ByteSize) {
+        accounts::uncharge(account, size.in_pages() as u32);
     }
 
     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
