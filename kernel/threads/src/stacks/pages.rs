@@ -8,12 +8,15 @@
 //! have it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the
 //! stack's own translation.
 
+use super::contiguous;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
+use kstack::cache::CpuCache;
 use kstack::end_word::END_WORD;
 use kstack::erase::DirtyPages;
+use kstack::local::CpuLocal;
 use kstack::pool::{Exhausted, OverLimit};
 use kstack::record::AccountId;
 use machine::arch::paging;
@@ -29,9 +32,17 @@ static LIMIT: AtomicUsize = AtomicUsize::new(0);
 /// Pages mapped behind stacks, live or parked.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// The kernel's pages, for the pool.
+/// The kernel's pages, for a pool.
 #[derive(Debug)]
-pub struct StackPages;
+pub struct StackPages {
+    /// For stacks in the direct map, which nothing is mapped for.
+    is_contiguous: bool,
+}
+
+impl StackPages {
+    pub(super) const MAPPED: Self = Self { is_contiguous: false };
+    pub(super) const CONTIGUOUS: Self = Self { is_contiguous: true };
+}
 
 /// Bytes charged now: what `KernelStack` in /proc/meminfo says.
 pub fn charged_bytes() -> usize {
@@ -137,10 +148,11 @@ fn tell_of_excess() {
 }
 
 // SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share,
-// before it says so; (2) `unmap_pages` waits for all CPUs; (3) dirty bits are taken before
-// translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is to load
-// its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask
-// for no stack.
+// before it says so; runs of frames are in the direct map; (2) `unmap_pages` waits for all CPUs;
+// (3) dirty bits are taken before translations are dropped, and `flush_local` drops all of a body;
+// contiguous bodies are erased whole; (4) a CPU's first act is to load its block, and there is one
+// pool of each kind, with caches of its own; (5) handlers of this kernel run as interrupts do, and
+// NMIs ask for no stack.
 unsafe impl Backing for StackPages {
     const FRAMES_ARE_ZEROED: bool = true;
     const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;
@@ -189,9 +201,17 @@ unsafe impl Backing for StackPages {
         frames::release_of_stacks(taken);
     }
 
+    fn take_run(&self, pages: u8) -> Result<AddrRange, Exhausted> {
+        contiguous::take_run(pages)
+    }
+
+    fn give_run(&self, stack: AddrRange) {
+        contiguous::give_run(stack);
+    }
+
     #[inline(always)]
     fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
-        let Some(leaves) = body_leaves(body) else { return 0 };
+        let Some(leaves) = body_leaves(body) else { return contiguous::erase(body, plan) };
         let mut dirty = DirtyPages::NONE;
         for (page, leaf) in (0..).zip(leaves.iter().rev()) {
             if paging::take_dirty(leaf) {
@@ -217,6 +237,10 @@ unsafe impl Backing for StackPages {
     }
 
     fn flush_local(&self, body: AddrRange) {
+        if self.is_contiguous {
+            // The direct map does not change, and its dirty bits are not read.
+            return;
+        }
         cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
     }
 
@@ -228,6 +252,9 @@ unsafe impl Backing for StackPages {
             // SAFETY: (1) a word of a frame of ours, in the direct map: the stack's own translation
             // stays clean.
             unsafe { direct::<usize>(at).write_volatile(END_WORD) };
+        } else if self.is_contiguous {
+            // SAFETY: (1) the same, and the stack's only mapping.
+            unsafe { (end.get() as *mut usize).write_volatile(END_WORD) };
         }
     }
 
@@ -246,5 +273,15 @@ unsafe impl Backing for StackPages {
     #[inline(always)]
     fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R {
         cpu::without_interrupts(body)
+    }
+
+    #[inline(always)]
+    fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
+        if self.is_contiguous {
+            return contiguous::with_cache(body);
+        }
+        // SAFETY: (1) the CPU has loaded its block, and interrupts are off; (2) the pool of mapped
+        // stacks comes here once at a time, and no other does.
+        cpu::without_interrupts(|| unsafe { CpuLocal::this().with_cache(body) })
     }
 }
