@@ -15,22 +15,18 @@
 //! The pool is made when it is first asked for: its records are memory.
 
 use super::pages::StackPages;
+use super::runs;
+pub use super::runs::held_pages;
 use alloc::vec::Vec;
-use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack::Stacks;
-use kstack::addr::{Addr, AddrRange, ByteSize, CpuId, PAGE_BYTES};
+use kstack::addr::Addr;
 use kstack::arch::current::GEOMETRY;
 use kstack::arena::Arena;
-use kstack::cache::CpuCache;
-use kstack::erase::DirtyPages;
 use kstack::geometry::Geometry;
-use kstack::pool::Exhausted;
 use kstack::record::SlotRecord;
-use machine::arch::cpu;
-use machine::cpus::{self, MAX_CPUS};
 use machine::memory::fallible::{self, NoMemory};
-use machine::memory::frames::{self, Frame, RUN_FRAMES};
+use machine::memory::frames;
 use machine::memory::{DIRECT_MAP, direct};
 use machine::spin::SpinLock;
 
@@ -39,8 +35,6 @@ const MOST: u64 = 1 << 16;
 
 static POOL: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
 static MAKING: SpinLock<()> = SpinLock::new(());
-/// Pages of contiguous stacks, live or parked.
-static PAGES: AtomicUsize = AtomicUsize::new(0);
 
 /// The pool, if something has asked for it.
 #[inline]
@@ -68,6 +62,7 @@ pub fn pool() -> Result<&'static Stacks<StackPages>, NoMemory> {
         return Ok(pool);
     }
     let made: &'static Stacks<StackPages> = alloc::boxed::Box::leak(made);
+    runs::set_top(made.arena().range().top);
     made.install_beside();
     POOL.store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);
     Ok(made)
@@ -83,77 +78,4 @@ fn arena() -> Arena {
     let bytes = (memory.end + DIRECT_MAP).saturating_sub(lowest.get() as u64);
     let slots = (bytes / shape.stride().get() as u64).clamp(1, MOST);
     Arena::new(lowest, slots as u32, shape).expect("memory does not end before")
-}
-
-/// Pages of contiguous stacks now, live or parked.
-pub fn held_pages() -> usize {
-    PAGES.load(Ordering::Relaxed)
-}
-
-fn frame_at(at: Addr) -> Frame {
-    Frame::at(at.get() as u64 - DIRECT_MAP)
-}
-
-pub(super) fn take_run(pages: u8) -> Result<AddrRange, Exhausted> {
-    let pool = pool_if_made().ok_or(Exhausted::Frame)?;
-    let top = pool.arena().range().top.get() as u64 - DIRECT_MAP;
-    let first = frames::alloc_zeroed_run(top).ok_or(Exhausted::Frame)?;
-    let body = AddrRange::sized(Addr::new(first.bytes_ptr() as usize), GEOMETRY.body());
-    let stack =
-        AddrRange { lowest: body.top.wrapping_sub(ByteSize::pages(pages.into())), top: body.top };
-    release(AddrRange { lowest: body.lowest, top: stack.lowest });
-    PAGES.fetch_add(pages.into(), Ordering::Relaxed);
-    Ok(stack)
-}
-
-pub(super) fn give_run(stack: AddrRange) {
-    PAGES.fetch_sub(stack.size().in_pages(), Ordering::Relaxed);
-    if stack.size().in_pages() == RUN_FRAMES {
-        frames::release_run(frame_at(stack.lowest));
-    } else {
-        release(stack);
-    }
-}
-
-/// Gives frames back one by one.
-fn release(range: AddrRange) {
-    let pages = (range.lowest.get()..range.top.get()).step_by(PAGE_BYTES);
-    frames::release_of_stacks(pages.map(|page| frame_at(Addr::new(page))));
-}
-
-/// No dirty bits are kept of the direct map: what the plan makes of all pages.
-#[cold]
-#[inline(never)]
-pub(super) fn erase(body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
-    let pages = plan(DirtyPages::topmost(RUN_FRAMES as u8));
-    for page in pages.addresses(body.top) {
-        // SAFETY: (1) interrupts are off here, as the trait says.
-        unsafe { frame_at(page).zero_uninterrupted() };
-    }
-    pages.count()
-}
-
-struct Cache(UnsafeCell<CpuCache>);
-
-// SAFETY: (1) a CPU touches its own alone, with interrupts off, once at a time.
-unsafe impl Sync for Cache {}
-
-static CACHES: [Cache; MAX_CPUS] = {
-    let mut caches = [const { Cache(UnsafeCell::new(CpuCache::new(CpuId::new(0)))) }; MAX_CPUS];
-    let mut number = 0;
-    while number < MAX_CPUS {
-        caches[number] = Cache(UnsafeCell::new(CpuCache::new(CpuId::new(number as u32))));
-        number += 1;
-    }
-    caches
-};
-
-#[cold]
-#[inline(never)]
-pub(super) fn with_cache<R>(body: impl FnOnce(&mut CpuCache) -> R) -> R {
-    cpu::without_interrupts(|| {
-        let cache = CACHES[cpus::this().id().index()].0.get();
-        // SAFETY: (1) this CPU's own, with interrupts off; the pool asks for it once at a time.
-        body(unsafe { &mut *cache })
-    })
 }

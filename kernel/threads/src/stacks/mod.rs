@@ -9,6 +9,7 @@
 pub mod contiguous;
 pub mod depths;
 pub mod pages;
+mod runs;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -8,7 +8,7 @@
 //! have it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the
 //! stack's own translation.
 
-use super::contiguous;
+use super::runs;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
@@ -202,16 +202,16 @@ unsafe impl Backing for StackPages {
     }
 
     fn take_run(&self, pages: u8) -> Result<AddrRange, Exhausted> {
-        contiguous::take_run(pages)
+        runs::take_run(pages)
     }
 
     fn give_run(&self, stack: AddrRange) {
-        contiguous::give_run(stack);
+        runs::give_run(stack);
     }
 
     #[inline(always)]
     fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
-        let Some(leaves) = body_leaves(body) else { return contiguous::erase(body, plan) };
+        let Some(leaves) = body_leaves(body) else { return runs::erase(body, plan) };
         let mut dirty = DirtyPages::NONE;
         for (page, leaf) in (0..).zip(leaves.iter().rev()) {
             if paging::take_dirty(leaf) {
@@ -278,7 +278,7 @@ unsafe impl Backing for StackPages {
     #[inline(always)]
     fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
         if self.is_contiguous {
-            return contiguous::with_cache(body);
+            return runs::with_cache(body);
         }
         // SAFETY: (1) the CPU has loaded its block, and interrupts are off; (2) the pool of mapped
         // stacks comes here once at a time, and no other does.

@@ -52,7 +52,7 @@ pub trait Pages {
     /// by their addresses there. They are the pool's until [`Pages::give_run`]. Called where
     /// waiting is allowed, without a lock. By default there are none.
     fn take_run(&mut self, _pages: u8) -> Result<AddrRange, Exhausted> {
-        Err(super::runs::NO_RUN)
+        Err(Exhausted::Frame)
     }
 
     /// The frames of a contiguous stack are the allocator's again. Called where

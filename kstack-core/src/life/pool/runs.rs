@@ -13,7 +13,7 @@
 //! Everything else is as it is with mapped stacks: charge, caches, depot, lives, erasing, end word.
 //! What is lost is the guard: see [`crate::geometry::Geometry::without_guards`].
 
-use super::{AcquireError, Exhausted, Pages, Pool, PoolError, PoolShared};
+use super::{AcquireError, Pages, Pool, PoolError, PoolShared};
 use crate::addr::ByteSize;
 use crate::arena::{Arena, Place, SlotIndex};
 use crate::erase::ErasePolicy;
@@ -79,6 +79,3 @@ impl<'r> Pool<'r> {
         backing.give_run(stack);
     }
 }
-
-/// What a backing without contiguous memory answers.
-pub(super) const NO_RUN: Exhausted = Exhausted::Frame;

@@ -15,7 +15,7 @@ const PAGES: usize = 4;
 
 /// Memory of which others have parts; blocks are given out from the top.
 struct Memory {
-    /// Of each page: whether somebody has it, and what its first word is.
+    /// Of each page: whether it is given out, and what its first word is.
     pages: Vec<(bool, u64)>,
     end_words: Vec<Addr>,
     charged: usize,
@@ -84,7 +84,7 @@ impl Pages for &RefCell<Memory> {
     fn give_run(&mut self, stack: AddrRange) {
         let mut memory = self.borrow_mut();
         for page in Memory::page(stack.lowest)..Memory::page(stack.top) {
-            assert!(memory.pages[page].0, "a page is given back that nobody has");
+            assert!(memory.pages[page].0, "a page is given back that was not given out");
             // The next owner finds whatever this one left.
             memory.pages[page] = (false, 0xdead);
         }
