@@ -72,6 +72,9 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     if machine::options::get("stack-usage").as_deref() == Some("off") {
         stacks::depths::turn(false);
     }
+    if machine::options::get("stacks").as_deref() == Some("contiguous") {
+        stacks::make_threads_contiguous().expect("memory for the records of contiguous stacks");
+    }
     declare_boot_stack();
     if machine::options::get("dma").as_deref() == Some("stop") {
         dma::set_on_refusal(Some(threads::report::device_buffer::stop));

@@ -75,6 +75,40 @@ impl<B: Backing> Stacks<B> {
         Ok(unsafe { Self::of(pool, shared, backing) })
     }
 
+    /// Physically contiguous stacks, by the same interface: in a part of the kernel's map of all
+    /// memory, where [`Backing::take_run`] says. For code that needs one piece of physical memory,
+    /// and for machines whose address space has no room for an arena.
+    ///
+    /// ```text
+    ///   map of all memory   | others | stack | others | stack | stack | others |
+    ///                                ^ arena's slots: every place a stack could have
+    /// ```
+    ///
+    /// There is no guard: a frame that overshoots writes to what follows, and no access fails. What
+    /// is left are the tests of SP at entries, and the end word ([`crate::end_word`]), which stops
+    /// the system with the same report, late.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stacks::new`], and [`PoolError::HasGuards`] for a geometry with guards
+    /// ([`Geometry::without_guards`] makes one without).
+    ///
+    /// # Safety
+    ///
+    /// 1. The arena is mapped as a whole, readable and writable, on every CPU and in every address
+    ///    space, and stays so.
+    /// 2. and 3. as for [`Stacks::new`].
+    pub unsafe fn contiguous(
+        arena: Arena,
+        records: &'static mut [SlotRecord],
+        backing: B,
+    ) -> Result<Self, PoolError> {
+        let (pool, shared) = Pool::contiguous(arena, records, ErasePolicy::Full)?;
+        // SAFETY: (1) what lies in the arena is the pool's while a record says that it is a stack;
+        // (2) to (4) by the caller's promise.
+        Ok(unsafe { Self::of(pool, shared, backing) })
+    }
+
     /// What [`stacks!`](crate::stacks!) expands to; refuses what cannot be while it is compiled.
     ///
     /// # Safety
@@ -117,6 +151,12 @@ impl<B: Backing> Stacks<B> {
     /// by itself.
     pub fn install(&'static self) {
         registry::install(&self.registry);
+    }
+
+    /// Makes these stacks known beside those that are installed: threads run on either. Stacks that
+    /// belong to CPUs are the installed ones'. Once, before the first of these is asked for.
+    pub fn install_beside(&'static self) {
+        registry::install_beside(&self.registry);
     }
 
     /// What entry code, the overflow handler and the unwinder know of these stacks.
@@ -362,6 +402,11 @@ impl<B: Backing> Borrowed<B> {
     /// Its bounds: the mapped part.
     pub fn range(&self) -> AddrRange {
         self.stacks.pool().body(self.borrowed.slot())
+    }
+
+    /// The registry that knows it.
+    pub fn registry(&self) -> &'static Registry {
+        &self.stacks.registry
     }
 
     /// For [`unwind::for_each_of`](crate::unwind::for_each_of).

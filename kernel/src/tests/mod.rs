@@ -7,6 +7,7 @@
 mod accounts;
 pub(crate) mod arch;
 mod backtraces;
+mod contiguous;
 mod control_groups;
 mod depth;
 mod depths;
@@ -120,6 +121,14 @@ table! {
         stacks::t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing,
         stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
         stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
+        contiguous::t3_a_contiguous_stack_is_one_piece_of_memory_aligned_as_stacks_are,
+        contiguous::t3_d2_a_buffer_on_a_contiguous_stack_is_refused_by_the_stacks_name,
+        contiguous::t3_t5_a_contiguous_stack_used_again_reads_as_zero,
+        contiguous::t3_b2_threads_on_contiguous_stacks_switch_sleep_are_walked_and_end,
+        contiguous::t3_o1_o5_a_thread_too_deep_on_a_contiguous_stack_is_ended_by_the_next_entry,
+        contiguous::t3_t11_every_failing_allocation_of_a_contiguous_stack_leaks_nothing,
+        contiguous::t3_t7_contiguous_stacks_count_as_kernel_stacks_while_they_are_in_use,
+        contiguous::t3_t11_runs_are_made_of_single_frames_that_lie_together_and_of_no_others,
         user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,
         user_mode::x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
         user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
@@ -340,6 +349,8 @@ table! {
         depths::t12_n10_the_tick_looks_at_the_end_word_of_the_idle_stack_too,
         depths::t12_n10_the_tick_of_the_first_cpu_looks_at_the_end_word_of_the_boot_stack,
         depths::t12_a_thread_that_ends_with_its_end_word_cleared_stops_the_machine,
+        contiguous::t3_t12_a_thread_that_wrote_below_its_contiguous_stack_stops_the_machine,
+        contiguous::t3_t12_a_contiguous_stack_whose_neighbour_wrote_too_far_is_named,
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,

@@ -42,6 +42,7 @@ use crate::stacks::ThreadId;
 
 mod handles;
 mod pages;
+mod runs;
 
 pub use handles::{BorrowedStack, Census, LiveStack, ReleaseOutcome, Request, StackRef};
 pub use pages::{AcquireError, Exhausted, OverLimit, Pages, PoolError};
@@ -83,6 +84,11 @@ impl PoolShared {
     /// All slots of `arena` free.
     const fn new(arena: &Arena) -> Self {
         Self::of(FreeSlots::new(arena.slots()))
+    }
+
+    /// No slot is free: the allocator says which is next.
+    const fn without_slots() -> Self {
+        Self::of(FreeSlots::new(0))
     }
 
     const fn of(free: FreeSlots) -> Self {
@@ -132,6 +138,8 @@ pub struct Pool<'r> {
     /// `arena.body(0)` and the stride, so that a body costs one multiplication and two additions.
     first_body: AddrRange,
     stride: ByteSize,
+    /// Where a stack comes to lie is the allocator's choice: see [`runs`].
+    is_contiguous: bool,
 }
 
 impl<'r> Pool<'r> {
@@ -178,6 +186,7 @@ impl<'r> Pool<'r> {
             whole: DirtyPages::topmost(body_pages),
             first_body: arena.body(SlotIndex::new(0)),
             stride: arena.geometry().stride(),
+            is_contiguous: false,
         };
         Ok((pool, PoolShared::new(&arena)))
     }
@@ -429,6 +438,9 @@ impl<'r> Pool<'r> {
         if pages == 0 || pages > self.body_pages {
             return Err(AcquireError::BadSize);
         }
+        if self.is_contiguous {
+            return self.take_run(pages, backing);
+        }
         let slot = shared
             .with(|shared| shared.free.take(self.records))
             .ok_or(AcquireError::NoAddressSpace)?;
@@ -545,8 +557,12 @@ impl<'r> Pool<'r> {
             });
             let Some(slot) = next else { break };
             // Outside the lock: this waits for other CPUs.
-            self.unmap(slot, backing);
-            shared.with(|shared| shared.free.put(self.records, slot));
+            if self.is_contiguous {
+                self.give_run(slot, backing);
+            } else {
+                self.unmap(slot, backing);
+                shared.with(|shared| shared.free.put(self.records, slot));
+            }
             done += 1;
         }
         done

@@ -14,6 +14,9 @@
 //! what it uses. The lowest frames go first: those are what the boot tables reach, and what the
 //! first page tables are made of.
 //!
+//! Frames that follow each other, for stacks that are to be physically contiguous, are given out by
+//! [`runs`].
+//!
 //! Failure can be injected: [`fail_after`] makes the n-th allocation of one thread fail, for tests
 //! that walk through every point at which memory can run out.
 
@@ -22,6 +25,10 @@ use crate::memory::direct;
 use crate::spin::SpinLock;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+mod runs;
+
+pub use runs::{RUN_FRAMES, alloc_zeroed_run, gathered_count, release_run};
 
 /// Bytes in a frame.
 pub const FRAME_BYTES: u64 = 4096;
@@ -239,11 +246,15 @@ const MAX_STRETCHES: usize = 160;
 struct FreeList {
     /// The frame given back last, by its place in the table.
     first: u32,
-    /// Frames in the list and in the stretches.
+    /// The run given back last, by the place of its first frame.
+    first_run: u32,
+    /// Frames in the lists and in the stretches.
     free: usize,
     /// Frames that were never given out, by their place in the table: from the first number up to
     /// the second.
     fresh: [(u32, u32); MAX_STRETCHES],
+    /// Where each stretch began: from there up to its first fresh frame all entries are written.
+    begins: [u32; MAX_STRETCHES],
     stretches: usize,
     /// The stretch that frames are taken from.
     current: usize,
@@ -258,11 +269,13 @@ impl FreeList {
         self.free += 1;
     }
 
-    /// A frame that was never given out.
+    /// A frame that was never given out, or else one of a run.
     #[cold]
     fn take_fresh(&mut self) -> Option<u32> {
         loop {
-            let (at, top) = self.fresh[..self.stretches].get_mut(self.current)?;
+            let Some((at, top)) = self.fresh[..self.stretches].get_mut(self.current) else {
+                return self.break_run();
+            };
             if at < top {
                 *at += 1;
                 return Some(*at - 1);
@@ -274,8 +287,10 @@ impl FreeList {
 
 static FREE: SpinLock<FreeList> = SpinLock::new(FreeList {
     first: NONE,
+    first_run: NONE,
     free: 0,
     fresh: [(0, 0); MAX_STRETCHES],
+    begins: [0; MAX_STRETCHES],
     stretches: 0,
     current: 0,
 });
@@ -319,6 +334,7 @@ pub fn add(lowest: u64, top: u64) -> bool {
     let place = free.stretches;
     let Some(slot) = free.fresh.get_mut(place) else { return false };
     *slot = (first as u32, end as u32);
+    free.begins[place] = first as u32;
     free.stretches += 1;
     free.free += count;
     TOTAL.fetch_add(count, Ordering::Relaxed);
@@ -466,6 +482,13 @@ pub fn end_of_boot() {
 /// How many frames it took to set memory up.
 pub fn touched_at_boot() -> usize {
     TOUCHED_AT_BOOT.load(Ordering::Relaxed)
+}
+
+/// The physical addresses that there are entries for.
+pub fn described() -> Range<u64> {
+    let lowest = LOWEST.load(Ordering::Relaxed) as u64;
+    let top = lowest + ENTRIES.load(Ordering::Relaxed) as u64;
+    lowest * FRAME_BYTES..top * FRAME_BYTES
 }
 
 /// Frames the allocator was given at boot.

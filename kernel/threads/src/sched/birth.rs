@@ -62,6 +62,21 @@ pub fn spawn_on(
     Ok(thread)
 }
 
+/// Starts a kernel thread on a physically contiguous stack: see [`stacks::contiguous`].
+pub fn spawn_contiguous(
+    name: &str,
+    function: fn(usize),
+    argument: usize,
+) -> Result<Arc<Thread>, SpawnError> {
+    let start = Start::Kernel { function: kernel_thread, argument };
+    let id = thread::next_id();
+    let stack = stacks::acquire_contiguous(id).map_err(SpawnError::Stack)?;
+    let thread = create_on(stack, id, Name::new(name), None, start)?;
+    thread.work.store(function as usize, Ordering::Relaxed);
+    push_ready(thread.clone());
+    Ok(thread)
+}
+
 /// Makes a thread of a program in user mode, with these registers, this name and this number, whose
 /// stack is charged to a group. [`start`] lets it run.
 pub fn spawn_user(
@@ -132,15 +147,26 @@ fn create_numbered(
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
     let stack = stacks::acquire_charged(id, account).map_err(SpawnError::Stack)?;
+    create_on(stack, id, name, program, start)
+}
+
+/// The same on a stack that it is given.
+#[inline(always)]
+fn create_on(
+    stack: OwnedStack,
+    id: ThreadId,
+    name: Name,
+    program: Option<(Owned, Box<FpuState>)>,
+    start: Start<'_>,
+) -> Result<Arc<Thread>, SpawnError> {
     if !TASKS.reserve() {
         return Err(SpawnError::NoTask);
     }
     let range = stack.range();
     let sp = cpu::without_interrupts(|| {
         let cpu = cpus::this();
-        let slot = stack.as_ref().slot;
-        if stacks::registry().record(slot).needs_flush_by(cpu.local.coherent_bit()) {
-            stacks::make_coherent(slot, cpu.id());
+        if stack.record().needs_flush_by(cpu.local.coherent_bit()) {
+            stacks::make_coherent_at(range, stack.as_ref().slot, cpu.id());
         }
         // SAFETY: (1) the stack was just given out to us.
         let sp = unsafe { first_frame::build(range, start) };
@@ -198,7 +224,7 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread).expect("memory at boot");
-    let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+    let watermark = thread.stack_record().watermark();
     let word = Arc::into_raw(thread.clone()) as usize;
     // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is
     // the one it runs on; (3) a reference that is never dropped, as `current` wants it.

@@ -7,13 +7,15 @@
 //! is given; a thread unmaps them then with [`shrink`].
 
 pub mod accounts;
+pub mod contiguous;
 pub mod depths;
 pub mod pages;
+mod runs;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering};
-use kstack::addr::{Addr, CpuId};
+use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::arena::{Arena, SlotIndex};
 use kstack::cache::CacheStats;
 use kstack::erase::ErasePolicy;
@@ -21,9 +23,10 @@ use kstack::pool::{AcquireError, Request};
 pub use kstack::pool::StackRef;
 use kstack::record::{AccountId, SlotRecord};
 use kstack::registry::Registry;
-use kstack::stacks::ThreadId;
+use kstack::stacks::{StackId, ThreadId};
 use kstack::{Borrowed, Stack, Stacks};
 use machine::arch::layout::{ARENA, ARENA_SLOTS};
+use machine::memory::fallible::NoMemory;
 use pages::StackPages;
 
 /// Why there is no stack.
@@ -33,6 +36,8 @@ pub type StackError = AcquireError;
 pub type OwnedStack = Stack<StackPages>;
 
 static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
+/// Those that threads get: the same, or the contiguous ones.
+static OF_THREADS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static:
 /// the records come from the heap, whose memory a small machine's image would have to carry.
@@ -47,10 +52,21 @@ pub fn set_up(on_excess: fn()) {
     records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
     // SAFETY: (1) ARENA is only these stacks' in the map of the address space; (2) `StackPages`
     // serves these stacks alone; (3) the first thing that a CPU does is to load its block.
-    let stacks = unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages) };
+    let stacks =
+        unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages::MAPPED) };
     let stacks: &'static _ = Box::leak(Box::new(stacks.expect("a record for every slot")));
     stacks.install();
     STACKS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+    give_threads(stacks);
+}
+
+fn give_threads(stacks: &'static Stacks<StackPages>) {
+    OF_THREADS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+}
+
+/// Gives threads physically contiguous stacks from now on: the boot option `stacks=contiguous`.
+pub fn make_threads_contiguous() -> Result<(), NoMemory> {
+    contiguous::pool().map(give_threads)
 }
 
 /// All stacks.
@@ -75,7 +91,35 @@ pub fn arena() -> &'static Arena {
 /// and a result through memory cost half of what a hit does.
 #[inline(always)]
 pub fn acquire_thread(owner: ThreadId) -> Result<OwnedStack, StackError> {
-    all_stacks().acquire_thread(owner)
+    of_threads().acquire_thread(owner)
+}
+
+/// Where threads' stacks come from.
+#[inline(always)]
+fn of_threads() -> &'static Stacks<StackPages> {
+    // SAFETY: (1) null, or what `set_up` or `contiguous::pool` leaked.
+    let stacks = unsafe { OF_THREADS.load(Ordering::Acquire).as_ref() };
+    stacks.expect("set up at boot")
+}
+
+/// A thread's stack that is physically contiguous, zeroed, of the default size.
+pub fn acquire_contiguous(owner: ThreadId) -> Result<OwnedStack, StackError> {
+    contiguous::pool().map_err(|_| StackError::NoMemory)?.acquire_thread(owner)
+}
+
+/// The pool that a stack is of.
+fn home(stack: AddrRange) -> &'static Stacks<StackPages> {
+    let mapped = all_stacks();
+    if mapped.arena().range().contains(stack.lowest) {
+        return mapped;
+    }
+    contiguous::pool_if_made().unwrap_or(mapped)
+}
+
+/// Every live stack, of either kind, with its record.
+pub fn live() -> impl Iterator<Item = (&'static SlotRecord, StackId)> {
+    kstack::registry::all()
+        .flat_map(|all| all.live().map(move |(slot, stack)| (all.record(slot), stack)))
 }
 
 /// The same, charged to a group.
@@ -83,7 +127,7 @@ pub fn acquire_thread(owner: ThreadId) -> Result<OwnedStack, StackError> {
 pub fn acquire_charged(owner: ThreadId, account: AccountId) -> Result<OwnedStack, StackError> {
     let mut request = Request::thread(owner);
     request.account = account;
-    all_stacks().acquire(&request)
+    of_threads().acquire(&request)
 }
 
 /// Before this CPU writes to a stack or runs on it: forgets translations that are older than the
@@ -92,6 +136,13 @@ pub fn acquire_charged(owner: ThreadId, account: AccountId) -> Result<OwnedStack
 #[inline(never)]
 pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
     all_stacks().make_coherent(slot, cpu);
+}
+
+/// The same for a stack of either kind.
+#[cold]
+#[inline(never)]
+pub(crate) fn make_coherent_at(stack: AddrRange, slot: SlotIndex, cpu: CpuId) {
+    home(stack).make_coherent(slot, cpu);
 }
 
 /// The lowest SP sampled on a stack in its present life.
@@ -104,19 +155,29 @@ pub fn borrow(stack: StackRef) -> Option<Borrowed<StackPages>> {
     all_stacks().borrow(stack)
 }
 
+/// The same for a stack of either kind, which lies there.
+pub fn borrow_at(range: AddrRange, stack: StackRef) -> Option<Borrowed<StackPages>> {
+    home(range).borrow(stack)
+}
+
+/// The pools there are.
+fn pools() -> impl Iterator<Item = &'static Stacks<StackPages>> {
+    core::iter::once(all_stacks()).chain(contiguous::pool_if_made())
+}
+
 /// How many stacks are more than enough now.
 pub fn excess() -> u32 {
-    all_stacks().excess()
+    pools().map(Stacks::excess).sum()
 }
 
 /// Begins a new period, after which the depot looks anew at how many stacks were enough.
 pub fn end_period() {
-    all_stacks().end_period();
+    pools().for_each(Stacks::end_period);
 }
 
 /// Unmaps up to `most` stacks that are more than enough. Returns how many.
 pub fn shrink(most: u32) -> u32 {
-    all_stacks().shrink(most)
+    pools().fold(0, |done, pool| done + pool.shrink(most - done))
 }
 
 /// Empties the cache of the CPU this runs on into the depot. Returns how many stacks.

@@ -8,14 +8,16 @@
 //! have it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the
 //! stack's own translation.
 
-use super::accounts;
+use super::{accounts, runs};
 pub use super::accounts::{charged_bytes, set_limit};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
+use kstack::cache::CpuCache;
 use kstack::end_word::END_WORD;
 use kstack::erase::DirtyPages;
+use kstack::local::CpuLocal;
 use kstack::pool::{Exhausted, OverLimit};
 use kstack::record::AccountId;
 use machine::arch::paging;
@@ -27,9 +29,17 @@ use machine::memory::{ARENA, direct};
 /// Pages mapped behind stacks, live or parked.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// The kernel's pages, for the pool.
+/// The kernel's pages, for a pool.
 #[derive(Debug)]
-pub struct StackPages;
+pub struct StackPages {
+    /// For stacks in the direct map, which nothing is mapped for.
+    is_contiguous: bool,
+}
+
+impl StackPages {
+    pub(super) const MAPPED: Self = Self { is_contiguous: false };
+    pub(super) const CONTIGUOUS: Self = Self { is_contiguous: true };
+}
 
 /// Pages mapped behind stacks now, live or parked.
 pub fn mapped_pages() -> usize {
@@ -125,10 +135,11 @@ fn tell_of_excess() {
 }
 
 // SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share,
-// before it says so; (2) `unmap_pages` waits for all CPUs; (3) dirty bits are taken before
-// translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is to load
-// its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask
-// for no stack.
+// before it says so; runs of frames are in the direct map; (2) `unmap_pages` waits for all CPUs;
+// (3) dirty bits are taken before translations are dropped, and `flush_local` drops all of a body;
+// contiguous bodies are erased whole; (4) a CPU's first act is to load its block, and there is one
+// pool of each kind, with caches of its own; (5) handlers of this kernel run as interrupts do, and
+// NMIs ask for no stack.
 unsafe impl Backing for StackPages {
     const FRAMES_ARE_ZEROED: bool = true;
     const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;
@@ -173,9 +184,17 @@ unsafe impl Backing for StackPages {
         frames::release_of_stacks(taken);
     }
 
+    fn take_run(&self, pages: u8) -> Result<AddrRange, Exhausted> {
+        runs::take_run(pages)
+    }
+
+    fn give_run(&self, stack: AddrRange) {
+        runs::give_run(stack);
+    }
+
     #[inline(always)]
     fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
-        let Some(leaves) = body_leaves(body) else { return 0 };
+        let Some(leaves) = body_leaves(body) else { return runs::erase(body, plan) };
         let mut dirty = DirtyPages::NONE;
         for (page, leaf) in (0..).zip(leaves.iter().rev()) {
             if paging::take_dirty(leaf) {
@@ -201,6 +220,10 @@ unsafe impl Backing for StackPages {
     }
 
     fn flush_local(&self, body: AddrRange) {
+        if self.is_contiguous {
+            // The direct map does not change, and its dirty bits are not read.
+            return;
+        }
         cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
     }
 
@@ -212,6 +235,9 @@ unsafe impl Backing for StackPages {
             // SAFETY: (1) a word of a frame of ours, in the direct map: the stack's own translation
             // stays clean.
             unsafe { direct::<usize>(at).write_volatile(END_WORD) };
+        } else if self.is_contiguous {
+            // SAFETY: (1) the same, and the stack's only mapping.
+            unsafe { (end.get() as *mut usize).write_volatile(END_WORD) };
         }
     }
 
@@ -230,5 +256,15 @@ unsafe impl Backing for StackPages {
     #[inline(always)]
     fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R {
         cpu::without_interrupts(body)
+    }
+
+    #[inline(always)]
+    fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
+        if self.is_contiguous {
+            return runs::with_cache(body);
+        }
+        // SAFETY: (1) the CPU has loaded its block, and interrupts are off; (2) the pool of mapped
+        // stacks comes here once at a time, and no other does.
+        cpu::without_interrupts(|| unsafe { CpuLocal::this().with_cache(body) })
     }
 }

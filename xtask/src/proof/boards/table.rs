@@ -15,6 +15,17 @@ pub(super) enum Expected {
     Refuses(&'static str),
 }
 
+/// How the kernel is started there, where not as usual.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Special {
+    /// As usual.
+    Nothing,
+    /// With interrupts that have threads (`threadirqs`).
+    IrqThreads,
+    /// With threads on physically contiguous stacks (`stacks=contiguous`).
+    Contiguous,
+}
+
 /// What emulates it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Emulator {
@@ -44,8 +55,8 @@ pub(super) struct Row {
     pub(super) expected: Expected,
     /// Whether its CPU has shadow stacks for programs, and the tests of them run.
     pub(super) shadow_stacks: bool,
-    /// Whether its interrupts have threads (the kernel's option `threadirqs`).
-    pub(super) irq_threads: bool,
+    /// How the kernel is started.
+    pub(super) special: Special,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
 }
@@ -112,7 +123,7 @@ const fn row(
         odd: None,
         expected: Runs,
         shadow_stacks: false,
-        irq_threads: false,
+        special: Special::Nothing,
         always: false,
     }
 }
@@ -148,7 +159,13 @@ impl Row {
 
     /// With interrupts that have threads.
     const fn irq_threads(mut self) -> Row {
-        self.irq_threads = true;
+        self.special = Special::IrqThreads;
+        self
+    }
+
+    /// With threads on contiguous stacks.
+    const fn contiguous(mut self) -> Row {
+        self.special = Special::Contiguous;
         self
     }
 
@@ -182,6 +199,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "Nehalem", "1200M", 2).always(),
     row(X86_64, PC, "EPYC", "6G", 4).always(),
     row(X86_64, Q35, "max", "512M", 4).irq_threads().always(),
+    row(X86_64, Q35, "max", "512M", 4).contiguous().always(),
     row(X86_64, PC, "Opteron_G1", "3500M", 1),
     row(X86_64, Q35, "qemu64", "2G", 16),
     row(X86_64, Q35, "Skylake-Client", "16G", 8),
@@ -215,6 +233,7 @@ pub(super) const TABLE: &[Row] = &[
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
     row(I386, PC, "EPYC", "3500M", 2).always(),
     row(I386, Q35, "max", "512M", 4).irq_threads().always(),
+    row(I386, Q35, "max", "512M", 4).contiguous().always(),
     row(I386, PC, "n270", "2G", 2),
     row(I386, Q35, "qemu64", "8G", 16),
     row(I386, Q35, "Opteron_G3", "16G", 4),
@@ -235,6 +254,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
     row(Arm64, GIC3, "max", "512M", 4).irq_threads().always(),
+    row(Arm64, GIC3, "max", "512M", 4).contiguous().always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
     row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),
@@ -250,6 +270,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm32, HIGH, "cortex-a15", "2G", 4),
     row(Arm32, HIGH, "cortex-a15", "8G", 2).always(),
     row(Arm32, LOW, "cortex-a15", "512M", 4).irq_threads().always(),
+    row(Arm32, LOW, "cortex-a15", "512M", 4).contiguous().always(),
     row(Arm32, LOW, "max", "512M", 4),
     row(Arm32, LOW, "cortex-a7", "768M", 8),
     row(Arm32, LOW_HYP, "cortex-a15", "512M", 1).refuses("not in HYP mode"),
@@ -260,6 +281,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "rv64,svade=on,svadu=off", "3G", 2).always(),
     row(Riscv64, VIRT, "max", "6G", 4).always(),
     row(Riscv64, VIRT, "rv64", "512M", 4).irq_threads().always(),
+    row(Riscv64, VIRT, "rv64", "512M", 4).contiguous().always(),
     row(Riscv64, VIRT, "rva22s64,sv48=on", "1G", 4),
     row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),

@@ -13,4 +13,5 @@ mod interleavings;
 mod machine;
 mod paths;
 mod random;
+mod runs;
 mod schedule;
