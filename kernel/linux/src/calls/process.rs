@@ -103,9 +103,9 @@ fn vfork(regs: &SavedRegs) -> SysResult {
 /// execve: another program, by its path.
 fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
     let path = path(at)?;
-    let directory = current_task().place().directory();
+    let here = current_task().place().directory();
     let named = Named {
-        file: program(&directory, &path, true)?,
+        file: program(&here.last_path(), &path, true)?,
         path: Cow::Owned(path),
         is_gone_by_then: false,
         by_descriptor: false,
@@ -134,7 +134,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
             return Err(Errno::EACCES);
         }
         let named = Named {
-            file: program(&here, &path, follow)?,
+            file: program(&here.last_path(), &path, follow)?,
             path: Cow::Owned(path),
             is_gone_by_then: false,
             by_descriptor: false,
@@ -146,12 +146,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
     let file = if path.is_empty() {
         exec::program::of_descriptor_number(number)?
     } else {
-        match &descriptor.file.target {
-            Target::Node(node, from) if node.is_directory() => {
-                exec::program::open(from, &path, follow)?
-            }
-            _ => return Err(Errno::ENOTDIR),
-        }
+        exec::program::open(&descriptor.file.directory()?, &path, follow)?
     };
     // The path by which the program, or what runs it, could open the file again.
     let mut name = Text::new();

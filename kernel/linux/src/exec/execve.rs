@@ -124,7 +124,8 @@ pub(crate) fn execve(
     envp: Strings,
 ) -> SysResult {
     let process = current();
-    let directory = current_task().place().directory();
+    let here = current_task().place().directory();
+    let directory = here.last_path();
     let Named { file, path, is_gone_by_then, by_descriptor } = named;
     let name = fallible::text(base_name(if by_descriptor { &file.path } else { &path }))?;
     let Prepared { loaded, executable, command_line } = {

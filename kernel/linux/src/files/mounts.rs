@@ -201,6 +201,12 @@ pub(super) fn top(mut node: Arc<Node>) -> Arc<Node> {
     node
 }
 
+/// What a directory lies over, that is the root of a mount.
+pub(super) fn under(root: &Arc<Node>) -> Option<Arc<Node>> {
+    let is_it = |mount: &&Mount| Arc::ptr_eq(&mount.root, root) && !Arc::ptr_eq(&mount.over, root);
+    with(|mounts| mounts.iter().find(is_it).map(|mount| mount.over.clone()))
+}
+
 /// Whether something lies over a node: its name stays then.
 pub(super) fn is_covered(node: &Arc<Node>) -> bool {
     COUNT.load(Ordering::Relaxed) != 0

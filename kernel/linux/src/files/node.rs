@@ -54,6 +54,8 @@ pub enum Content {
 #[derive(Debug)]
 pub struct Directory {
     names: Names<Node>,
+    /// The directory that it lies in; none: the root of a tree, or one that was removed.
+    parent: Weak<Node>,
     /// The next one that goes away.
     next: Option<Box<Directory>>,
 }
@@ -183,7 +185,8 @@ impl Node {
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {
-        let directory = fallible::boxed(Directory { names: Names::new(), next: None })?;
+        let directory =
+            fallible::boxed(Directory { names: Names::new(), parent: Weak::new(), next: None })?;
         Self::new(Content::Directory(SpinLock::new(Some(directory))), 0o755)
     }
 
@@ -342,6 +345,36 @@ impl Node {
 
     pub(super) fn child(&self, name: &str) -> Result<Arc<Self>, Errno> {
         self.with_names(|names| names.get(name).cloned())?.ok_or(Errno::ENOENT)
+    }
+
+    /// Notes which directory a directory lies in now: none, once it is removed. Of anything else,
+    /// nothing is kept.
+    pub(super) fn set_parent(&self, parent: Weak<Self>) {
+        let Content::Directory(directory) = &self.content else { return };
+        let before = match directory.lock().as_mut() {
+            Some(directory) => core::mem::replace(&mut directory.parent, parent),
+            None => parent,
+        };
+        // Without the lock: it may be the last that kept the memory of a node.
+        drop(before);
+    }
+
+    /// The directory that a directory lies in.
+    pub(super) fn parent(&self) -> Option<Arc<Self>> {
+        let Content::Directory(directory) = &self.content else { return None };
+        let parent = directory.lock().as_ref().map(|directory| directory.parent.clone());
+        parent?.upgrade()
+    }
+
+    /// Puts the name that a node has here behind what is in `to`. `ENOENT`: it has none.
+    pub(super) fn push_name_of(&self, node: &Arc<Self>, to: &mut String) -> Result<(), Errno> {
+        self.with_names(|names| {
+            let name = names.name_of(node).ok_or(Errno::ENOENT)?;
+            to.try_reserve(name.len()).map_err(|_| Errno::ENOMEM)?;
+            // CANNOT FAIL: reserved above.
+            to.push_str(name);
+            Ok(())
+        })?
     }
 
     pub(super) fn is_empty(&self) -> Result<bool, Errno> {

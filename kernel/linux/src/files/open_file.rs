@@ -5,9 +5,11 @@ use super::made::Made;
 use super::notices::{Addressee, Notices};
 use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
+use super::standing::Seen;
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::tree::{self, Content, Entry, MAX_NAME_TEXT, Node};
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -53,6 +55,8 @@ pub struct OpenFile {
     /// them.
     pub position: AtomicU64,
     flags: AtomicU32,
+    /// Of a directory: since when its path leads to it.
+    seen: Seen,
     /// The last name that was read from a directory, and the position behind it: reading continues
     /// there, whatever has come and gone since.
     last_name: SpinLock<(u64, String)>,
@@ -76,6 +80,7 @@ impl OpenFile {
             target,
             position: AtomicU64::new(0),
             flags: AtomicU32::new(flags),
+            seen: Seen::default(),
             last_name: SpinLock::new((0, String::new())),
             watched_by: SpinLock::new(Vec::new()),
             is_writer: AtomicBool::new(false),
@@ -91,6 +96,15 @@ impl OpenFile {
             self.is_writer.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Where a directory lies now that it is. `ENOENT`: it was removed. `ENOTDIR`: it is none.
+    pub(crate) fn directory(&self) -> Result<Cow<'_, str>, Errno> {
+        match &self.target {
+            Target::Node(node, path) if node.is_directory() => self.seen.path_of(node, path),
+            Target::Made(made) if made.is_directory() => Ok(Cow::Borrowed(made.path())),
+            _ => Err(Errno::ENOTDIR),
+        }
     }
 
     /// The file of the tree that it may write.
@@ -245,15 +259,18 @@ impl OpenFile {
     ) -> Result<Option<(usize, u64, u32)>, Errno> {
         let position = self.position.load(Ordering::Relaxed);
         // First the directory itself, and the one that it lies in.
-        let (path, number) = match &self.target {
-            Target::Node(node, path) if node.is_directory() => (path.as_str(), node.inode),
-            Target::Made(made) if made.is_directory() => (made.path(), made.stat().inode),
+        let number = match &self.target {
+            Target::Node(node, _) if node.is_directory() => node.inode,
+            Target::Made(made) if made.is_directory() => made.stat().inode,
             _ => return Err(Errno::ENOTDIR),
         };
         let Some(position) = position.checked_sub(2) else {
             let dots = &b".."[..position as usize + 1];
             to[..dots.len()].copy_from_slice(dots);
-            let parent = || tree::find("/", &path[..path.rfind('/').unwrap_or(0)], true);
+            let parent = || {
+                let path = self.directory()?;
+                tree::find("/", &path[..path.rfind('/').unwrap_or(0)], true)
+            };
             let of_parent = || parent().map_or(number, |node| node.inode);
             let number = if dots.len() == 1 { number } else { of_parent() };
             return Ok(Some((dots.len(), number, 0o040000)));

@@ -15,7 +15,9 @@ use super::mount_flags::flag;
 use super::{mounts, text};
 use crate::error::Errno;
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::Mutex;
@@ -26,6 +28,8 @@ pub(crate) const MAX_LINKS: usize = 40;
 static ROOT: SpinLock<Option<Arc<Node>>> = SpinLock::new(None);
 /// Held while names change.
 static CHANGING: Mutex<()> = Mutex::new(());
+/// How often a name of a directory has changed or gone, and one.
+static MOVES: AtomicU64 = AtomicU64::new(1);
 
 pub fn root() -> Result<Arc<Node>, Errno> {
     if let Some(root) = &*ROOT.lock() {
@@ -94,6 +98,49 @@ pub(crate) fn above(directory: &str, rest: &str) -> Result<String, Errno> {
     let is_root = root.as_deref().is_some_and(|root| root == directory);
     let end = if is_root { directory.len() } else { directory.rfind('/').unwrap_or(0) };
     absolute(&directory[..end], rest.trim_start_matches('/'))
+}
+
+/// As long as this is the same, each path without links leads to the directory that it led to.
+pub(crate) fn moves() -> u64 {
+    MOVES.load(Ordering::SeqCst)
+}
+
+/// A directory lies in another one from now on, or nowhere. Under [`CHANGING`], when it is done.
+fn note_move(node: &Node, parent: Weak<Node>) {
+    if node.is_directory() {
+        node.set_parent(parent);
+        MOVES.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The path that a directory has now. `ENOENT`: it was removed.
+pub(crate) fn path_of(node: &Arc<Node>) -> Result<String, Errno> {
+    let _no_changes = CHANGING.lock();
+    let top = root()?;
+    let mut names: Vec<String> = Vec::new();
+    let mut node = node.clone();
+    while !Arc::ptr_eq(&node, &top) {
+        let Some(parent) = node.parent() else {
+            node = mounts::under(&node).ok_or(Errno::ENOENT)?;
+            continue;
+        };
+        let mut name = fallible::text("/")?;
+        parent.push_name_of(&node, &mut name)?;
+        names.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        // CANNOT FAIL: reserved above.
+        names.push(name);
+        node = parent;
+    }
+    let mut path = String::new();
+    let bytes = names.iter().map(String::len).sum::<usize>().max(1);
+    path.try_reserve(bytes).map_err(|_| Errno::ENOMEM)?;
+    // CANNOT FAIL: reserved above.
+    names.iter().rev().for_each(|name| path.push_str(name));
+    if path.is_empty() {
+        // CANNOT FAIL: reserved above.
+        path.push('/');
+    }
+    Ok(path)
 }
 
 /// The parts of such a path.
@@ -223,6 +270,7 @@ pub fn add(directory: &str, path: &str, node: Arc<Node>) -> Result<(), Errno> {
         return Err(Errno::EEXIST);
     }
     node.settle(parent.room())?;
+    node.set_parent(Arc::downgrade(&parent));
     parent.with_names(|names| match names.get(&name) {
         Some(_) => Err(Errno::EEXIST),
         // Nothing is replaced, and the node has no users below it.
@@ -259,6 +307,7 @@ pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Err
         }
         let taken = parent.with_names(|names| names.remove(&name))?;
         parent.attributes.was_written();
+        note_move(&node, Weak::new());
         taken
     };
     let (_, node) = taken.ok_or(Errno::ENOENT)?;
@@ -303,7 +352,11 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
                 changed([&from_parent, &to_parent], &[&node, &there]);
                 // Both names are there: nothing is added, and nothing can fail.
                 let first = from_parent.with_names(|names| names.set(from_name, there))??;
-                let second = to_parent.with_names(|names| names.set(to_name, node))??;
+                let second = to_parent.with_names(|names| names.set(to_name, node.clone()))??;
+                note_move(&node, Arc::downgrade(&to_parent));
+                if let Some(there) = &second {
+                    note_move(there, Arc::downgrade(&from_parent));
+                }
                 drop((first, second));
                 return Ok(());
             }
@@ -318,10 +371,13 @@ pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), 
         }
         let replaced = to_parent.with_names(|names| names.set(to_name, node.clone()))??;
         changed([&from_parent, &to_parent], &[&node]);
+        let before = from_parent.with_names(|names| names.remove(&from_name));
+        note_move(&node, Arc::downgrade(&to_parent));
         if let Some(replaced) = &replaced {
             replaced.attributes.add_links(-1);
+            note_move(replaced, Weak::new());
         }
-        (replaced, from_parent.with_names(|names| names.remove(&from_name)))
+        (replaced, before)
     };
     // Dropped without a lock.
     drop(replaced);

@@ -215,6 +215,10 @@ fn name_of(file: &OpenFile) -> Result<String, Errno> {
         Target::Node(node, path) if node.attributes.links() == 0 => {
             write!(text, "{path} (deleted)")
         }
+        Target::Node(node, path) if node.is_directory() => match file.directory() {
+            Ok(path) => text.write_str(&path),
+            Err(_) => write!(text, "{path} (deleted)"),
+        },
         Target::Node(_, path) => text.write_str(path),
         Target::Made(made) => text.write_str(made.path()),
         Target::Object(object) => match object.label() {

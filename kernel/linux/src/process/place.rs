@@ -3,6 +3,8 @@
 
 use crate::error::Errno;
 use crate::files::mounts::Namespace;
+use crate::files::standing::Standing;
+use crate::files::tree;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -12,9 +14,9 @@ use machine::spin::SpinLock;
 /// See the module's head.
 #[derive(Debug)]
 pub struct Place {
-    directory: SpinLock<Arc<String>>,
-    /// Where its paths begin, a path with no slash at its end; `None`: at the tree's root.
-    root: SpinLock<Option<Arc<String>>>,
+    directory: SpinLock<Arc<Standing>>,
+    /// Where its paths begin; `None`: at the tree's root.
+    root: SpinLock<Option<Arc<Standing>>>,
     /// Its mount namespace; `None`: the first one.
     mounts: SpinLock<Option<Arc<Namespace>>>,
     /// The bits that new files do not get.
@@ -24,37 +26,45 @@ pub struct Place {
 impl Place {
     /// The root, as the first process begins.
     pub(crate) fn root() -> Result<Arc<Self>, Errno> {
-        let root = fallible::shared(fallible::text("/")?)?;
         Ok(fallible::shared(Self {
-            directory: SpinLock::new(root),
+            directory: SpinLock::new(Self::top()?),
             root: SpinLock::new(None),
             mounts: SpinLock::new(None),
             umask: AtomicU32::new(0o022),
         })?)
     }
 
+    /// The root of the tree, to stand in.
+    pub(crate) fn top() -> Result<Arc<Standing>, Errno> {
+        Ok(fallible::shared(Standing::new(Some(tree::root()?), fallible::text("/")?))?)
+    }
+
     /// One of its own for a child.
     pub(crate) fn copy(&self) -> Result<Arc<Self>, Errno> {
         Ok(fallible::shared(Self {
             directory: SpinLock::new(self.directory()),
-            root: SpinLock::new(self.root_directory()),
+            root: SpinLock::new(self.root.lock().clone()),
             mounts: SpinLock::new(self.mounts()),
             umask: AtomicU32::new(self.umask.load(Ordering::Relaxed)),
         })?)
     }
 
     /// The current directory.
-    pub fn directory(&self) -> Arc<String> {
+    pub(crate) fn directory(&self) -> Arc<Standing> {
         self.directory.lock().clone()
     }
 
-    /// The directory that its paths begin at; `None`: the tree's root.
+    /// The directory that its paths begin at, a path with no slash at its end; `None`: the tree's
+    /// root.
     pub(crate) fn root_directory(&self) -> Option<Arc<String>> {
-        self.root.lock().clone()
+        let root = self.root.lock().clone()?;
+        // Without memory for a copy of the path, nothing is found below it.
+        let path = fallible::text(&root.last_path()).unwrap_or_default();
+        fallible::shared(path).ok()
     }
 
     /// Makes it another one; gives out the one before.
-    pub(crate) fn set_root_directory(&self, to: Option<Arc<String>>) -> Option<Arc<String>> {
+    pub(crate) fn set_root_directory(&self, to: Option<Arc<Standing>>) -> Option<Arc<Standing>> {
         core::mem::replace(&mut *self.root.lock(), to)
     }
 
@@ -69,7 +79,7 @@ impl Place {
     }
 
     /// Goes to another directory; gives out the one before.
-    pub(crate) fn set_directory(&self, to: Arc<String>) -> Arc<String> {
+    pub(crate) fn set_directory(&self, to: Arc<Standing>) -> Arc<Standing> {
         core::mem::replace(&mut *self.directory.lock(), to)
     }
 }

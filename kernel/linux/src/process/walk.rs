@@ -161,7 +161,7 @@ fn step(path: &str, follow: bool) -> Result<Step, Errno> {
                 Target::Node(node, at) if is_last => {
                     Ok(Step::There(Place::Node(node.clone(), fallible::text(at)?)))
                 }
-                Target::Node(_, at) => joined(at, rest),
+                Target::Node(..) => joined(&file.directory()?, rest),
                 Target::Made(made) => joined(made.path(), rest),
                 _ if is_last => Ok(Step::There(Place::Open(file))),
                 _ => Err(Errno::ENOTDIR),
@@ -255,7 +255,7 @@ pub(crate) fn link(whole: &Parts<'_>) -> Option<Result<Leads, Errno>> {
             let running = process.executable.lock().clone();
             running.map(Leads::Program).ok_or(Errno::ENOENT)
         }
-        ["cwd"] => copy(&process.place().directory()),
+        ["cwd"] => copy(&process.place().directory().last_path()),
         ["map_files", name] => map_file(&process, name).map(Leads::Path),
         ["ns", name] => namespaces::file(&process, name).map(Leads::File),
         ["fd", name] => descriptor(&process, name).map(|(file, _)| Leads::File(file)),

@@ -1,13 +1,14 @@
 //! What a descriptor or a path of the caller leads to.
 
 use crate::error::Errno;
-use crate::files::open::{OpenFile, Target};
+use crate::files::open::OpenFile;
 use crate::files::tree;
 use crate::process::current_task;
 use crate::process::user_memory::path;
 use crate::process::walk::{self, Place};
 use alloc::string::String;
 use alloc::sync::Arc;
+use machine::memory::fallible;
 use threads::sched;
 
 /// "The current directory", where a call takes a directory.
@@ -24,8 +25,9 @@ pub(super) fn file_arc(number: u64) -> Result<Arc<OpenFile>, Errno> {
     Ok(current_task().files().lock().get(number)?.file)
 }
 
-pub(super) fn directory() -> Arc<String> {
-    current_task().place().directory()
+/// The path of the current directory. `ENOENT`: it was removed.
+pub(super) fn directory() -> Result<String, Errno> {
+    Ok(fallible::text(&current_task().place().directory().path()?)?)
 }
 
 /// A path of the program, made absolute: seen from an open directory, or from the current one.
@@ -34,16 +36,13 @@ pub(super) fn path_at(from: u64, at: u64) -> Result<String, Errno> {
 }
 
 fn absolute(from: u64, path: &str) -> Result<String, Errno> {
-    if path.starts_with('/') || from as i32 == HERE as i32 {
-        return tree::absolute_of_caller(&directory(), path);
+    if path.starts_with('/') {
+        return tree::absolute_of_caller("/", path);
     }
-    match &file(from)?.target {
-        Target::Node(node, directory) if node.is_directory() => {
-            tree::absolute_of_caller(directory, path)
-        }
-        Target::Made(made) if made.is_directory() => tree::absolute_of_caller(made.path(), path),
-        _ => Err(Errno::ENOTDIR),
+    if from as i32 == HERE as i32 {
+        return tree::absolute_of_caller(&current_task().place().directory().path()?, path);
     }
+    tree::absolute_of_caller(&file(from)?.directory()?, path)
 }
 
 /// What the last part of a path is, as it is written.

@@ -46,7 +46,7 @@ fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
 fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
     if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
         if from as i32 == HERE as i32 {
-            return tree::find("/", &directory(), true);
+            return tree::find("/", &directory()?, true);
         }
         return node_of(file(from)?);
     }
@@ -284,13 +284,16 @@ pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) 
 }
 
 pub(crate) fn fchdir(number: u64) -> SysResult {
-    let path = match &file(number)?.target {
-        Target::Node(node, path) if node.is_directory() => path.as_str(),
-        Target::Made(made) if made.is_directory() => made.path(),
+    let to = match &file(number)?.target {
+        Target::Node(node, path) if node.is_directory() => {
+            Standing::new(Some(node.clone()), fallible::text(path)?)
+        }
+        Target::Made(made) if made.is_directory() => {
+            Standing::new(None, fallible::text(made.path())?)
+        }
         _ => return Err(Errno::ENOTDIR),
     };
-    let path = fallible::shared(fallible::text(path)?)?;
-    let before = current_task().place().set_directory(path);
+    let before = current_task().place().set_directory(fallible::shared(to)?);
     drop(before);
     Ok(0)
 }

@@ -107,7 +107,9 @@ impl Address {
 }
 
 fn absolute(path: &[u8]) -> Result<String, Errno> {
-    tree::absolute_of_caller(&directory(), &text::of_bytes(fallible::bytes(path)?)?)
+    let path = text::of_bytes(fallible::bytes(path)?)?;
+    let here = if path.starts_with('/') { String::new() } else { directory()? };
+    tree::absolute_of_caller(&here, &path)
 }
 
 /// The socket that an address leads to.

@@ -330,7 +330,7 @@ fn is_used_by(process: &Process, place: &str) -> bool {
     if process.status().is_some() || number(process.place().mounts().as_deref()) != here {
         return false;
     }
-    if is_below(&process.place().directory(), place) {
+    if is_below(&process.place().directory().last_path(), place) {
         return true;
     }
     let Some(files) = process.files_if_alive() else { return false };

@@ -51,11 +51,8 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
 }
 
 pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
-    let path = directory();
-    if !walk::is_made(&path) {
-        // One that was removed is nowhere.
-        tree::find("/", &path, true)?;
-    }
+    // One that was removed is nowhere.
+    let path = directory()?;
     let (begin, path) = as_seen(&path, tree::root_of_caller().as_deref().map(String::as_str));
     let path = text::to_bytes(path)?;
     let bytes = (begin.len() + path.len()) as u64 + 1;
@@ -81,10 +78,10 @@ fn as_seen<'p>(path: &'p str, root: Option<&str>) -> (&'static str, &'p str) {
 
 /// chroot: the caller's paths begin at another directory from now on.
 pub(crate) fn change_root(at: u64) -> SysResult {
-    let path = match place_at(HERE, at, true)? {
+    let root = match place_at(HERE, at, true)? {
         Place::Node(node, path) if node.is_directory() => {
             permissions::check(&node.stat(), permissions::EXECUTE)?;
-            path
+            Standing::new(Some(node), path)
         }
         // A root where all is made when it is read would have no place for anything else.
         Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => {
@@ -95,21 +92,22 @@ pub(crate) fn change_root(at: u64) -> SysResult {
     if !current_task().credentials().can_here(capability::SYS_CHROOT) {
         return Err(Errno::EPERM);
     }
-    namespaces::set_root(path)?;
+    namespaces::set_root(root)?;
     Ok(0)
 }
 
 pub(crate) fn chdir(at: u64) -> SysResult {
-    let path = match place_at(HERE, at, true)? {
+    let to = match place_at(HERE, at, true)? {
         Place::Node(node, path) if node.is_directory() => {
             permissions::check(&node.stat(), permissions::EXECUTE)?;
-            path
+            Standing::new(Some(node), path)
         }
-        Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => path,
+        Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => {
+            Standing::new(None, path)
+        }
         _ => return Err(Errno::ENOTDIR),
     };
-    let path = fallible::shared(path)?;
-    let before = current_task().place().set_directory(path);
+    let before = current_task().place().set_directory(fallible::shared(to)?);
     drop(before);
     Ok(0)
 }

@@ -115,15 +115,11 @@ fn mount_of(path: &str) -> (Option<usize>, Option<&str>) {
 impl Scoped {
     fn begin(from: u64, rest: String, flags: u32, resolve: u64) -> Result<Self, Errno> {
         let base = if from as i32 == HERE as i32 {
-            fallible::text(&directory())?
+            directory()?
         } else if rest.starts_with('/') && resolve & (scope::IN_ROOT | scope::BENEATH) == 0 {
             String::new()
         } else {
-            match &file(from)?.target {
-                Target::Node(node, path) if node.is_directory() => fallible::text(path)?,
-                Target::Made(made) if made.is_directory() => fallible::text(made.path())?,
-                _ => return Err(Errno::ENOTDIR),
-            }
+            fallible::text(&file(from)?.directory()?)?
         };
         let root = match tree::root_of_caller() {
             _ if resolve & (scope::IN_ROOT | scope::BENEATH) != 0 => fallible::text(&base)?,
@@ -276,6 +272,7 @@ impl Scoped {
             Leads::Path(path) => fallible::text(path)?,
             Leads::Program(running) => fallible::text(running.file().1)?,
             Leads::File(file) => match &file.target {
+                Target::Node(node, _) if node.is_directory() => fallible::text(&file.directory()?)?,
                 Target::Node(_, path) => fallible::text(path)?,
                 Target::Made(made) => fallible::text(made.path())?,
                 _ if is_last => String::new(),

@@ -56,7 +56,7 @@ fn stat_at(number: u64, at: u64, flags: u64) -> Result<Stat, Errno> {
     }
     if flags & AT_EMPTY_PATH != 0 && (at == 0 || get::<1>(at)? == [0]) {
         if number as i32 == HERE as i32 {
-            let here = fallible::text(&directory())?;
+            let here = directory()?;
             return Ok(match walk::find(here, true)? {
                 Place::Node(node, _) => node.stat(),
                 Place::Made(path) => proc::stat(&path)?,

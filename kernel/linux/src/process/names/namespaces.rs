@@ -194,8 +194,8 @@ fn root_here() -> Option<Arc<String>> {
 }
 
 /// Makes a directory the root of the caller's paths (chroot(2)). Its current directory stays.
-pub(crate) fn set_root(path: String) -> Result<(), Errno> {
-    let root = if path == "/" { None } else { Some(fallible::shared(path)?) };
+pub(crate) fn set_root(to: Standing) -> Result<(), Errno> {
+    let root = if to.last_path() == "/" { None } else { Some(fallible::shared(to)?) };
     tree::set_root_of(root_here);
     let before = current_task().place().set_root_directory(root);
     drop(before);
@@ -210,7 +210,7 @@ pub(in crate::process) fn copy_of_mounts(owner: &Users) -> Result<Arc<Namespace>
 /// Puts the caller into the mount namespace; it is at the root of it then.
 pub(crate) fn enter_mounts(namespace: Option<Arc<Namespace>>) -> Result<(), Errno> {
     let place = current_task().place();
-    let root = fallible::shared(fallible::text("/")?)?;
+    let root = Place::top()?;
     let before =
         (place.set_mounts(namespace), place.set_directory(root), place.set_root_directory(None));
     drop(before);
