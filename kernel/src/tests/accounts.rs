@@ -214,8 +214,7 @@ pub fn t7_what_all_stacks_have_is_right_while_groups_take_and_give() -> Outcome 
     }
     STOP.store(false, Ordering::Relaxed);
     ROUNDS.store(0, Ordering::Relaxed);
-    let made: Result<Vec<_>, _> =
-        (0..MAKERS).map(|_| groups().create(AccountId::SYSTEM)).collect();
+    let made: Result<Vec<_>, _> = (0..MAKERS).map(|_| groups().create(AccountId::SYSTEM)).collect();
     let made = made.map_err(text)?;
     *ACCOUNTS.lock() = made.clone();
     let before = pages::charged_bytes();

@@ -326,6 +326,12 @@ pub fn u1_paths_lead_where_links_lead_and_names_are_bytes() -> Outcome {
     run("file-facts", "paths")
 }
 
+/// Red when the current directory, or an open one, is a path: then it is lost when a name above it
+/// changes, and another directory that gets its name is taken for it.
+pub fn u1_a_directory_stays_the_same_whatever_becomes_of_its_name() -> Outcome {
+    run("file-facts", "standing")
+}
+
 /// Red when a file's times are of another clock than the program's, a change does not show in them,
 /// or a hole takes memory.
 pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {

@@ -295,6 +295,7 @@ table! {
         hostile::p2_locks_keep_others_out_and_go_with_their_owners,
         hostile::p2_bytes_move_between_pipes_and_files,
         hostile::u1_paths_lead_where_links_lead_and_names_are_bytes,
+        hostile::u1_a_directory_stays_the_same_whatever_becomes_of_its_name,
         hostile::u1_files_have_the_time_of_day_and_what_they_take,
         hostile::u1_files_keep_extended_attributes,
         hostile::u1_what_came_with_the_archive_can_be_written,

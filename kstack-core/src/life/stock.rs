@@ -102,10 +102,7 @@ impl Stock {
         let before = self.0.load(Ordering::Relaxed);
         let next = next(before);
         is_of(next, account)
-            && self
-                .0
-                .compare_exchange(before, next, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+            && self.0.compare_exchange(before, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Which account, and how many pages.
@@ -147,12 +144,7 @@ where
     ///
     /// As [`Groups::charge`]. Before it is said that a limit is reached,
     /// [`Accounts::charge_last`] must have been tried.
-    pub fn charge(
-        &self,
-        own: &Stock,
-        account: AccountId,
-        pages: u32,
-    ) -> Result<(), NotCharged> {
+    pub fn charge(&self, own: &Stock, account: AccountId, pages: u32) -> Result<(), NotCharged> {
         if self.groups.charge_sparing(account, pages + BATCH, SPARED).is_ok() {
             self.put(own, account, BATCH);
             return Ok(());
@@ -227,9 +219,9 @@ where
     /// a few times.
     pub fn used(&self, account: AccountId) -> u32 {
         let read = || {
-            let in_stock = (self.stocks)().map(Stock::read).filter(|&(other, pages)| {
-                pages != 0 && self.groups.is_within(other, account)
-            });
+            let in_stock = (self.stocks)()
+                .map(Stock::read)
+                .filter(|&(other, pages)| pages != 0 && self.groups.is_within(other, account));
             let stocked: u32 = in_stock.map(|(_, pages)| pages).sum();
             (self.groups.charged(account), stocked)
         };

@@ -1,5 +1,5 @@
 //! What Linux tells of files, and where paths lead: `file-facts NAME`. `paths` (`..`, names of any
-//! bytes), `times` (the time of day, before 1970, what changes in a directory, holes), `archive`
+//! bytes), `standing` (directories that move under one), `times` (the time of day, before 1970, what changes in a directory, holes), `archive`
 //! (files that came with it can be written), `attributes` (extended ones), `sockets` (local ones
 //! with names). Status 0 if all is as on Linux.
 
@@ -444,11 +444,64 @@ fn attributes(numbers: &Numbers) -> i32 {
     0
 }
 
+/// Directories that are moved, exchanged and removed while one stands in them or has them open.
+fn standing(numbers: &Numbers) -> i32 {
+    const EXCHANGE: usize = 2;
+    let make_directory = |name: &CStr| numbers.call("mkdirat", [HERE, path(name), 0o755]);
+    let remove = |name: &CStr| numbers.call("unlinkat", [HERE, path(name), REMOVE_DIRECTORY]) == 0;
+    let rename = |from: &CStr, to: &CStr, flags: usize| {
+        numbers.call("renameat2", [HERE, path(from), HERE, path(to), flags]) == 0
+    };
+    let is_here = |name: &CStr| {
+        let mut told = [0_u8; 64];
+        let bytes = numbers.call("getcwd", [told.as_mut_ptr().addr(), told.len()]);
+        bytes == name.count_bytes() as isize + 1 && told.starts_with(name.to_bytes_with_nul())
+    };
+    let is_there = |name: &CStr| numbers.facts(name).is_ok();
+    for name in [c"/tmp/a", c"/tmp/a/in", c"/tmp/a/in/deep", c"/tmp/b"] {
+        must!(make_directory(name) == 0, "mkdir");
+    }
+    let open = numbers.open(c"/tmp/a/in", DIRECTORY);
+    must!(open >= 0 && numbers.call("chdir", [path(c"/tmp/a/in/deep")]) == 0, "chdir");
+    must!(rename(c"/tmp/a", c"/tmp/moved", 0), "rename of what lies above");
+    must!(is_here(c"/tmp/moved/in/deep"), "where one is then");
+    must!(numbers.make(c"one") && is_there(c"/tmp/moved/in/deep/one"), "a file there");
+    must!(is_there(c"../deep/one") && !is_there(c"/tmp/a/in/deep/one"), "by `..`");
+    let two = [open as usize, path(c"two"), 0o755];
+    must!(numbers.call("mkdirat", two) == 0, "in an open directory");
+    must!(is_there(c"/tmp/moved/in/two") && is_there(c"../two"), "it is elsewhere");
+    // Another one of the same name is another one.
+    must!(make_directory(c"/tmp/a") == 0 && make_directory(c"/tmp/a/in") == 0, "the old name");
+    must!(numbers.call("fchdir", [open as usize]) == 0 && is_here(c"/tmp/moved/in"), "fchdir");
+    must!(rename(c"/tmp/b", c"/tmp/moved", EXCHANGE), "exchange");
+    must!(is_here(c"/tmp/b/in") && is_there(c"two"), "after the exchange");
+    // Removed, there is nothing, whatever has its name.
+    must!(make_directory(c"/tmp/gone") == 0, "another directory");
+    must!(numbers.call("chdir", [path(c"/tmp/gone")]) == 0, "into it");
+    must!(remove(c"/tmp/gone"), "removing where one is");
+    let mut told = [0_u8; 64];
+    let getcwd = || numbers.call("getcwd", [told.as_ptr().addr(), told.len()]);
+    must!(getcwd() == ENOENT && numbers.open(c"file", WRITE | CREATE) == ENOENT, "nowhere");
+    must!(make_directory(c"/tmp/gone") == 0 && !numbers.make(c"file"), "in one of its name");
+    must!(getcwd() == ENOENT && is_there(c"/tmp/gone"), "the other one is there");
+    let link = path(c"/proc/self/cwd");
+    let read = numbers.call("readlinkat", [HERE, link, told.as_mut_ptr().addr(), told.len()]);
+    must!(told.get(..read as usize) == Some(b"/tmp/gone (deleted)"), "what /proc tells");
+    must!(numbers.call("chdir", [path(c"/")]) == 0, "back");
+    must!(numbers.remove(c"/tmp/b/in/deep/one") == 0, "the file");
+    for name in [c"/tmp/b/in/deep", c"/tmp/b/in/two", c"/tmp/b/in", c"/tmp/b", c"/tmp/moved"] {
+        must!(remove(name), "the directories");
+    }
+    must!(remove(c"/tmp/a/in") && remove(c"/tmp/a") && remove(c"/tmp/gone"), "the others");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
     let numbers = Numbers(calls);
     match user::only_argument() {
         Some(b"paths") => paths(&numbers),
+        Some(b"standing") => standing(&numbers),
         Some(b"times") => times(&numbers),
         Some(b"archive") => archive(&numbers),
         Some(b"attributes") => attributes(&numbers),

@@ -9,7 +9,6 @@ use crate::error::{Errno, SysResult};
 use crate::exec;
 use crate::exec::execve::Named;
 use crate::exec::program::Executable;
-use crate::files::open::Target;
 use crate::files::tree;
 use crate::limits::Resource;
 use crate::proc;

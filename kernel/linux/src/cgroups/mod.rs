@@ -25,6 +25,6 @@ mod tree;
 pub(crate) use membership::{Birth, Membership};
 pub(crate) use tasks::UNLIMITED;
 pub(crate) use tree::{
-    CONTROLLERS, Group, MEMORY, PIDS, Where, account, count_below, enabled, enabled_here,
-    find, make, names_below, remove, set_controllers,
+    CONTROLLERS, Group, MEMORY, PIDS, Where, account, count_below, enabled, enabled_here, find,
+    make, names_below, remove, set_controllers,
 };

@@ -255,7 +255,13 @@ pub(crate) fn link(whole: &Parts<'_>) -> Option<Result<Leads, Errno>> {
             let running = process.executable.lock().clone();
             running.map(Leads::Program).ok_or(Errno::ENOENT)
         }
-        ["cwd"] => copy(&process.place().directory().last_path()),
+        ["cwd"] => match process.place().directory().path() {
+            Ok(path) => copy(&path),
+            Err(_) => {
+                text(|text| write!(text, "{} (deleted)", process.place().directory().last_path()))
+                    .map(Leads::Path)
+            }
+        },
         ["map_files", name] => map_file(&process, name).map(Leads::Path),
         ["ns", name] => namespaces::file(&process, name).map(Leads::File),
         ["fd", name] => descriptor(&process, name).map(|(file, _)| Leads::File(file)),

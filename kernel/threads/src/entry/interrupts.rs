@@ -105,6 +105,6 @@ fn call(regs: &mut SavedRegs) {
 pub fn on_nmi(regs: &mut SavedRegs) {
     if irqchip::acknowledge_nmi() {
         halt::park_if_asked();
-            probes::run(&probes::NMI, regs);
+        probes::run(&probes::NMI, regs);
     }
 }

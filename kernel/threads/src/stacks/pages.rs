@@ -8,8 +8,8 @@
 //! have it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the
 //! stack's own translation.
 
-use super::{accounts, runs};
 pub use super::accounts::{charged_bytes, set_limit};
+use super::{accounts, runs};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};

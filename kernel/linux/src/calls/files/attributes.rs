@@ -13,6 +13,7 @@ use crate::files::file_bytes::FileBytes;
 use crate::files::mounts;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
+use crate::files::standing::Standing;
 use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::memory::cut;
 use crate::proc;

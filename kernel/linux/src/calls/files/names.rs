@@ -3,6 +3,7 @@
 use super::at::{HERE, Last, directory, file, named_at, new_at, path_at, place_at};
 use crate::error::{Errno, SysResult};
 use crate::files::mounts;
+use crate::files::standing::Standing;
 use crate::files::text;
 use crate::files::tree::{self, Content, MAX_NAME, MAX_NAME_TEXT, Node};
 use crate::proc;

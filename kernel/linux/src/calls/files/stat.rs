@@ -15,7 +15,7 @@ use crate::process::user_memory::{get, put};
 use crate::process::walk::{self, Place};
 use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
-use machine::memory::{fallible, frames};
+use machine::memory::frames;
 
 const AT_EMPTY_PATH: u64 = 0x1000;
 pub(super) const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
