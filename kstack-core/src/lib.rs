@@ -25,7 +25,5 @@ mod place;
 
 pub use entry::{irq, nmi, ports, shadow};
 pub use fault::{prologue, unwind, verdict};
-pub use life::{
-    cache, depot, depths, erase, groups, lifetime, meter, pool, record, stock,
-};
+pub use life::{cache, depot, depths, erase, groups, lifetime, meter, pool, record, stock};
 pub use place::{addr, arena, geometry, kind, stacks};

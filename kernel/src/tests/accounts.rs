@@ -1,4 +1,4 @@
-//! Groups with limits: who pays for a stack, from its first page until nobody reads it any more.
+//! Groups with limits: who pays for a stack, from its first page to its last reader.
 
 use super::support::{on_every_cpu, until};
 use super::{Outcome, check};
@@ -214,8 +214,7 @@ pub fn t7_what_all_stacks_have_is_right_while_groups_take_and_give() -> Outcome 
     }
     STOP.store(false, Ordering::Relaxed);
     ROUNDS.store(0, Ordering::Relaxed);
-    let made: Result<Vec<_>, _> =
-        (0..MAKERS).map(|_| groups().create(AccountId::SYSTEM)).collect();
+    let made: Result<Vec<_>, _> = (0..MAKERS).map(|_| groups().create(AccountId::SYSTEM)).collect();
     let made = made.map_err(text)?;
     *ACCOUNTS.lock() = made.clone();
     let before = pages::charged_bytes();

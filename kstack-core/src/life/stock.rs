@@ -25,6 +25,31 @@
 //! 3. every change is a compare and exchange: any CPU may empty another's, and a thread that is
 //!    moved to another CPU meanwhile takes from the one that it was on.
 //!
+//! What a kernel's `Backing::charge` does:
+//!
+//! ```
+//! use kstack_core::groups::{Group, Groups};
+//! use kstack_core::record::AccountId;
+//! use kstack_core::stock::{Accounts, Stock};
+//!
+//! static PLACES: [Group; 3] = [Group::root(), Group::free(), Group::free()];
+//! static STOCKS: [Stock; 4] = [const { Stock::new() }; 4];
+//! let accounts = Accounts::new(Groups::over(&PLACES), || STOCKS.iter());
+//! let group = Groups::over(&PLACES).create(AccountId::SYSTEM).expect("a place");
+//! assert_eq!(accounts.set_limit(group, 8), Some(0));
+//!
+//! // The stock of the CPU that this runs on.
+//! let own = &STOCKS[0];
+//! let charge = |pages| {
+//!     own.take(group, pages)
+//!         || accounts.charge(own, group, pages).is_ok()
+//!         // Under a lock: one caller at a time.
+//!         || accounts.charge_last(group, pages).is_ok()
+//! };
+//! assert!(charge(4) && charge(4) && !charge(4));
+//! assert_eq!(accounts.used(group), 8);
+//! ```
+//!
 //! Neighbours: [`crate::groups`].
 
 use crate::groups::{ACCOUNT_BITS, Groups, NotCharged};
@@ -102,10 +127,7 @@ impl Stock {
         let before = self.0.load(Ordering::Relaxed);
         let next = next(before);
         is_of(next, account)
-            && self
-                .0
-                .compare_exchange(before, next, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+            && self.0.compare_exchange(before, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Which account, and how many pages.
@@ -147,12 +169,7 @@ where
     ///
     /// As [`Groups::charge`]. Before it is said that a limit is reached,
     /// [`Accounts::charge_last`] must have been tried.
-    pub fn charge(
-        &self,
-        own: &Stock,
-        account: AccountId,
-        pages: u32,
-    ) -> Result<(), NotCharged> {
+    pub fn charge(&self, own: &Stock, account: AccountId, pages: u32) -> Result<(), NotCharged> {
         if self.groups.charge_sparing(account, pages + BATCH, SPARED).is_ok() {
             self.put(own, account, BATCH);
             return Ok(());
@@ -204,8 +221,8 @@ where
     }
 
     /// Sets how many pages a group may have; says how many its stacks have now, which may be more.
-    /// `None`: it is gone. What is in stock was charged before, and would pass the limit: the stocks
-    /// are emptied. One that another CPU is about to fill is full of pages that fitted before.
+    /// `None`: it is gone. What is in stock was charged before, and would pass the limit: the
+    /// stocks are emptied. One that another CPU is about to fill has pages that fitted before.
     pub fn set_limit(&self, account: AccountId, pages: u32) -> Option<u32> {
         self.groups.set_limit(account, pages)?;
         self.drain();
@@ -227,9 +244,9 @@ where
     /// a few times.
     pub fn used(&self, account: AccountId) -> u32 {
         let read = || {
-            let in_stock = (self.stocks)().map(Stock::read).filter(|&(other, pages)| {
-                pages != 0 && self.groups.is_within(other, account)
-            });
+            let in_stock = (self.stocks)()
+                .map(Stock::read)
+                .filter(|&(other, pages)| pages != 0 && self.groups.is_within(other, account));
             let stocked: u32 = in_stock.map(|(_, pages)| pages).sum();
             (self.groups.charged(account), stocked)
         };
