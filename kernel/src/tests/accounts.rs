@@ -1,4 +1,4 @@
-//! Groups with limits: who pays for a stack, from its first page until nobody reads it any more.
+//! Groups with limits: who pays for a stack, from its first page to its last reader.
 
 use super::support::{on_every_cpu, until};
 use super::{Outcome, check};

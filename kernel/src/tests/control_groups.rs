@@ -34,8 +34,8 @@ fn run(script: &str) -> Result<String, String> {
     let output = String::from_utf8_lossy(&output).into_owned();
     check!(status == 0, "status {status}: {output}");
     until("all of it has ended", || linux::all().is_empty() && stacks::census().ending == 0)?;
-    let after = pages::charged_bytes();
-    check!(after == charged, "{after} bytes are charged, {charged} before");
+    // A thread that ends is on its stack a moment longer. One of before may have been, too.
+    until("its stacks are back", || pages::charged_bytes() <= charged)?;
     // A number that has a life is one of a group; the places are given out from the lowest.
     accounts::drain();
     let next = groups().create(AccountId::SYSTEM).map_err(|error| format!("{error}"))?;
@@ -139,6 +139,19 @@ rmdir a/b a; echo $?
             "0",
         ],
     )
+}
+
+/// A shell's stack overflows inside the clone that makes its child: what the clone had taken of the
+/// group is given back, and the group can be removed. Red if it is kept in a frame of the call.
+pub fn u1_t7_o5_p2_an_overflow_inside_a_clone_leaves_nothing_in_its_group() -> Outcome {
+    let script = "mkdir a && echo 2 >a/pids.max || exit 1
+{ sh -c 'echo $$ >a/cgroup.procs; echo clone >/proc/kstack/provoke; (echo never); echo no'; } 2>&1 |
+    grep -v fault
+cat a/pids.current a/pids.peak a/memory.current a/cgroup.procs
+sh -c 'echo $$ >a/cgroup.procs; (echo fits); echo again'
+rmdir a; echo $?
+";
+    check_lines(script, &["0", "2", "0", "fits", "again", "0"])
 }
 
 /// What Linux refuses is refused, each with its error. Red if a group with processes gives

@@ -251,6 +251,7 @@ table! {
         accounts::t7_what_all_stacks_have_is_right_while_groups_take_and_give,
         control_groups::u1_t7_t11_p2_a_shell_over_its_groups_memory_limit_cannot_fork,
         control_groups::u1_t7_t11_p2_a_shell_over_its_groups_pids_limit_cannot_fork,
+        control_groups::u1_t7_o5_p2_an_overflow_inside_a_clone_leaves_nothing_in_its_group,
         control_groups::u1_t7_p8_what_control_groups_do_not_take_is_an_error,
         programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,

@@ -25,6 +25,31 @@
 //! 3. every change is a compare and exchange: any CPU may empty another's, and a thread that is
 //!    moved to another CPU meanwhile takes from the one that it was on.
 //!
+//! What a kernel's `Backing::charge` does:
+//!
+//! ```
+//! use kstack_core::groups::{Group, Groups};
+//! use kstack_core::record::AccountId;
+//! use kstack_core::stock::{Accounts, Stock};
+//!
+//! static PLACES: [Group; 3] = [Group::root(), Group::free(), Group::free()];
+//! static STOCKS: [Stock; 4] = [const { Stock::new() }; 4];
+//! let accounts = Accounts::new(Groups::over(&PLACES), || STOCKS.iter());
+//! let group = Groups::over(&PLACES).create(AccountId::SYSTEM).expect("a place");
+//! assert_eq!(accounts.set_limit(group, 8), Some(0));
+//!
+//! // The stock of the CPU that this runs on.
+//! let own = &STOCKS[0];
+//! let charge = |pages| {
+//!     own.take(group, pages)
+//!         || accounts.charge(own, group, pages).is_ok()
+//!         // Under a lock: one caller at a time.
+//!         || accounts.charge_last(group, pages).is_ok()
+//! };
+//! assert!(charge(4) && charge(4) && !charge(4));
+//! assert_eq!(accounts.used(group), 8);
+//! ```
+//!
 //! Neighbours: [`crate::groups`].
 
 use crate::groups::{ACCOUNT_BITS, Groups, NotCharged};
@@ -196,8 +221,8 @@ where
     }
 
     /// Sets how many pages a group may have; says how many its stacks have now, which may be more.
-    /// `None`: it is gone. What is in stock was charged before, and would pass the limit: the stocks
-    /// are emptied. One that another CPU is about to fill is full of pages that fitted before.
+    /// `None`: it is gone. What is in stock was charged before, and would pass the limit: the
+    /// stocks are emptied. One that another CPU is about to fill has pages that fitted before.
     pub fn set_limit(&self, account: AccountId, pages: u32) -> Option<u32> {
         self.groups.set_limit(account, pages)?;
         self.drain();

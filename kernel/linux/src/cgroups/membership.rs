@@ -8,7 +8,7 @@
 //!                        └──────────▶ given back
 //! ```
 
-use super::tasks;
+use super::charge;
 use super::tree::{Where, account, enabled_here, lock};
 use crate::error::Errno;
 use alloc::sync::Arc;
@@ -52,7 +52,7 @@ impl Membership {
     fn add_thread(&self) -> Result<(), Errno> {
         let _tree = lock();
         let mut seat = self.0.lock();
-        tasks::try_charge(&seat.group)?;
+        charge::try_charge(&seat.group)?;
         seat.threads += 1;
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Membership {
         let mut seat = self.0.lock();
         if seat.threads > 0 {
             seat.threads -= 1;
-            tasks::uncharge(&seat.group, 1);
+            charge::uncharge(&seat.group, 1);
         }
     }
 
@@ -71,7 +71,7 @@ impl Membership {
     fn for_child(&self) -> Result<Self, Errno> {
         let _tree = lock();
         let group = self.0.lock().group.clone();
-        tasks::try_charge(&group)?;
+        charge::try_charge(&group)?;
         if let Some(group) = &group {
             group.processes.fetch_add(1, Ordering::Relaxed);
         }
@@ -103,7 +103,7 @@ impl Membership {
         let _tree = lock();
         let mut seat = self.0.lock();
         let threads = core::mem::take(&mut seat.threads);
-        tasks::uncharge(&seat.group, threads);
+        charge::uncharge(&seat.group, threads);
     }
 
     /// Moves a process with all its threads; its stacks stay charged to where they were made, as
@@ -128,8 +128,8 @@ impl Membership {
                 return Ok(());
             }
             // The new ones first: what lies above both never has fewer than there are.
-            tasks::charge(to, seat.threads);
-            tasks::uncharge(&seat.group, seat.threads);
+            charge::charge(to, seat.threads);
+            charge::uncharge(&seat.group, seat.threads);
             if let Some(group) = to {
                 group.processes.fetch_add(1, Ordering::Relaxed);
             }

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `tree` | groups: making, finding, removing them; controllers |
 //! | `tasks` | how many threads a group has and may have (`pids.max`) |
+//! | `charge` | one thread more or fewer, in a group and all above |
 //! | `membership` | which group a process is in, what it counts there, and what a birth under way does |
 //!
 //! Who pays for a stack is the library's rule (`kstack::groups`): a group here has an account
@@ -18,6 +19,7 @@
 //! 2. what a clone under way has taken is in its maker's task, not in a frame: an overflow inside
 //!    of it gives it back when the thread ends.
 
+mod charge;
 mod membership;
 mod tasks;
 mod tree;

@@ -99,6 +99,11 @@ impl Group {
     }
 }
 
+/// A group and all above it but the root, from below.
+pub(super) fn upwards(of: &Where) -> impl Iterator<Item = &Group> {
+    core::iter::successors(of.as_deref(), |group| group.above.as_deref())
+}
+
 /// The group at a path; `ENOENT`: there is none.
 pub(crate) fn find(path: &[&str]) -> Result<Where, Errno> {
     path.iter().try_fold(None, |at, name| {
@@ -128,7 +133,7 @@ pub(crate) fn make(above: Where, name: &str) -> Result<(), Errno> {
     if name.contains('\n') {
         return Err(Errno::EINVAL);
     }
-    if super::tasks::upwards(&above).count() >= MAX_DEPTH {
+    if upwards(&above).count() >= MAX_DEPTH {
         return Err(Errno::EAGAIN);
     }
     let name = fallible::text(name)?;

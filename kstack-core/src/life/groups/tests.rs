@@ -252,7 +252,7 @@ fn t7_a_hit_does_not_look_at_the_tree() {
     let charged = groups.charged(a);
     assert!(stock.take(a, 4) && stock.take(a, 4), "the next ones come from the stock");
     assert_eq!((groups.charged(a), accounts.used(a)), (charged, 12));
-    // The pages in stock are of nobody else's: a group that is removed has its number back.
+    // Pages in stock keep a group that is removed until they are back in the tree.
     accounts.uncharge(&stock, a, 12);
     assert_eq!(groups.remove(a), Ok(()));
     accounts.drain();

@@ -125,8 +125,8 @@ pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
     add(node, &path)
 }
 
-/// The path of a control group that is to be made or removed, with no link in it, if the caller may;
-/// `None`: it is none.
+/// The path of a control group that is to be made or removed, with no link in it, if the caller
+/// may; `None`: it is none.
 fn among_groups(path: &str) -> Result<Option<String>, Errno> {
     // No other names that are made when they are read can be changed.
     if !walk::is_made(path) {

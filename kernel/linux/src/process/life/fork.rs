@@ -27,6 +27,7 @@ use kstack::record::AccountId;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
+use threads::report::on_purpose;
 use threads::sched::{self, SpawnError, StackError, Thread};
 
 /// The highest number that is given out (`kernel.pid_max`): behind it the lowest that are free.
@@ -269,6 +270,7 @@ fn make(regs: &SavedRegs, request: Request) -> SysResult {
     }
     let is_thread = request.has(flag::THREAD);
     current_task().birth.begin(&parent.membership, is_thread)?;
+    on_purpose::in_clone();
     let is_in_our_memory = request.has(flag::VM);
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
     if is_in_our_memory {
