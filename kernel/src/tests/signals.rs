@@ -152,8 +152,8 @@ pub fn p2_threads_of_real_time_leave_the_others_a_share() -> Outcome {
     program("real-time", "share")
 }
 
-/// Ordinary threads on one CPU have shares as their nice values say. Red when the nice value is kept
-/// and the run queue does not know it.
+/// Ordinary threads on one CPU have shares as their nice values say. Red when the nice value is
+/// kept and the run queue does not know it.
 pub fn p2_nice_values_are_shares_of_a_cpu() -> Outcome {
     program("real-time", "nice")
 }

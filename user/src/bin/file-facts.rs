@@ -1,7 +1,7 @@
 //! What Linux tells of files, and where paths lead: `file-facts NAME`. `paths` (`..`, names of any
-//! bytes), `standing` (directories that move under one), `times` (the time of day, before 1970, what changes in a directory, holes), `archive`
-//! (files that came with it can be written), `attributes` (extended ones), `sockets` (local ones
-//! with names). Status 0 if all is as on Linux.
+//! bytes), `standing` (directories that move under one), `times` (the time of day, before 1970,
+//! what changes in a directory, holes), `archive` (files that came with it can be written),
+//! `attributes` (extended ones), `sockets` (local ones with names). Status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
