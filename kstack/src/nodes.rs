@@ -1,4 +1,5 @@
-//! Memory nodes: each has slots of its own, and a depot of its own, of the same [`Stacks`](crate::Stacks).
+//! Memory nodes: each has slots of its own, and a depot of its own, of the same
+//! [`Stacks`](crate::Stacks).
 //!
 //! ```text
 //!   arena    | slots of node 0                  | slots of node 2 | slots of node 1 |

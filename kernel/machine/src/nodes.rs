@@ -5,7 +5,7 @@
 //!   `virt`       device tree: `numa-node-id` of a CPU's and of a memory's node
 //!      │ add_cpu, add_memory, at boot
 //!      ▼
-//!   nodes 0.. in the order in which firmware names its domains
+//!   nodes 0.. in the order of the numbers of firmware's domains
 //!      │ settle
 //!      ▼
 //!   each CPU's block has its node; frames are divided among lists of each node
@@ -74,9 +74,19 @@ pub fn add_memory(lowest: u64, bytes: u64, domain: u32) {
     }
 }
 
-/// All has been told: from here on there are as many nodes as have memory or CPUs.
+/// All has been told: from here on there are as many nodes as have memory or CPUs, in the order of
+/// their domains' numbers, whatever the order in which they were named.
 pub fn settle() {
-    COUNT.store(NAMED.load(Ordering::Relaxed).max(1), Ordering::Release);
+    let named = NAMED.load(Ordering::Relaxed);
+    let domain_of = |node: usize| DOMAINS[node % MAX_NODES].load(Ordering::Relaxed);
+    let rank = |node: usize| (0..named).filter(|&o| domain_of(o) < domain_of(node)).count();
+    for [_, node] in CPUS.iter().take(NAMED_CPUS.load(Ordering::Relaxed)) {
+        node.store(rank(node.load(Ordering::Relaxed) as usize) as u32, Ordering::Relaxed);
+    }
+    for [.., node] in MEMORY.iter().take(STRETCHES.load(Ordering::Relaxed)) {
+        node.store(rank(node.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+    COUNT.store(named.max(1), Ordering::Release);
     settle_cpu(cpus::this());
 }
 

@@ -42,11 +42,14 @@ fn check_pages(range: AddrRange, node: usize) -> Outcome {
     Ok(())
 }
 
-static ERRAND: SpinLock<Option<fn(usize) -> Outcome>> = SpinLock::new(None);
+/// What a thread is told: the node of its CPU.
+type Errand = fn(usize) -> Outcome;
+
+static ERRAND: SpinLock<Option<Errand>> = SpinLock::new(None);
 static ANSWER: SpinLock<Option<Outcome>> = SpinLock::new(None);
 
 /// Runs `errand` in a thread that stays on a CPU; it is told the CPU's node.
-fn in_thread_on(cpu: CpuId, errand: fn(usize) -> Outcome) -> Outcome {
+fn in_thread_on(cpu: CpuId, errand: Errand) -> Outcome {
     fn body(_: usize) {
         let errand = *ERRAND.lock();
         let answer = errand.map(|errand| errand(nodes::here()));
@@ -59,7 +62,7 @@ fn in_thread_on(cpu: CpuId, errand: fn(usize) -> Outcome) -> Outcome {
     answer.ok_or("the thread did not come to its end")?.map_err(|why| format!("CPU {cpu}: {why}"))
 }
 
-fn on_each_cpu(errand: fn(usize) -> Outcome) -> Outcome {
+fn on_each_cpu(errand: Errand) -> Outcome {
     cpus::online().try_for_each(|cpu| in_thread_on(cpu.id(), errand))
 }
 

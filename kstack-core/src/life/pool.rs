@@ -51,8 +51,8 @@ pub use pages::{AcquireError, Exhausted, OverLimit, Pages, PoolError};
 /// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a
 /// [`PoolShared`], which must be usable with interrupts off.
 pub trait Lock {
-    /// Runs `f` with exclusive access to the shared part: of the node of the CPU this runs on, where
-    /// there are several.
+    /// Runs `f` with exclusive access to the shared part: that of the node of the CPU this runs on,
+    /// where there are several.
     fn with<R>(&self, f: impl FnOnce(&mut PoolShared) -> R) -> R;
 
     /// How many memory nodes there are, each with a shared part of its own
