@@ -1,7 +1,7 @@
 //! Memory nodes: which memory is near which CPU, as firmware tells it.
 //!
 //! ```text
-//!   PCs          SRAT: CPU by APIC number -> domain, stretch of memory -> domain (ACPI 6.5, 5.2.16)
+//!   PCs          SRAT: CPU by APIC number -> domain, memory -> domain (ACPI 6.5, 5.2.16)
 //!   `virt`       device tree: `numa-node-id` of a CPU's and of a memory's node
 //!      │ add_cpu, add_memory, at boot
 //!      ▼
