@@ -22,6 +22,7 @@ use machine::halt;
 use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap, image};
+use machine::nodes;
 use machine::spin::{self, SpinLock};
 use threads::entry::{interrupts, ksoftirqd};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
@@ -75,10 +76,20 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     irqchip::set_up_local();
     clock::set_up();
     me.hardware_id.store(irqchip::id(), Ordering::Relaxed);
+    settle_nodes();
     // From here on, this is the idle thread of CPU 0, on a stack of the arena.
     let idle = cpu_stacks::prepare(me);
     cpu_stacks::load(me);
     cpu::continue_on(idle, || first_on_idle_stack());
+}
+
+/// Firmware has told of memory nodes by now: frames and stacks are divided among them.
+fn settle_nodes() {
+    nodes::settle();
+    if !frames::divide() {
+        log!("memory of a node is left unused: it is in too many stretches");
+    }
+    stacks::settle_nodes();
 }
 
 /// The boot stack is in the image, where the registry does not look.
@@ -249,7 +260,8 @@ fn start_other_cpus() {
         }
         let cpu = cpus::by_id(CpuId::new(number));
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
-        let idle = cpu_stacks::prepare(cpu);
+        nodes::settle_cpu(cpu);
+        let idle = nodes::on(cpu.node.load(Ordering::Relaxed), || cpu_stacks::prepare(cpu));
         clock::compare_counter();
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
             // Keep the number reserved: the CPU may still come up late, and then its stacks and

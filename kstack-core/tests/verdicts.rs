@@ -70,59 +70,6 @@ impl StackTable for Machine {
     }
 }
 
-/// The same, and the running thread's stack lies outside of the arena, without guards.
-struct Contiguous(Machine);
-
-/// Its bounds: as of a thread of [`Machine`], elsewhere.
-const ELSEWHERE: AddrRange =
-    AddrRange { lowest: Addr::new(0xffff_8880_0100_0000), top: Addr::new(0xffff_8880_0100_4000) };
-
-impl StackTable for Contiguous {
-    fn stack_in(&self, slot: SlotIndex) -> Option<StackId> {
-        self.0.stack_in(slot).filter(|stack| stack.kind != StackKind::Thread)
-    }
-
-    fn running_on(&self, cpu: CpuId) -> Option<StackId> {
-        let stack = self.0.running_on(cpu)?;
-        Some(StackId { range: ELSEWHERE, ..stack })
-    }
-}
-
-/// Red if the thread is ended although memory of others is written over, or if an entry that found
-/// no room on such a stack is called none of a stack's business.
-#[test]
-fn t3_o5_a_thread_on_a_stack_without_guards_is_ended_only_while_it_is_on_it() {
-    let table = Contiguous(Machine::new());
-    let (lowest, top) = (ELSEWHERE.lowest.get(), ELSEWHERE.top.get());
-    let judged = |delivery, address: usize, sp: usize| {
-        let (address, sp, pc) = (Addr::new(address), Addr::new(sp), Addr::new(0x1000));
-        let fault = Fault { delivery, address, sp, pc, cpu: CPU };
-        let verdict = judge(&table.0.arena, &table, &fault, &THREAD)?;
-        assert_eq!(verdict.stack.range, ELSEWHERE);
-        Some((verdict.side, verdict.distance.get(), verdict.cause, verdict.consequence))
-    };
-    // An entry wanted 600 bytes, and 200 are left.
-    let found = judged(Delivery::AnotherStack, lowest - 400, lowest + 200);
-    let ended = Some((Side::Below, 400, Cause::GuardHit, Consequence::EndThread));
-    assert_eq!(found, ended);
-    assert_eq!(
-        judged(Delivery::AnotherStack, lowest - 1, lowest + 1),
-        Some((Side::Below, 1, Cause::GuardHit, Consequence::EndThread))
-    );
-    // SP is below it already.
-    for sp in [lowest, lowest - 8, lowest - 0x3000] {
-        let (side, _, cause, consequence) =
-            judged(Delivery::AnotherStack, sp - 8, sp).expect("it left its stack");
-        assert_eq!((side, cause), (Side::Below, Cause::FrameBeyondGuard));
-        assert_eq!(consequence, Consequence::StopSystem, "{sp:#x}");
-    }
-    // Not about room: an address on it, above it, or far below.
-    for address in [lowest, top + 8, lowest - 0x4001] {
-        assert_eq!(judged(Delivery::AnotherStack, address, lowest + 200), None, "{address:#x}");
-    }
-    assert_eq!(judged(Delivery::OwnStack, lowest - 400, lowest + 200), None);
-}
-
 const THREAD: Context = Context {
     thread: ThreadId::new(7),
     spinning_locks: 0,

@@ -66,6 +66,17 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// The frames of a contiguous stack are the allocator's again. Called where waiting is allowed.
     fn give_run(&self, _stack: AddrRange) {}
 
+    /// The memory node of the CPU this runs on. Asked only after
+    /// [`Stacks::divide`](crate::Stacks::divide).
+    fn node(&self) -> u32 {
+        0
+    }
+
+    /// The memory node of a contiguous stack whose lowest byte is there.
+    fn node_of(&self, _lowest: Addr) -> u32 {
+        0
+    }
+
     /// Counts `size` towards `account`. By default nothing is counted.
     fn charge(&self, _account: AccountId, _size: ByteSize) -> Result<(), OverLimit> {
         Ok(())

@@ -118,6 +118,16 @@ impl CpuLocal {
         }
     }
 
+    /// Whether the end word of the running thread's stack is as it should be.
+    ///
+    /// # Safety
+    ///
+    /// 1. This is the block of the CPU this runs on.
+    pub(crate) unsafe fn end_is_whole(&self) -> bool {
+        // SAFETY: (1) the running thread's stack, which is mapped.
+        unsafe { is_whole(self.thread_lowest()) }
+    }
+
     /// Writes the end word of the running thread's stack again: its frames went over it, and are
     /// given up.
     ///

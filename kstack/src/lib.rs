@@ -179,11 +179,15 @@ pub mod arch;
 #[cfg(feature = "stacks")]
 mod backing;
 #[cfg(feature = "stacks")]
+mod divided;
+#[cfg(feature = "stacks")]
 pub mod dma;
 #[cfg(feature = "stacks")]
 pub mod elsewhere;
 #[cfg(feature = "stacks")]
 mod lock;
+#[cfg(feature = "stacks")]
+pub mod nodes;
 #[cfg(feature = "stacks")]
 mod owned;
 #[cfg(feature = "stacks")]

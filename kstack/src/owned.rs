@@ -13,8 +13,10 @@
 
 use crate::backing::{Answers, Backing};
 use crate::lock::SpinLock;
+use crate::nodes::Nodes;
 use crate::registry::{self, Registry};
 use core::mem::ManuallyDrop;
+use core::sync::atomic::AtomicPtr;
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::arena::{Arena, SlotIndex};
 use kstack_core::cache::CacheStats;
@@ -33,20 +35,14 @@ use kstack_core::stacks::ThreadId;
 #[derive(Debug)]
 pub struct Stacks<B> {
     registry: Registry,
-    shared: SpinLock<PoolShared>,
+    pub(crate) shared: SpinLock<PoolShared>,
+    /// The shared parts of more memory nodes than one.
+    pub(crate) nodes: AtomicPtr<Nodes>,
     backing: B,
 }
 
 /// The lock that the pool asks for.
-struct Shared<'s, B>(&'s Stacks<B>);
-
-impl<B: Backing> Lock for Shared<'_, B> {
-    #[inline]
-    fn with<R>(&self, body: impl FnOnce(&mut PoolShared) -> R) -> R {
-        let Stacks { shared, backing, .. } = self.0;
-        backing.without_interrupts(|| shared.with(|| backing.relax(), body))
-    }
-}
+pub(crate) struct Shared<'s, B>(pub(crate) &'s Stacks<B>);
 
 impl<B: Backing> Stacks<B> {
     /// The stacks of `arena`, with one record per slot.
@@ -143,7 +139,8 @@ impl<B: Backing> Stacks<B> {
     const unsafe fn of(pool: Pool<'static>, shared: PoolShared, backing: B) -> Self {
         // SAFETY: (1) by the caller's promise.
         let registry = unsafe { Registry::new(pool) };
-        Self { registry, shared: SpinLock::new(shared), backing }
+        let nodes = AtomicPtr::new(core::ptr::null_mut());
+        Self { registry, shared: SpinLock::new(shared), nodes, backing }
     }
 
     /// Makes these stacks the ones that entry code, the overflow handler and the unwinder know.
@@ -178,7 +175,7 @@ impl<B: Backing> Stacks<B> {
     }
 
     #[inline(always)]
-    const fn pool(&self) -> &Pool<'static> {
+    pub(crate) const fn pool(&self) -> &Pool<'static> {
         // SAFETY: (1) this module uses it with its own lock and the backing's caches, as `new` was
         // promised.
         unsafe { self.registry.pool() }
@@ -279,17 +276,18 @@ impl<B: Backing> Stacks<B> {
     /// Ends a period of the depot, which follows the swings of the load; see [`crate::depot`]. At a
     /// steady rate, say once a second.
     pub fn end_period(&self) {
-        Shared(self).with(PoolShared::end_period);
+        self.each_node(PoolShared::end_period).for_each(drop);
     }
 
     /// How many stacks [`Stacks::shrink`] would unmap now.
     pub fn excess(&self) -> u32 {
-        Shared(self).with(|shared| shared.excess())
+        self.each_node(|shared| shared.excess()).sum()
     }
 
     /// How many stacks the depot has, and how many it wants.
     pub fn depot_counts(&self) -> (u32, u32) {
-        Shared(self).with(|shared| (shared.depot().count(), shared.depot().target()))
+        let counts = self.each_node(|shared| (shared.depot().count(), shared.depot().target()));
+        counts.fold((0, 0), |(all, wanted), (count, target)| (all + count, wanted + target))
     }
 
     /// How many slots and pages are where.
@@ -311,7 +309,10 @@ impl<B: Backing> Stacks<B> {
 
     #[inline(always)]
     fn note(&self, outcome: ReleaseOutcome) -> ReleaseOutcome {
-        if let ReleaseOutcome::Flushed { excess: 1.. } | ReleaseOutcome::ToUnmap = outcome {
+        if let ReleaseOutcome::Flushed { excess: 1.. }
+        | ReleaseOutcome::SentHome { excess: 1.. }
+        | ReleaseOutcome::ToUnmap = outcome
+        {
             self.backing.on_surplus();
         }
         outcome

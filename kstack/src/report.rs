@@ -10,7 +10,7 @@ use crate::arch::current::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::registry::{self, Registry};
-use crate::{end_word, unwind};
+use crate::unwind;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::copy_nonoverlapping;
@@ -104,8 +104,8 @@ pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, address: Addr) {
 fn is_past_its_end(report: &OverflowReport) -> bool {
     let stack = &report.verdict.stack;
     let is_guarded = registry::get().is_none_or(|all| is_guarded(all.arena(), stack));
-    // SAFETY: (1) the running thread's stack, of one of the pools.
-    !is_guarded && !unsafe { end_word::is_whole(stack.range.lowest) }
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    !is_guarded && !unsafe { CpuLocal::this().end_is_whole() }
 }
 
 /// What an entry knows of a fault that may be about a stack.

@@ -24,6 +24,8 @@ pub struct Cpu {
     pub hardware_id: AtomicU32,
     /// The last TLB flush this CPU carried out; see `arch::any::flush`.
     pub flushed: AtomicU64,
+    /// The memory node that it is on; see [`crate::nodes`].
+    pub node: AtomicUsize,
     /// The thread that runs when no other does.
     pub idle: AtomicUsize,
     /// The physical address of the page tables that are loaded. It fits a word everywhere: the
@@ -57,6 +59,7 @@ impl Cpu {
             spinning: AtomicU32::new(0),
             hardware_id: AtomicU32::new(u32::MAX),
             flushed: AtomicU64::new(0),
+            node: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             tables_root: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),

@@ -20,6 +20,7 @@ mod layouts;
 mod machine;
 mod mappings;
 mod memory;
+mod nodes;
 mod overflows;
 mod pages;
 mod processes;
@@ -135,6 +136,13 @@ table! {
         contiguous::t3_t11_every_failing_allocation_of_a_contiguous_stack_leaks_nothing,
         contiguous::t3_t7_contiguous_stacks_count_as_kernel_stacks_while_they_are_in_use,
         contiguous::t3_t11_runs_are_made_of_single_frames_that_lie_together_and_of_no_others,
+        nodes::t6_every_cpu_and_all_memory_is_of_the_node_that_firmware_says,
+        nodes::t6_a_cpus_stacks_come_from_its_own_node,
+        nodes::t6_a_threads_stack_comes_from_the_node_of_the_cpu_that_made_it,
+        nodes::t6_a_stack_that_is_let_go_of_on_another_node_goes_home,
+        nodes::t6_t11_a_node_without_frames_takes_anothers_and_counts_it,
+        nodes::t6_t7_what_is_in_use_on_each_node_adds_up,
+        nodes::t3_t6_a_contiguous_stack_comes_from_its_node_and_goes_back_there,
         user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,
         user_mode::x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
         user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,

@@ -1,7 +1,7 @@
 //! What stacks there are, for people and for /proc.
 
 use crate::sched::{self, Thread};
-use crate::stacks::{self, census, contiguous, depot_counts, depths};
+use crate::stacks::{self, all_stacks, census, contiguous, depot_counts, depths};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -9,6 +9,8 @@ use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::kind::StackKind;
 use kstack::record::SlotRecord;
 use kstack::stacks::{StackId, ThreadId};
+use machine::memory::frames;
+use machine::nodes;
 
 /// One stack, for people.
 #[derive(Debug)]
@@ -95,8 +97,22 @@ pub fn counts() -> String {
             of_these.mapped_pages
         )
     });
+    let of_nodes: String = match nodes::count() {
+        1 => String::new(),
+        count => (0..count)
+            .map(|node| {
+                let census = all_stacks().census_on(node as u32);
+                let (parked, target) = all_stacks().depot_counts_on(node as u32);
+                let (live, missed) = (census.live, frames::fallbacks(node));
+                alloc::format!(
+                    "; node {node}: {live} live, {} parked (depot {parked}, wants {target}), {missed} frames from elsewhere",
+                    census.parked,
+                )
+            })
+            .collect(),
+    };
     alloc::format!(
-        "{} live, {} parked (depot {parked}, wants {target}), {} being taken back, {} slots free; {} pages mapped, {} in use{contiguous}",
+        "{} live, {} parked (depot {parked}, wants {target}), {} being taken back, {} slots free; {} pages mapped, {} in use{contiguous}{of_nodes}",
         census.live,
         census.parked,
         census.ending,

@@ -24,6 +24,7 @@ use kstack::addr::Addr;
 use kstack::arch::current::GEOMETRY;
 use kstack::arena::Arena;
 use kstack::geometry::Geometry;
+use kstack::nodes::Nodes;
 use kstack::record::SlotRecord;
 use machine::memory::fallible::{self, NoMemory};
 use machine::memory::frames;
@@ -62,6 +63,8 @@ pub fn pool() -> Result<&'static Stacks<StackPages>, NoMemory> {
         return Ok(pool);
     }
     let made: &'static Stacks<StackPages> = alloc::boxed::Box::leak(made);
+    static NODES: Nodes = Nodes::new();
+    runs::divide(made, &NODES);
     runs::set_top(made.arena().range().top);
     made.install_beside();
     POOL.store(core::ptr::from_ref(made).cast_mut(), Ordering::Release);

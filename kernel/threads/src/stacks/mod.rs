@@ -19,6 +19,7 @@ use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::arena::{Arena, SlotIndex};
 use kstack::cache::CacheStats;
 use kstack::erase::ErasePolicy;
+use kstack::nodes::Nodes;
 pub use kstack::pool::StackRef;
 use kstack::pool::{AcquireError, Request};
 use kstack::record::{AccountId, SlotRecord};
@@ -28,6 +29,7 @@ use kstack::{Borrowed, Stack, Stacks};
 use machine::arch::layout::{ARENA, ARENA_SLOTS};
 use machine::memory::fallible::NoMemory;
 use pages::StackPages;
+pub use pages::all_stacks;
 
 /// Why there is no stack.
 pub type StackError = AcquireError;
@@ -35,8 +37,7 @@ pub type StackError = AcquireError;
 /// A stack and the right to use it. Dropping it gives it back.
 pub type OwnedStack = Stack<StackPages>;
 
-static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
-/// Those that threads get: the same, or the contiguous ones.
+/// Those that threads get: the mapped ones, or the contiguous ones.
 static OF_THREADS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static:
@@ -56,8 +57,15 @@ pub fn set_up(on_excess: fn()) {
         unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages::MAPPED) };
     let stacks: &'static _ = Box::leak(Box::new(stacks.expect("a record for every slot")));
     stacks.install();
-    STACKS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+    pages::install(stacks);
     give_threads(stacks);
+}
+
+/// Gives each memory node its part of the stacks, where there are several. Once, before other CPUs
+/// are up.
+pub fn settle_nodes() {
+    static NODES: Nodes = Nodes::new();
+    runs::divide(all_stacks(), &NODES);
 }
 
 fn give_threads(stacks: &'static Stacks<StackPages>) {
@@ -67,13 +75,6 @@ fn give_threads(stacks: &'static Stacks<StackPages>) {
 /// Gives threads physically contiguous stacks from now on: the boot option `stacks=contiguous`.
 pub fn make_threads_contiguous() -> Result<(), NoMemory> {
     contiguous::pool().map(give_threads)
-}
-
-/// All stacks.
-#[inline(always)]
-pub fn all_stacks() -> &'static Stacks<StackPages> {
-    // SAFETY: (1) null, or what `set_up` leaked.
-    unsafe { STACKS.load(Ordering::Acquire).as_ref() }.expect("set up at boot")
 }
 
 /// The registry of all stacks.
@@ -205,6 +206,12 @@ pub fn depot_counts() -> (u32, u32) {
 /// `body`.
 pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
     all_stacks().while_locked(body)
+}
+
+/// Bytes of stacks in use that are of a memory node: what `KernelStack` is there.
+pub fn used_bytes_on(node: usize) -> usize {
+    let used = pools().map(|pool| pool.census_on(node as u32).used_pages as usize);
+    used.sum::<usize>() * kstack::addr::PAGE_BYTES
 }
 
 /// How many slots and pages are where.

@@ -10,7 +10,7 @@
 
 pub use super::accounts::{charged_bytes, set_limit};
 use super::{accounts, runs};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
@@ -20,11 +20,13 @@ use kstack::erase::DirtyPages;
 use kstack::local::CpuLocal;
 use kstack::pool::{Exhausted, OverLimit};
 use kstack::record::AccountId;
+use kstack::{Backing, Stacks};
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
 use machine::fn_cell::FnCell;
 use machine::memory::frames::{self, Frame};
 use machine::memory::{ARENA, direct};
+use machine::nodes;
 
 /// Pages mapped behind stacks, live or parked.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
@@ -123,6 +125,20 @@ fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     Ok(leaf)
 }
 
+static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
+
+/// These are the mapped stacks from now on. Once, at boot.
+pub(super) fn install(stacks: &'static Stacks<StackPages>) {
+    STACKS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+}
+
+/// All mapped stacks.
+#[inline(always)]
+pub fn all_stacks() -> &'static Stacks<StackPages> {
+    // SAFETY: (1) null, or what `install` was given.
+    unsafe { STACKS.load(Ordering::Acquire).as_ref() }.expect("set up at boot")
+}
+
 /// What is called, from any context, when there are stacks more than enough.
 pub(super) static ON_EXCESS: FnCell<fn()> = FnCell::new();
 
@@ -155,7 +171,8 @@ unsafe impl Backing for StackPages {
     }
 
     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
-        let frame = frames::alloc_zeroed_for_stack().ok_or(Exhausted::Frame)?;
+        let node = if nodes::count() == 1 { 0 } else { all_stacks().node_at(page) };
+        let frame = frames::alloc_zeroed_for_stack(node as usize).ok_or(Exhausted::Frame)?;
         match leaf_or_new(page) {
             Ok(leaf) => {
                 paging::set_kernel_leaf(leaf, frame);
@@ -182,6 +199,14 @@ unsafe impl Backing for StackPages {
         let taken = taken.into_iter().flatten();
         MAPPED.fetch_sub(taken.clone().count(), Ordering::Relaxed);
         frames::release_of_stacks(taken);
+    }
+
+    fn node(&self) -> u32 {
+        nodes::here() as u32
+    }
+
+    fn node_of(&self, lowest: Addr) -> u32 {
+        runs::node_of(lowest)
     }
 
     fn take_run(&self, pages: u8) -> Result<AddrRange, Exhausted> {

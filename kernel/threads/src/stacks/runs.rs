@@ -7,11 +7,14 @@ use kstack::addr::{Addr, AddrRange, ByteSize, CpuId, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
 use kstack::cache::CpuCache;
 use kstack::erase::DirtyPages;
+use kstack::nodes::Nodes;
 use kstack::pool::Exhausted;
+use kstack::{Backing, Stacks};
 use machine::arch::cpu;
 use machine::cpus::{self, MAX_CPUS};
 use machine::memory::DIRECT_MAP;
 use machine::memory::frames::{self, Frame, RUN_FRAMES};
+use machine::{log, nodes};
 
 /// Pages of contiguous stacks, live or parked.
 static PAGES: AtomicUsize = AtomicUsize::new(0);
@@ -23,9 +26,22 @@ pub(super) fn set_top(top: Addr) {
     TOP.store(top.get(), Ordering::Relaxed);
 }
 
+/// Gives each memory node its part of some stacks, where there are several nodes.
+pub(super) fn divide<B: Backing>(stacks: &Stacks<B>, parts: &'static Nodes) {
+    let count = nodes::count() as u32;
+    if count > 1 && stacks.divide(parts, count).is_err() {
+        log!("{count} memory nodes, and too few slots for stacks of each: they share all");
+    }
+}
+
 /// Pages of contiguous stacks now, live or parked.
 pub fn held_pages() -> usize {
     PAGES.load(Ordering::Relaxed)
+}
+
+/// The memory node that a stack in the direct map is of.
+pub(super) fn node_of(lowest: Addr) -> u32 {
+    nodes::of_memory(frame_at(lowest).addr()) as u32
 }
 
 fn frame_at(at: Addr) -> Frame {

@@ -33,7 +33,7 @@ use crate::proof::emulated::Verdict;
 use crate::setup::{self, Ready};
 use crate::workspace;
 use lists::{
-    CONTIGUOUS, IRQ_THREADS, PRIVILEGES_OF_PCS, PRIVILEGES_OF_X86_64, SHADOW_STACKS, SMOKE,
+    CONTIGUOUS, IRQ_THREADS, NODES, PRIVILEGES_OF_PCS, PRIVILEGES_OF_X86_64, SHADOW_STACKS, SMOKE,
     SMOKE_OF_PCS,
 };
 use table::{Emulator, Expected, Row, Special, TABLE};
@@ -177,6 +177,7 @@ const fn runs(row: &Row) -> &'static str {
     match row.special {
         Special::IrqThreads => "i5_i6_runs_with_interrupt_threads",
         Special::Contiguous => "t3_runs_with_threads_on_contiguous_stacks",
+        Special::Nodes => "t6_runs_with_two_memory_nodes",
         Special::Nothing if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
         Special::Nothing => "runs",
     }
@@ -243,6 +244,7 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         Special::Nothing => (&SMOKE, &[]),
         Special::IrqThreads => (&SMOKE, &IRQ_THREADS),
         Special::Contiguous => (&SMOKE[..SMOKE.len() - 1], &CONTIGUOUS),
+        Special::Nodes => (&SMOKE, &NODES),
     };
     smoke
         .iter()
@@ -263,6 +265,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
     let shadow = u8::from(row.shadow_stacks);
     let options = match row.special {
         Special::Nothing => "",
+        Special::Nodes => "nodes=2 ",
         Special::IrqThreads => "threadirqs ",
         Special::Contiguous => "stacks=contiguous ",
     };
@@ -493,6 +496,7 @@ mod tests {
                     (true, _) => &["P7"],
                     (_, Special::IrqThreads) => &["I5", "I6"],
                     (_, Special::Contiguous) => &["T3"],
+                    (_, Special::Nodes) => &["T6"],
                     _ => &[],
                 };
                 assert_eq!(catalogue::ids_of(&name_of(row)), [&["M1", "M2"], more].concat());

@@ -24,6 +24,8 @@ pub(super) enum Special {
     IrqThreads,
     /// With threads on physically contiguous stacks (`stacks=contiguous`).
     Contiguous,
+    /// As usual, on a machine with two memory nodes.
+    Nodes,
 }
 
 /// What emulates it.
@@ -105,6 +107,25 @@ const LOW_HYP: &[&str] = &["virt,highmem=off,virtualization=on"];
 const I440FX: &[&str] = &["i440fx"];
 const VIRT: &[&str] = &["virt"];
 
+/// Two CPUs and half of 768 MiB on each of two nodes.
+macro_rules! two_nodes {
+    ($machine:literal) => {
+        &[
+            $machine,
+            "-object",
+            "memory-backend-ram,id=near,size=384M,reserve=off",
+            "-object",
+            "memory-backend-ram,id=far,size=384M,reserve=off",
+            "-numa",
+            "node,nodeid=0,cpus=0-1,memdev=near",
+            "-numa",
+            "node,nodeid=1,cpus=2-3,memdev=far",
+        ]
+    };
+}
+const Q35_TWO_NODES: &[&str] = two_nodes!("q35");
+const GIC3_TWO_NODES: &[&str] = two_nodes!("virt,gic-version=3");
+
 const fn row(
     arch: Arch,
     machine: &'static [&'static str],
@@ -169,6 +190,12 @@ impl Row {
         self
     }
 
+    /// With two memory nodes.
+    const fn nodes(mut self) -> Row {
+        self.special = Special::Nodes;
+        self
+    }
+
     /// With a CPU that comes up too late.
     const fn late(mut self, cpu: u32) -> Row {
         self.late = Some(cpu);
@@ -200,6 +227,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, PC, "EPYC", "6G", 4).always(),
     row(X86_64, Q35, "max", "512M", 4).irq_threads().always(),
     row(X86_64, Q35, "max", "512M", 4).contiguous().always(),
+    row(X86_64, Q35_TWO_NODES, "max", "768M", 4).nodes().always(),
     row(X86_64, PC, "Opteron_G1", "3500M", 1),
     row(X86_64, Q35, "qemu64", "2G", 16),
     row(X86_64, Q35, "Skylake-Client", "16G", 8),
@@ -255,6 +283,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
     row(Arm64, GIC3, "max", "512M", 4).irq_threads().always(),
     row(Arm64, GIC3, "max", "512M", 4).contiguous().always(),
+    row(Arm64, GIC3_TWO_NODES, "max", "768M", 4).nodes().always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
     row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),

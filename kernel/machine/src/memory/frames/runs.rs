@@ -12,8 +12,9 @@
 //! fresh memory is used up: then all single frames are looked through, three times, with the lock
 //! held, for those that lie together. What that finds is kept as runs.
 
-use super::{Entry, FRAME_BYTES, FREE, Frame, FreeList, LOWEST, NONE, OF_A_STACK};
-use super::{entry_at, index_of, injected_failure};
+use super::lists::{FreeList, elsewhere, list_of};
+use super::table::{Entry, FRAME_BYTES, LOWEST, NONE, OF_A_STACK, address_of, entry_at, index_of};
+use crate::nodes;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack::arch::current::GEOMETRY;
 
@@ -167,17 +168,12 @@ impl FreeList {
     }
 }
 
-/// Frames that follow each other, all zero, for a stack ([`super::is_of_a_stack`]): the first of
-/// [`RUN_FRAMES`]. It lies as the body of a stack must, and ends at the physical address `top` or
-/// below.
-pub fn alloc_zeroed_run(top: u64) -> Option<Frame> {
-    if injected_failure() {
-        return None;
-    }
+/// Frames that follow each other, for a stack: where the first of [`RUN_FRAMES`] is. It lies as the
+/// body of a stack must, and ends at the physical address `top` or below.
+pub(super) fn take(top: u64) -> Option<u64> {
     let lowest = LOWEST.load(Ordering::Relaxed) as u64;
     let top = (top / FRAME_BYTES).saturating_sub(lowest).min(u64::from(NONE)) as u32;
-    let first = {
-        let mut free = FREE.lock();
+    let ask = |free: &mut FreeList| {
         let run = free.take_run().or_else(|| free.take_fresh_run(top));
         let first = run.or_else(|| {
             free.gather(top);
@@ -185,18 +181,18 @@ pub fn alloc_zeroed_run(top: u64) -> Option<Frame> {
         })?;
         free.free -= RUN_FRAMES;
         set_users(first, OF_A_STACK | 1);
-        first
+        Some(first)
     };
-    let frames = places(first).map(|place| Frame((u64::from(place) + lowest) * FRAME_BYTES));
-    frames.for_each(Frame::zero);
-    Some(Frame((u64::from(first) + lowest) * FRAME_BYTES))
+    let node = nodes::here();
+    let found = ask(&mut list_of(node).lock());
+    found.or_else(|| elsewhere(node, ask)).map(address_of)
 }
 
 /// Frees a run, as a whole.
-pub fn release_run(first: Frame) {
+pub(super) fn put(first: u64) {
     let place = index_of(first) as u32;
     assert!(is_aligned(place), "a run that begins where none does");
-    let mut free = FREE.lock();
+    let mut free = list_of(nodes::of_memory(first)).lock();
     free.put_run(place);
     free.free += RUN_FRAMES;
 }
