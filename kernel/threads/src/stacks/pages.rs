@@ -11,7 +11,6 @@
 pub use super::accounts::{charged_bytes, set_limit};
 use super::{accounts, runs};
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use kstack::Backing;
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
 use kstack::cache::CpuCache;
