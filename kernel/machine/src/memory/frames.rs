@@ -279,16 +279,16 @@ fn entry(frame: Frame) -> &'static Entry {
 
 /// A frame with one user, contents unspecified.
 pub fn alloc() -> Option<Frame> {
-    take(1)
+    take(nodes::here(), 1)
 }
 
-/// A frame whose count of users is this.
+/// A frame of a node, or of another, whose count of users is this.
 #[inline(always)]
-fn take(users: u32) -> Option<Frame> {
+fn take(node: usize, users: u32) -> Option<Frame> {
     if injected_failure() {
         return None;
     }
-    let index = lists::take(nodes::here())?;
+    let index = lists::take(node)?;
     entry_at(index as usize).users.store(users, Ordering::Relaxed);
     Some(Frame(address_of(index)))
 }
@@ -307,12 +307,8 @@ pub fn alloc_zeroed() -> Option<Frame> {
 /// A frame, all zero, for a page of a stack: see [`is_of_a_stack`]. Near the CPUs of a node, if it
 /// has one left.
 pub fn alloc_zeroed_for_stack(node: usize) -> Option<Frame> {
-    // Nothing else runs on this CPU meanwhile.
     cpu::without_interrupts(|| {
-        if node != nodes::here() {
-            return nodes::on(node, || alloc_zeroed_for_stack(node));
-        }
-        let frame = take(OF_A_STACK | 1)?;
+        let frame = take(node, OF_A_STACK | 1)?;
         // SAFETY: (1) interrupts are off.
         unsafe { frame.zero_uninterrupted() };
         Some(frame)
@@ -321,18 +317,15 @@ pub fn alloc_zeroed_for_stack(node: usize) -> Option<Frame> {
 
 /// Frees frames that were for stacks, a handful of them under one lock.
 pub fn release_of_stacks(frames: impl Iterator<Item = Frame>) {
-    let mut last = list_of(0);
-    let mut free = None;
+    let mut free = (nodes::count() == 1).then(|| list_of(0).lock());
     for frame in frames {
         let index = index_of(frame.0);
         let entry = entry_at(index);
         entry.users.store(0, Ordering::Relaxed);
-        let list = list_of(nodes::of_memory(frame.addr()));
-        if !core::ptr::eq(list, last) {
-            free = None;
-            last = list;
+        match &mut free {
+            Some(all) => all.put((index, entry)),
+            None => list_of(nodes::of_memory(frame.0)).lock().put((index, entry)),
         }
-        free.get_or_insert_with(|| list.lock()).put((index, entry));
     }
 }
 

@@ -218,7 +218,10 @@ unsafe impl Backing for StackPages {
 
     #[inline(always)]
     fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
-        let Some(leaves) = body_leaves(body) else { return runs::erase(body, plan) };
+        let Some(leaves) = body_leaves(body) else {
+            // No dirty bits are kept of the direct map.
+            return runs::erase(body, plan(DirtyPages::topmost(BODY_PAGES as u8)));
+        };
         let mut dirty = DirtyPages::NONE;
         for (page, leaf) in (0..).zip(leaves.iter().rev()) {
             if paging::take_dirty(leaf) {
@@ -284,11 +287,14 @@ unsafe impl Backing for StackPages {
 
     #[inline(always)]
     fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
-        if self.is_contiguous {
-            return runs::with_cache(body);
-        }
-        // SAFETY: (1) the CPU has loaded its block, and interrupts are off; (2) the pool of mapped
-        // stacks comes here once at a time, and no other does.
-        cpu::without_interrupts(|| unsafe { CpuLocal::this().with_cache(body) })
+        cpu::without_interrupts(|| {
+            // SAFETY: (1) the CPU has loaded its block, and interrupts are off; (2) the pool of
+            // mapped stacks comes here once at a time, and what another takes is not touched.
+            let mapped = unsafe { CpuLocal::this().with_cache(core::ptr::from_mut) };
+            let cache = if self.is_contiguous { runs::cache() } else { mapped };
+            // SAFETY: (1) this CPU's own cache for this pool, with interrupts off; (2) the pool
+            // asks for it once at a time.
+            body(unsafe { &mut *cache })
+        })
     }
 }

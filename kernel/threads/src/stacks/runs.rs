@@ -10,7 +10,6 @@ use kstack::erase::DirtyPages;
 use kstack::nodes::Nodes;
 use kstack::pool::Exhausted;
 use kstack::{Backing, Stacks};
-use machine::arch::cpu;
 use machine::cpus::{self, MAX_CPUS};
 use machine::memory::DIRECT_MAP;
 use machine::memory::frames::{self, Frame, RUN_FRAMES};
@@ -74,13 +73,12 @@ fn release(range: AddrRange) {
     frames::release_of_stacks(pages.map(|page| frame_at(Addr::new(page))));
 }
 
-/// No dirty bits are kept of the direct map: what the plan makes of all pages.
+/// Zeroes these pages of a stack. Interrupts are off.
 #[cold]
 #[inline(never)]
-pub(super) fn erase(body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
-    let pages = plan(DirtyPages::topmost(RUN_FRAMES as u8));
+pub(super) fn erase(body: AddrRange, pages: DirtyPages) -> u32 {
     for page in pages.addresses(body.top) {
-        // SAFETY: (1) interrupts are off here, as the trait says.
+        // SAFETY: (1) interrupts are off here, by the caller's word.
         unsafe { frame_at(page).zero_uninterrupted() };
     }
     pages.count()
@@ -101,12 +99,9 @@ static CACHES: [Cache; MAX_CPUS] = {
     caches
 };
 
+/// The cache of the CPU this runs on. Interrupts off.
 #[cold]
 #[inline(never)]
-pub(super) fn with_cache<R>(body: impl FnOnce(&mut CpuCache) -> R) -> R {
-    cpu::without_interrupts(|| {
-        let cache = CACHES[cpus::this().id().index()].0.get();
-        // SAFETY: (1) this CPU's own, with interrupts off; the pool asks for it once at a time.
-        body(unsafe { &mut *cache })
-    })
+pub(super) fn cache() -> *mut CpuCache {
+    CACHES[cpus::this().id().index()].0.get()
 }
