@@ -28,6 +28,16 @@ struct Seat {
     is_alive: bool,
 }
 
+impl Seat {
+    fn process_ends(&mut self) {
+        if core::mem::take(&mut self.is_alive)
+            && let Some(group) = &self.group
+        {
+            group.processes.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The place of a process among the groups. Dropped, it gives back what it counts.
 #[derive(Debug)]
 pub(crate) struct Membership(SpinLock<Seat>);
@@ -48,39 +58,52 @@ impl Membership {
         account(&self.0.lock().group)
     }
 
+    /// Changes the place, with all groups as they are. In the root nothing is counted, so that its
+    /// lock is not taken there.
+    fn change<R>(&self, body: impl FnOnce(&mut Seat) -> R) -> R {
+        {
+            let mut seat = self.0.lock();
+            if seat.group.is_none() {
+                return body(&mut seat);
+            }
+        }
+        let _tree = lock();
+        body(&mut self.0.lock())
+    }
+
     /// One thread more. `EAGAIN`: there may not be so many.
     fn add_thread(&self) -> Result<(), Errno> {
-        let _tree = lock();
-        let mut seat = self.0.lock();
-        charge::try_charge(&seat.group)?;
-        seat.threads += 1;
-        Ok(())
+        self.change(|seat| {
+            charge::try_charge(&seat.group)?;
+            seat.threads += 1;
+            Ok(())
+        })
     }
 
     /// One thread fewer; not the last one, which counts until its process was waited for.
     pub(crate) fn thread_ends(&self) {
-        let _tree = lock();
-        let mut seat = self.0.lock();
-        if seat.threads > 0 {
-            seat.threads -= 1;
-            charge::uncharge(&seat.group, 1);
-        }
+        self.change(|seat| {
+            if seat.threads > 0 {
+                seat.threads -= 1;
+                charge::uncharge(&seat.group, 1);
+            }
+        });
     }
 
     /// That of a child with one thread.
     fn for_child(&self) -> Result<Self, Errno> {
-        let _tree = lock();
-        let group = self.0.lock().group.clone();
-        charge::try_charge(&group)?;
-        if let Some(group) = &group {
-            group.processes.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(Self(SpinLock::new(Seat { group, threads: 1, is_alive: true })))
+        self.change(|seat| {
+            let group = seat.group.clone();
+            charge::try_charge(&group)?;
+            if let Some(group) = &group {
+                group.processes.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Self(SpinLock::new(Seat { group, threads: 1, is_alive: true })))
+        })
     }
 
     /// A child's from now on.
     fn take_over(&self, from: Self) {
-        let _tree = lock();
         let none = Seat { group: None, threads: 0, is_alive: false };
         let seat = core::mem::replace(&mut *from.0.lock(), none);
         *self.0.lock() = seat;
@@ -88,22 +111,16 @@ impl Membership {
 
     /// The process has ended: it keeps its group from being removed no longer.
     pub(crate) fn process_ends(&self) {
-        let _tree = lock();
-        let mut seat = self.0.lock();
-        if core::mem::take(&mut seat.is_alive)
-            && let Some(group) = &seat.group
-        {
-            group.processes.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.change(Seat::process_ends);
     }
 
     /// It was waited for, or never was: nothing of it counts any more.
     pub(crate) fn leave(&self) {
-        self.process_ends();
-        let _tree = lock();
-        let mut seat = self.0.lock();
-        let threads = core::mem::take(&mut seat.threads);
-        charge::uncharge(&seat.group, threads);
+        self.change(|seat| {
+            seat.process_ends();
+            let threads = core::mem::take(&mut seat.threads);
+            charge::uncharge(&seat.group, threads);
+        });
     }
 
     /// Moves a process with all its threads; its stacks stay charged to where they were made, as

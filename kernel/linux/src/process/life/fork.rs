@@ -216,9 +216,7 @@ fn inherit_segments(process: &Process, thread: &Thread) {
 
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
-    let made = make(regs, request);
-    current_task().birth.abandon(&current().membership);
-    made
+    make(regs, request).inspect_err(|_| current_task().birth.abandon(&current().membership))
 }
 
 /// The thread of what is being born, whose stack its control group pays for.
