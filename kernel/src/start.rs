@@ -12,7 +12,7 @@ use kstack::end_word::{self, END_WORD};
 use kstack::kind::StackKind;
 use kstack::stacks::{StackId, ThreadId};
 use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
-use machine::arch::paging::{self, Access};
+use machine::arch::paging;
 use machine::arch::serial;
 use machine::arch::{boot, cpu, irqchip, power, smp};
 use machine::boot_info::{BootInfo, MemoryRegion};
@@ -21,7 +21,7 @@ use machine::dma;
 use machine::halt;
 use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
-use machine::memory::{IMAGE, direct, heap};
+use machine::memory::{IMAGE, direct, heap, image};
 use machine::spin::{self, SpinLock};
 use threads::entry::{interrupts, ksoftirqd};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
@@ -30,15 +30,6 @@ use threads::{clock, cpu_stacks, sched, stacks, terminal};
 /// there before, and what came in before is lost. The host that passes a program's output on, and
 /// its input, begins here. No terminal shows it.
 const START_OF_TEXT: u8 = 0x02;
-
-unsafe extern "C" {
-    static text_lowest: u8;
-    static text_top: u8;
-    static rodata_lowest: u8;
-    static rodata_top: u8;
-    static data_lowest: u8;
-    static data_top: u8;
-}
 
 /// The heap has an eighth of the memory, within these bounds; half of the lower one is what the
 /// kernel cannot do without.
@@ -171,7 +162,8 @@ fn set_up_memory(info: &BootInfo) {
     let mut map = BootMap::new(info);
     // What lies below the image belongs to firmware.
     map.take(0, IMAGE_LOWEST);
-    map.take(IMAGE_LOWEST, (&raw const data_top) as u64 - IMAGE);
+    let parts = image::parts();
+    map.take(IMAGE_LOWEST, parts[parts.len() - 1].top - IMAGE);
     let (initrd, bytes) = info.initrd.unwrap_or((0, 0));
     map.take(initrd, initrd + bytes);
     let ram_bytes: u64 = map.free().map(|(lowest, top)| top - lowest).sum();
@@ -204,13 +196,7 @@ fn set_up_memory(info: &BootInfo) {
             break;
         }
     }
-    let symbol = |symbol: *const u8| symbol as u64;
-    let access = |write, exec| Access { write, exec };
-    let image = [
-        (symbol(&raw const text_lowest), symbol(&raw const text_top), access(false, true)),
-        (symbol(&raw const rodata_lowest), symbol(&raw const rodata_top), access(false, false)),
-        (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
-    ];
+    let image = parts.map(|part| (part.lowest, part.top, part.access));
     // Each page of RAM once: loaders list some twice.
     let all = BootMap::new(info);
     let all =

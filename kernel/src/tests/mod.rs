@@ -18,6 +18,7 @@ mod machine;
 mod mappings;
 mod memory;
 mod overflows;
+mod pages;
 mod processes;
 mod programs;
 mod questions;
@@ -95,6 +96,11 @@ table! {
         depths::t13_n10_the_record_of_every_stack_of_a_cpu_is_exact,
         reports::o4_n10_the_handler_of_overflows_keeps_to_a_part_of_its_stack,
         depths::t12_n10_every_stack_has_its_end_word_whatever_its_kind,
+        pages::h5_no_page_of_the_kernel_is_writable_and_executable_by_any_address_on_any_cpu,
+        pages::h5_a_jump_to_a_stack_of_any_kind_is_refused,
+        pages::h5_a_store_to_text_or_read_only_data_is_refused_by_either_address,
+        pages::h5_user_memory_is_neither_executed_nor_touched_by_accident,
+        pages::h5_proc_tells_what_the_kernel_has_mapped_and_how,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,

@@ -63,9 +63,10 @@ fn of_proc(parts: &[&str], view: &Seen) -> Result<Content, Errno> {
             Ok(Content::Names(text.into_string()))
         }
         [name, ..] if !subject::is_shown(name, view) => Err(Errno::ENOENT),
-        ["kstack"] => names(&["calls", "depths", "provoke", "stacks"]),
+        ["kstack"] => names(&["calls", "depths", "pages", "provoke", "stacks"]),
         ["kstack", "calls"] => text(kstack::calls),
         ["kstack", "depths"] => text(|text| threads::report::stacks::write_depths(text)),
+        ["kstack", "pages"] => text(|text| threads::report::pages::write(text)),
         ["kstack", "provoke"] => text(|_| Ok(())),
         ["kstack", "stacks"] => text(|text| threads::report::stacks::write_all(text)),
         ["meminfo"] => text(of_machine::meminfo),

@@ -93,7 +93,8 @@ fn mode(parts: &[&str], view: &Seen) -> Result<(u32, Option<Subject>), Errno> {
         ["mounts" | "net"] => of_machine(LINK | 0o777),
         ["kstack"] => of_machine(DIRECTORY | 0o555),
         ["kstack", "provoke"] => of_machine(FILE | 0o222),
-        ["kstack", "calls" | "stacks"] => of_machine(FILE | 0o444),
+        ["kstack", "pages"] => of_machine(FILE | 0o400),
+        ["kstack", "calls" | "depths" | "stacks"] => of_machine(FILE | 0o444),
         ["sys", rest @ ..] => Ok((sysctl::mode(rest)?, None)),
         [name] if FILES.contains(name) => of_machine(FILE | 0o444),
         [whom, "task", thread, rest @ ..] => {

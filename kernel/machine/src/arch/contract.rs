@@ -27,6 +27,7 @@ use super::exceptions::{self, UserFault};
 use super::extras::{self, Extras, LocalSegments};
 use super::fpu::FpuState;
 use super::irqchip::{self, vector};
+use super::mappings::{self, Mapping};
 use super::paging::{self, Access, NoMemory, UserTables};
 use super::power::{self, End};
 use super::serial::{self, Port};
@@ -142,6 +143,11 @@ const _: fn() = irqchip::end_of_interrupt;
 const _: fn(u32, u8) = irqchip::send_interrupt;
 const _: fn(u32) = irqchip::route_console;
 const _: fn() = irqchip::software_interrupt;
+
+// `mappings`: what is mapped in the kernel's half, by the tables that this CPU has loaded.
+const _: &[(u64, &str)] = mappings::PARTS;
+const _: fn(&mut dyn FnMut(Mapping)) = mappings::for_each;
+const _: fn(&AtomicU64, bool) = mappings::set_writable;
 
 // `paging`: the kernel's page tables, and those of a program.
 const _: bool = paging::ABSENT_IS_REMEMBERED;

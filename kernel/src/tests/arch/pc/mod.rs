@@ -11,6 +11,7 @@ pub(in crate::tests) mod firmware;
 pub(in crate::tests) mod first_instruction;
 pub(in crate::tests) mod io_maps;
 pub(in crate::tests) mod nmi;
+pub(in crate::tests) mod refusals;
 pub(in crate::tests) mod tss_guards;
 pub(in crate::tests) mod vectors;
 pub(in crate::tests) mod work;
