@@ -35,15 +35,25 @@ const LONGEST: u64 = 2_000;
 
 static LEAVE: AtomicBool = AtomicBool::new(false);
 static TAKEN: AtomicU64 = AtomicU64::new(0);
-static REGS: SpinLock<Option<SavedRegs>> = SpinLock::new(None);
-/// In a place of its own: it is half of a small stack.
-static STEPS_THERE: SpinLock<Backtrace<STEPS>> = SpinLock::new(Backtrace::empty());
 
-/// The handler. The locks are free: the tester takes them only when it has landed, and sends no
-/// other before.
+/// What a CPU was interrupted at. Not on a stack: the steps are half of a small one.
+struct Landing {
+    regs: Option<SavedRegs>,
+    steps: Backtrace<STEPS>,
+}
+
+/// One for each CPU of the tests' machines.
+static LANDINGS: [SpinLock<Landing>; 8] =
+    [const { SpinLock::new(Landing { regs: None, steps: Backtrace::empty() }) }; 8];
+
+/// The handler. The lock is free: the tester takes it only when all have landed, and sends no other
+/// before.
 pub(super) fn land(regs: &mut SavedRegs) {
-    backtrace::keep_steps_from_regs(regs, &mut STEPS_THERE.lock());
-    *REGS.lock() = Some(*regs);
+    {
+        let mut landing = LANDINGS[cpus::this().id().index() % LANDINGS.len()].lock();
+        backtrace::keep_steps_from_regs(regs, &mut landing.steps);
+        landing.regs = Some(*regs);
+    }
     TAKEN.fetch_add(1, Ordering::Release);
 }
 
@@ -122,7 +132,8 @@ fn agree(frame: Frame, state: FrameState) -> bool {
 }
 
 /// Functions that nothing calls: where threads and CPUs begin.
-const OUTERMOST: [&str; 6] = [
+const OUTERMOST: [&str; 7] = [
+    "kernel_main",
     "first_return",
     "continue_on",
     "first_on_idle_stack",
@@ -226,18 +237,15 @@ impl Tally {
     }
 }
 
-/// Sends one, after a while that is different each time, and waits until it has landed.
-fn sample(send: impl Fn(u32), to: u32, pause: u64) -> Outcome {
-    for _ in 0..pause {
-        spin_loop();
-    }
-    let before = taken();
-    send(to);
+/// Sends one to each of these CPUs, and waits until all have landed.
+fn sample(send: impl Fn(u32), others: &[u32]) -> Outcome {
+    let all = taken() + others.len() as u64;
+    others.iter().for_each(|&cpu| send(cpu));
     let longest = irqchip::counter_per_second() / 1000 * LONGEST;
     let began = irqchip::counter();
-    while taken() == before {
+    while taken() < all {
         let waited = irqchip::counter().wrapping_sub(began);
-        check!(waited < longest, "an interrupt did not come to CPU {to}");
+        check!(waited < longest, "an interrupt did not come to one of {others:?}");
         spin_loop();
     }
     Ok(())
@@ -255,14 +263,18 @@ pub(super) fn taken() -> u64 {
     TAKEN.load(Ordering::Acquire)
 }
 
-/// Where the last one has landed, once.
-pub(super) fn landed() -> Option<SavedRegs> {
-    REGS.lock().take()
-}
-
-/// Looks at the last one.
-pub(super) fn look_at(regs: &SavedRegs, tally: &mut Tally) {
-    tally.take(regs, &STEPS_THERE.lock());
+/// Looks at all that have landed, each once; `each` sees where. How many there were.
+pub(super) fn look_at_landed(tally: &mut Tally, mut each: impl FnMut(&SavedRegs)) -> usize {
+    let mut count = 0;
+    for place in &LANDINGS {
+        let mut landing = place.lock();
+        if let Some(regs) = landing.regs.take() {
+            tally.take(&regs, &landing.steps);
+            each(&regs);
+            count += 1;
+        }
+    }
+    count
 }
 
 /// Takes this many samples of all CPUs but this one; `each` sees where they landed.
@@ -275,18 +287,20 @@ pub(super) fn take(
     let mut random = 0x9e37_79b9_u64;
     let others = others();
     check!(!others.is_empty(), "one CPU: nothing to sample");
-    for number in 0..count {
-        if number % 200 == 0 {
+    for number in 0..count.div_ceil(others.len()) {
+        if number % 100 == 0 {
             control!("alive");
         }
         // Xorshift: periods of the load and of the samples have nothing in common.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        sample(send, others[number % others.len()], random % 4096)?;
-        let regs = landed().ok_or("no registers")?;
-        look_at(&regs, tally);
-        each(&regs);
+        for _ in 0..random % 512 {
+            spin_loop();
+        }
+        sample(send, &others)?;
+        let landed = look_at_landed(tally, &mut each);
+        check!(landed == others.len(), "{landed} of {} have landed", others.len());
     }
     Ok(())
 }

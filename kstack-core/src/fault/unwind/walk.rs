@@ -285,7 +285,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         // is right before it, and may be its function's last instruction.
         let is_code = |pc: Addr| {
             let call = pc.wrapping_sub(ByteSize::new(1));
-            self.lookup.code_at(call) != Code::Unknown
+            pc.get() != 0 && self.lookup.code_at(call) != Code::Unknown
         };
         match caller.filter(|&pc| is_code(pc)) {
             Some(pc) => self.put_before_next(Step::Caller(pc)),

@@ -56,7 +56,8 @@ pub(crate) fn table(kernel: &Path) -> Result<Vec<u8>> {
         let entry = entry_code(&file)?;
         for function in frames::functions(&file)? {
             // Assembly is described by hand.
-            if !entry.contains(&function.address) && !is_ours(&function.name) {
+            let by_hand = is_ours(&function.name) && rows.contains_key(&function.address);
+            if !entry.contains(&function.address) && !by_hand {
                 follow(file.architecture(), &function, &mut rows);
             }
         }
