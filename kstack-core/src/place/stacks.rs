@@ -94,7 +94,7 @@ pub trait StackLookup {
         Code::Unknown
     }
 
-    /// Where the caller of an instruction is, by a table of the image's ([`crate::unwind::frames`]).
+    /// Where the caller of an instruction is, by the image's table ([`crate::unwind::frames`]).
     /// `None` where there is no table, or it does not say: then the code is read.
     fn frame_at(&self, _pc: Addr) -> Option<Frame> {
         None

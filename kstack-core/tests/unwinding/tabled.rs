@@ -71,8 +71,8 @@ fn thread() -> Machine {
     machine
 }
 
-/// Red if the code is asked where there is a table, if the frame pointer of a function that saved it
-/// comes from the register, or if the link register is not.
+/// Red if the code is asked where there is a table, if the frame pointer of a function that saved
+/// it comes from the register, or if the link register is not.
 #[test]
 fn b3_a_table_of_frames_names_the_caller_of_leaves_and_of_assembly() {
     let from = |pc, fp, frame| walk(&thread, &[(pc, frame)], regs(pc, SP, fp));
@@ -108,7 +108,7 @@ fn b3_a_table_of_frames_names_the_caller_of_leaves_and_of_assembly() {
 }
 
 /// An NMI hits an entry that has saved nothing, or some of it, yet. Red if the walk stays there, or
-/// if what the entry interrupted is not looked at in turn: it may be a function's first instruction.
+/// if what the entry interrupted is not looked at: it may be a function's first instruction.
 #[test]
 fn b3_an_entry_that_has_not_saved_its_registers_leads_to_what_it_interrupted() {
     let entered = |sp, fp| {

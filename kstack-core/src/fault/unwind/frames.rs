@@ -41,8 +41,8 @@ pub enum Frame {
     },
     /// In the link register; the frame pointer is the caller's.
     Link,
-    /// A program: it is an entry's before it has moved the stack pointer to the kernel's, or a return
-    /// path's after it has moved it back.
+    /// A program: it is an entry's before it has moved the stack pointer to the kernel's, or a
+    /// return path's after it has moved it back.
     Program,
     /// It is an entry's, and the CPU or the entry has put what was interrupted on the stack.
     Entered(Entered),

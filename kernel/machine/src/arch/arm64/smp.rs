@@ -52,7 +52,7 @@ pub fn kick(cpu: &Cpu) {
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
 }
 
-/// Interrupts a CPU, with interrupts off too if this machine can: to park it, or to be told where it
+/// Interrupts a CPU, with interrupts off too if this machine can: to park it, or to hear where it
 /// is.
 pub fn interrupt_at_once(cpu: &Cpu) {
     kick(cpu);

@@ -17,7 +17,7 @@ use threads::report::symbols;
 /// Breakpoints that must be hit.
 const HITS: usize = 1_000;
 /// Breakpoints that are set at most: the load need not come by again soon.
-const MOST_SET: usize = 20_000;
+const MAX_SET: usize = 20_000;
 /// Looks before one is moved.
 const LOOKS: usize = 20_000;
 /// Interrupts from which instructions are known.
@@ -82,7 +82,7 @@ pub fn b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_
         probes::set_call(set_here);
         probes::set_debug_probe(Some(on_debug));
         let mut outcome = Ok(());
-        for number in 0..MOST_SET {
+        for number in 0..MAX_SET {
             if number % 100 == 0 {
                 control!("alive");
             }

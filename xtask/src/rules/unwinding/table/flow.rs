@@ -2,10 +2,10 @@
 //! there how a function makes its frame, if at all, and not how it gives it up.
 //!
 //! Every way through a function is followed from its first instruction, with one fact: has the
-//! frame pointer been set to the record, or not, or not any more? Until it is, and after it has been
-//! restored, the return address is in the link register. What is behind a call that may not return,
-//! or behind a jump through a table, is followed only where nothing else leads there. Behind a call
-//! without a frame the link register is another's: nothing is said of it.
+//! frame pointer been set to the record, or not, or not any more? Until it is, and after it has
+//! been restored, the return address is in the link register. What is behind a call that may
+//! not return, or behind a jump through a table, is followed only where nothing else leads
+//! there. Behind a call without a frame the link register is another's: nothing is said of it.
 
 use kstack_core::unwind::frames::Frame;
 use object::Architecture;
@@ -135,8 +135,8 @@ fn arm64(word: u32, at: i64) -> (Does, Next) {
     (does, next)
 }
 
-/// The RISC-V unprivileged manual, chapters 2, 27 and 35: the same. A compressed instruction has its
-/// two upper bytes zero.
+/// The RISC-V unprivileged manual, chapters 2, 27 and 35: the same. A compressed instruction has
+/// its two upper bytes zero.
 fn riscv64(word: u32, at: i64) -> (Does, Next) {
     if word & 3 != 3 {
         return compressed(word, at);
