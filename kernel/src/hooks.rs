@@ -28,6 +28,7 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .nmi(interrupts::on_nmi)
     .debug(probes::on_debug)
     .code(symbols::code_at)
+    .frame(symbols::frame_at)
     .context(context)
     .end_thread(overflow::end_thread)
     .stop(overflow::stop);

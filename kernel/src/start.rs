@@ -150,6 +150,9 @@ fn first_on_idle_stack() -> ! {
         if let Some(text) = machine::initramfs::find(archive, "kstack/symbols") {
             threads::report::symbols::set(text);
         }
+        if let Some(table) = machine::initramfs::find(archive, "kstack/frames") {
+            threads::report::symbols::set_frames(table);
+        }
         linux::fs::unpack(archive);
     }
     linux::dispatch::set_up();

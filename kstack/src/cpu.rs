@@ -22,7 +22,7 @@
 use crate::arch::current::bring_up::{self, TablesPlace};
 use crate::arch::current::tables::{CpuTables, Unfit};
 use crate::backing::Backing;
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, MAX_ENDS};
 use crate::owned::{Stack, Stacks};
 use crate::thread::Thread;
 use crate::{hooks, interrupts};
@@ -34,6 +34,9 @@ use kstack_core::kind::StackKind;
 use kstack_core::pool::AcquireError;
 
 pub use crate::arch::current::bring_up::CPU_STACKS;
+
+// The IRQ, idle and boot stacks besides.
+const _: () = assert!(CPU_STACKS.len() + 3 <= MAX_ENDS);
 
 /// What a CPU has: its block, its tables. In a static of the kernel's; see [`blocks`].
 #[derive(Debug)]

@@ -18,10 +18,10 @@
 //! | its lowest page has been erased | the same: the word is the same for every owner, and shows nothing of the last |
 //! | a thread that overflowed is about to be ended on its stack | the overflow's handler: its own frames went over the word |
 //!
-//! A thread's is looked at by every switch away from it, those of a CPU's own stacks by the kernel's
-//! tick ([`CpuLocal::check_ends`]). Found overwritten, it stops the system with a report that names
-//! the stack and its thread ([`Cause::EndOverwritten`]). The thread is not ended instead: no access
-//! failed, so nothing says what wrote there and where else.
+//! A thread's is looked at by every switch away from it, those of a CPU's own stacks by the
+//! kernel's tick ([`CpuLocal::check_ends`]). Found overwritten, it stops the system with a
+//! report that names the stack and its thread ([`Cause::EndOverwritten`]). The thread is not
+//! ended instead: no access failed, so nothing says what wrote there and where else.
 //!
 //! The page with the word in it is present whenever its thread is about to leave a CPU: a stack is
 //! mapped as a whole while it is held. A kernel that takes pages below SP from threads that sleep

@@ -5,7 +5,6 @@
 //! come from `offset_of!`, never from a number; the one fixed place is the canary's.
 
 use crate::arch::current::RESERVE;
-use crate::arch::current::bring_up::CPU_STACKS;
 use crate::arch::current::local::ArchLocal;
 use crate::irq_cell::IrqCell;
 use core::cell::UnsafeCell;
@@ -52,11 +51,11 @@ pub struct CpuLocal {
     pub arch: ArchLocal,
     /// Where the end words of this CPU's own stacks are, 0 behind the last; see
     /// [`crate::end_word`].
-    ends: [AtomicUsize; MOST_ENDS],
+    ends: [AtomicUsize; MAX_ENDS],
 }
 
 /// Stacks that a CPU can have of its own: the IRQ, idle and boot stacks, and the architecture's.
-const MOST_ENDS: usize = CPU_STACKS.len() + 3;
+pub(crate) const MAX_ENDS: usize = 12;
 
 /// What a CPU can do to the words of its block in one instruction, which interrupts and moves to
 /// another CPU come before or after.
@@ -119,7 +118,7 @@ impl CpuLocal {
             coherent: CpuBit::of(cpu),
             cache: Cache(UnsafeCell::new(CpuCache::new(cpu))),
             arch: ArchLocal::new(),
-            ends: [const { AtomicUsize::new(0) }; MOST_ENDS],
+            ends: [const { AtomicUsize::new(0) }; MAX_ENDS],
         }
     }
 

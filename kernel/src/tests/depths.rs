@@ -108,8 +108,8 @@ pub fn t12_n10_the_tick_of_the_first_cpu_looks_at_the_end_word_of_the_boot_stack
     )
 }
 
-/// Red if what was run at boot is still on its stack, if the guard is mapped, if an address on it is
-/// no stack's, or if its record went with what was erased.
+/// Red if what was run at boot is still on its stack, if the guard is mapped, if an address on it
+/// is no stack's, or if its record went with what was erased.
 pub fn n10_the_boot_stack_has_a_guard_a_record_a_place_in_the_registry_and_is_erased() -> Outcome {
     let stack = declared_boot_stack()?;
     check!(stack.range == boot::boot_stack(), "{stack} is declared");

@@ -200,7 +200,7 @@ const _: fn() -> u64 = smp::flushes;
 const _: fn() = smp::flush_others;
 const _: fn() = smp::answer_flush;
 const _: fn(&Cpu) = smp::kick;
-const _: fn(&Cpu) = smp::interrupt_to_park;
+const _: fn(&Cpu) = smp::interrupt_at_once;
 
 // `step`: how long an instruction is.
 const _: fn(&[u8]) -> Option<usize> = step::instruction_length;

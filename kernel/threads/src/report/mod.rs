@@ -6,5 +6,6 @@ pub mod device_buffer;
 pub mod on_purpose;
 pub mod overflow;
 pub mod pages;
+pub mod running;
 pub mod stacks;
 pub mod symbols;

@@ -7,12 +7,10 @@ use std::vec::Vec;
 
 mod meanings;
 
+type State = fn(&[u8], usize) -> FrameState;
+
 /// Instructions with the state before each.
-fn check(
-    what: &str,
-    state: fn(&[u8], usize) -> FrameState,
-    instructions: &[(&[u8], FrameState)],
-) -> Vec<u8> {
+fn check(what: &str, state: State, instructions: &[(&[u8], FrameState)]) -> Vec<u8> {
     let code: Vec<u8> = instructions.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
     let mut offset = 0;
     for (number, (bytes, expected)) in instructions.iter().enumerate() {
@@ -199,7 +197,7 @@ fn b3_a_way_without_a_frame_behind_one_that_ends_in_no_return_is_not_taken_for_a
         assert_eq!(pc(between, between.len()), Unknown, "{between:x?}");
         assert_eq!(pc(between, between.len() + 2), Unknown, "{between:x?}");
     }
-    let words = |state: fn(&[u8], usize) -> FrameState, all: &[u32], at: usize| {
+    let words = |state: State, all: &[u32], at: usize| {
         let code: Vec<u8> = all.iter().flat_map(|&one| word(one)).collect();
         state(&code, at * 4)
     };
@@ -241,7 +239,7 @@ fn b3_a_way_without_a_frame_behind_one_that_ends_in_no_return_is_not_taken_for_a
         0x0000_0513,
         0x0000_8067,
     ];
-    let all: [(fn(&[u8], usize) -> FrameState, &[u32]); 3] =
+    let all: [(State, &[u32]); 3] =
         [(arm64::state, &arm64), (arm32::state, &arm32), (riscv64::state, &riscv)];
     for (machine, (state, code)) in all.into_iter().enumerate() {
         assert_eq!(words(state, code, 3), There, "{machine}: the straight way");
@@ -258,11 +256,7 @@ fn word(word: u32) -> [u8; 4] {
     word.to_le_bytes()
 }
 
-fn check_words(
-    what: &str,
-    state: fn(&[u8], usize) -> FrameState,
-    instructions: &[(u32, FrameState)],
-) -> Vec<u8> {
+fn check_words(what: &str, state: State, instructions: &[(u32, FrameState)]) -> Vec<u8> {
     let words: Vec<([u8; 4], FrameState)> =
         instructions.iter().map(|&(instruction, state)| (word(instruction), state)).collect();
     let all: Vec<(&[u8], FrameState)> =

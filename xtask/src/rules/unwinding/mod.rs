@@ -16,6 +16,7 @@
 mod frames;
 mod layout;
 mod machines;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +27,7 @@ use frames::{Description, Function, Rule};
 use layout::Layout;
 use machines::Machine;
 use object::{Object, ObjectSection};
+pub(crate) use table::table;
 
 use crate::workspace;
 
@@ -40,13 +42,8 @@ pub(crate) fn check(kernel: &Path) -> Result<()> {
         .with_context(|| format!("cannot read {} as ELF", kernel.display()))?;
     ensure!(file.section_by_name(".eh_frame").is_none(), "the kernel loads an .eh_frame");
     let machine = machines::of(file.architecture()).context("a kernel for an unknown machine")?;
-    let tree = workspace::root().join("kstack/src/arch").join(machine.name);
-    let source = |name: &str| {
-        let path = tree.join(name);
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let saved_regs = Layout::read(&source("regs.rs")?, "SavedRegs")?;
-    let switch_frame = Layout::read(&source("switch.rs")?, "SwitchFrame")?;
+    let saved_regs = saved_regs(machine)?;
+    let switch_frame = Layout::read(&source(machine, "switch.rs")?, "SwitchFrame")?;
     let section = file.section_by_name(".debug_frame").context("the kernel has no .debug_frame")?;
     let descriptions = frames::read(section.data()?, machine.word)?;
     let functions = frames::functions(&file)?;
@@ -94,6 +91,16 @@ pub(crate) fn check(kernel: &Path) -> Result<()> {
     }
     named("return_path::first_return")?;
     Ok(())
+}
+
+/// A file of the machine's tree in the library.
+fn source(machine: &Machine, name: &str) -> Result<String> {
+    let path = workspace::root().join("kstack/src/arch").join(machine.name).join(name);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn saved_regs(machine: &Machine) -> Result<Layout> {
+    Layout::read(&source(machine, "regs.rs")?, "SavedRegs")
 }
 
 /// Whether each register is where the field is, counted from the end of the structure.

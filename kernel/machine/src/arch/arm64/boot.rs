@@ -31,8 +31,8 @@ use kstack::addr::{Addr, AddrRange, ByteSize};
 /// Bytes of the stack the first CPU boots on, until its idle stack is there: a thread's worth, and
 /// aligned like one, so that the bit test of the entry code holds for it too.
 pub const BOOT_STACK_BYTES: usize = 16 * 1024;
-/// Bytes of the guard below it: so many that the stack is aligned to twice its size, as the bit test
-/// wants.
+/// Bytes of the guard below it: so many that the stack is aligned to twice its size, as the
+/// bit test wants.
 const BOOT_GUARD_BYTES: usize = 2 * BOOT_STACK_BYTES;
 /// Where the stack begins, counted from the guard's lowest byte.
 const BOOT_STACK_TOP: usize = BOOT_GUARD_BYTES + BOOT_STACK_BYTES;

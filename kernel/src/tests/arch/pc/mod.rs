@@ -2,6 +2,7 @@
 //! flags, NMIs, the sweep, backtraces from a function's edges, and where the task state segments
 //! lie.
 
+pub(in crate::tests) mod breakpoints;
 pub(in crate::tests) mod control;
 pub(in crate::tests) mod double_fault;
 pub(in crate::tests) mod entry_work;
