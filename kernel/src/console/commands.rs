@@ -184,7 +184,7 @@ fn backtrace(arguments: &[&str]) -> Result<(), String> {
             let mut text = String::new();
             let thread = thread.ok_or("no such thread")?;
             // A string takes all that is written.
-            let _written = threads::report::backtrace::print_any(&thread, &mut text);
+            let _written = threads::report::running::print_any(&thread, &mut text);
             println!("{text}");
         }
         _ => return Err("one thread at most".into()),

@@ -30,10 +30,10 @@
 //! | went through a function that sets up no frame | frame may be missing |
 
 mod display;
-pub mod frames;
 mod steps;
 mod walk;
 
+pub use crate::place::frames;
 pub use display::{NamedBacktrace, NamedStep};
 pub use steps::{Backtrace, End, FrameRules, SavedRegs, Step};
 pub use walk::{Doubts, MAX_FRAMES, MAX_STACKS, Unwinder};

@@ -2,7 +2,7 @@
 
 use crate::addr::{Addr, AddrRange, CpuId};
 use crate::kind::StackKind;
-use crate::unwind::frames::Frame;
+use crate::place::frames::Frame;
 use core::fmt;
 
 /// The number of a thread, as the kernel counts its threads. It names the owner of a stack in

@@ -1,5 +1,5 @@
-//! A directory that paths are seen from: a process's own, or an open one. It stays the same whatever
-//! becomes of its name.
+//! A directory that paths are seen from: a process's own, or an open one. It stays the same
+//! whatever becomes of its name.
 
 use super::node::Node;
 use super::tree;

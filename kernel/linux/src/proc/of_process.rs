@@ -329,7 +329,7 @@ pub(super) fn io(subject: &Subject, text: &mut Text) -> fmt::Result {
 
 /// Where the threads are in the kernel.
 pub(super) fn stack(subject: &Subject, text: &mut Text) -> fmt::Result {
-    let mut of_thread = |thread: &Thread| threads::report::backtrace::print_any(thread, text);
+    let mut of_thread = |thread: &Thread| threads::report::running::print_any(thread, text);
     match subject {
         Subject::Process(process) => {
             let threads = process.crew.threads().map_err(|_| fmt::Error)?;

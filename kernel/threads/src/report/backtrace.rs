@@ -1,8 +1,7 @@
 //! Backtraces with names.
 
-use super::running;
 use super::symbols::{self, Symbol};
-use crate::sched::{self, Thread};
+use crate::sched::Thread;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use kstack::addr::Addr;
@@ -148,35 +147,6 @@ pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
     let mut writer = Writer::new(to);
     unwind::for_each_of(stack.registry(), stack.stack(), frame.fp(), |step| writer.take(step));
     true
-}
-
-/// How often a thread is looked for that runs, sleeps and moves meanwhile.
-const ATTEMPTS: usize = 8;
-
-/// Prints where any thread is, running or not: a CPU that runs it is asked ([`running`]), and the
-/// text says so if it does not answer. The caller's own is printed from here. Never waits longer
-/// than a second.
-pub fn print_any(thread: &Thread, to: &mut dyn Write) -> fmt::Result {
-    if core::ptr::eq(thread, sched::current()) {
-        print_here(to);
-        return Ok(());
-    }
-    let mut refused = running::Refused::Moved;
-    for _ in 0..ATTEMPTS {
-        if print_thread(thread, to) {
-            return Ok(());
-        }
-        match running::ask(thread, |steps| write_steps(steps, to)) {
-            Ok(written) => return written,
-            Err(running::Refused::Moved) if thread.state() == sched::State::Dead => break,
-            Err(running::Refused::Moved) => {}
-            Err(why) => {
-                refused = why;
-                break;
-            }
-        }
-    }
-    writeln!(to, "{refused}")
 }
 
 /// Walks from here to the end without keeping anything; how many frames there were.

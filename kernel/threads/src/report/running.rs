@@ -138,6 +138,35 @@ pub fn ask<R>(thread: &Thread, read: impl FnOnce(&Backtrace<STEPS>) -> R) -> Res
     answer.ok_or(Refused::Moved)
 }
 
+/// How often a thread is looked for that runs, sleeps and moves meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// Prints where any thread is, running or not: a CPU that runs it is asked ([`ask`]), and the
+/// text says so if it does not answer. The caller's own is printed from here. Never waits longer
+/// than a second.
+pub fn print_any(thread: &Thread, to: &mut dyn fmt::Write) -> fmt::Result {
+    if core::ptr::eq(thread, sched::current()) {
+        backtrace::print_here(to);
+        return Ok(());
+    }
+    let mut refused = Refused::Moved;
+    for _ in 0..ATTEMPTS {
+        if backtrace::print_thread(thread, to) {
+            return Ok(());
+        }
+        match ask(thread, |steps| backtrace::write_steps(steps, to)) {
+            Ok(written) => return written,
+            Err(Refused::Moved) if thread.state() == sched::State::Dead => break,
+            Err(Refused::Moved) => {}
+            Err(why) => {
+                refused = why;
+                break;
+            }
+        }
+    }
+    writeln!(to, "{refused}")
+}
+
 /// In an NMI or an interrupt that may be a question to this CPU: answers it. Takes no lock.
 #[inline]
 pub(crate) fn answer_if_asked(regs: &SavedRegs) {

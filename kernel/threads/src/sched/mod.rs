@@ -24,7 +24,7 @@
 //! | `schedule` | leaving the CPU: yielding, ending, preemption, idling |
 //! | `sleep` | the protocol of falling asleep and being woken, without lists and CPUs |
 //! | `rank`, `urgency` | threads of real time |
-//! | `share` | what share of a CPU the others have |
+//! | `weight`, `share` | what share of a CPU the others have |
 //! | `load` | how busy each CPU is, and the machine was over the last minutes |
 //! | `cpu_time` | how long threads of programs have run |
 //! | `wait`, `deadlines`, `mutex` | sleeping for a condition, until a time, and for a lock |
@@ -49,6 +49,7 @@ mod tasks;
 pub mod thread;
 mod urgency;
 mod wait;
+mod weight;
 
 pub use crate::stacks::StackError;
 pub use birth::{
@@ -64,7 +65,6 @@ pub use owner::{Owned, Owner, OwnerKind};
 pub(crate) use run_queue::count_ranked_tick;
 pub use run_queue::{allowed, has_waiting, make_ready, rank, set_rank, set_weight};
 pub use schedule::{exit_current, idle_loop, is_allowed_here, preempt, set_allowed, yield_now};
-pub use share::NORMAL as NORMAL_WEIGHT;
 pub use stackd::{start_stackd, wake_stackd};
 pub use switch::{
     after_switch, current, current_arc, deaths, forget_user_translations, load_tables_of,
@@ -73,3 +73,4 @@ pub use tasks::TASKS;
 pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
 pub use urgency::SLICE;
 pub use wait::{Interrupted, Waited, sleep_until};
+pub use weight::NORMAL as NORMAL_WEIGHT;

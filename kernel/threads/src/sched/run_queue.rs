@@ -9,6 +9,7 @@ use super::share;
 use super::switch::current;
 use super::thread::{State, Thread, WaitQueue};
 use super::urgency;
+use super::weight::NORMAL;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use kstack::addr::CpuId;
@@ -123,7 +124,7 @@ pub fn set_rank(thread: &Arc<Thread>, rank: u8, has_slices: bool) {
 /// Gives an ordinary thread another share of the CPUs that others wait for; see [`share`].
 pub fn set_weight(thread: &Thread, weight: u32) {
     thread.share.set_weight(weight);
-    if weight != share::NORMAL {
+    if weight != NORMAL {
         use_ranks();
     }
 }

@@ -13,6 +13,7 @@
 //! | the starts of stacks | the return address is undefined: a backtrace ends there |
 //! | the image | it has no `.eh_frame`, which would be loaded |
 
+mod declared;
 mod frames;
 mod layout;
 mod machines;
@@ -23,13 +24,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use declared::{saved_regs, source};
 use frames::{Description, Function, Rule};
 use layout::Layout;
 use machines::Machine;
 use object::{Object, ObjectSection};
 pub(crate) use table::table;
-
-use crate::workspace;
 
 /// Where a thread that was switched out continues, in every tree.
 const RESUME: &str = "kstack_switch_resume";
@@ -91,16 +91,6 @@ pub(crate) fn check(kernel: &Path) -> Result<()> {
     }
     named("return_path::first_return")?;
     Ok(())
-}
-
-/// A file of the machine's tree in the library.
-fn source(machine: &Machine, name: &str) -> Result<String> {
-    let path = workspace::root().join("kstack/src/arch").join(machine.name).join(name);
-    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn saved_regs(machine: &Machine) -> Result<Layout> {
-    Layout::read(&source(machine, "regs.rs")?, "SavedRegs")
 }
 
 /// Whether each register is where the field is, counted from the end of the structure.

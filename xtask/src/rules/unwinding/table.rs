@@ -25,9 +25,9 @@ use anyhow::{Context, Result, ensure};
 use kstack_core::unwind::frames::{Entered, Frame, MAGIC, Pointer};
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SectionKind};
 
+use super::declared::saved_regs;
 use super::frames::{self, Function, Row, Rule};
 use super::machines::{self, Machine};
-use super::saved_regs;
 
 /// The table of a kernel's ELF image.
 pub(crate) fn table(kernel: &Path) -> Result<Vec<u8>> {

@@ -5,19 +5,22 @@ pub(in crate::tests) use crate::tests::arch::pc::refusals::{Touch, cpu_refuses_u
 use core::arch::naked_asm;
 use machine::arch::regs::SavedRegs;
 
+/// Where the first argument of a function is: behind its return address.
+const ARGUMENT: usize = size_of::<usize>();
+
 #[unsafe(naked)]
 extern "C" fn go_to(_address: usize) {
-    naked_asm!("mov eax, [esp + 4]", "jmp eax")
+    naked_asm!("mov eax, [esp + {ARGUMENT}]", "jmp eax", ARGUMENT = const ARGUMENT)
 }
 
 #[unsafe(naked)]
 extern "C" fn load(_address: usize) {
-    naked_asm!("mov eax, [esp + 4]", "mov eax, [eax]", "ret")
+    naked_asm!("mov eax, [esp + {ARGUMENT}]", "mov eax, [eax]", "ret", ARGUMENT = const ARGUMENT)
 }
 
 #[unsafe(naked)]
 extern "C" fn store(_address: usize) {
-    naked_asm!("mov eax, [esp + 4]", "mov dword ptr [eax], 0", "ret")
+    naked_asm!("mov eax, [esp + {ARGUMENT}]", "mov dword ptr [eax], 0", "ret", ARGUMENT = const ARGUMENT)
 }
 
 /// The return that an attempt did not come to.
