@@ -23,7 +23,7 @@ use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap, image};
 use machine::spin::{self, SpinLock};
-use threads::entry::{interrupts, ksoftirqd};
+use threads::entry::{interrupts, ksoftirqd, on_return};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
@@ -63,6 +63,7 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     if machine::options::get("stack-usage").as_deref() == Some("off") {
         stacks::depths::turn(false);
     }
+    on_return::set_up();
     declare_boot_stack();
     if machine::options::get("dma").as_deref() == Some("stop") {
         dma::set_on_refusal(Some(threads::report::device_buffer::stop));

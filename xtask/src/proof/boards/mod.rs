@@ -106,6 +106,24 @@ const IRQ_THREADS: [&str; 15] = [
     "o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported",
     "b2_t8_backtraces_in_a_storm_of_threads_harm_nothing",
 ];
+
+/// Where stacks are erased on the way to user mode and calls begin elsewhere each time: that they
+/// do, and that depths, backtraces, overflows in calls, signals and programs are as without.
+const HARDENED: [&str; 13] = [
+    "h2_calls_and_exceptions_begin_at_places_that_are_even_and_unforeseen",
+    "h3_what_a_call_left_on_stacks_is_erased_before_user_mode",
+    "h3_t13_what_was_erased_counts_for_the_depth",
+    "t13_a_thread_that_ends_with_a_new_record_says_exactly_how_much_it_left",
+    "t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote",
+    "t12_n10_every_stack_has_its_end_word_whatever_its_kind",
+    "i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack",
+    "x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers",
+    "b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary",
+    "o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode",
+    "p6_what_a_signal_interrupts_has_every_register_afterwards",
+    "p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt",
+    "o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported",
+];
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 25;
 /// Between these the table stands in CAVEATS.md.
@@ -244,6 +262,7 @@ fn release_of(emulator: Emulator, arch: Arch) -> Result<String> {
 fn name_of(row: &Row) -> String {
     let does = match row.expected {
         Expected::Runs if row.irq_threads => "i5_i6_runs_with_interrupt_threads",
+        Expected::Runs if row.hardened => "h2_h3_runs_with_erased_stacks_and_offsets",
         Expected::Runs if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
         Expected::Runs => "runs",
         Expected::Refuses(_) => "says_what_it_lacks",
@@ -300,11 +319,13 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         (false, _) => &[],
     };
     let threads: &[_] = if row.irq_threads { &IRQ_THREADS } else { &[] };
+    let hardened: &[_] = if row.hardened { &HARDENED } else { &[] };
     SMOKE
         .iter()
         .chain(of_pcs)
         .chain(shadow)
         .chain(threads)
+        .chain(hardened)
         .copied()
         .chain(fit.map(|&(test, _)| test))
         .collect()
@@ -317,7 +338,11 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
     let mut on_line = |line: &str| heard.line(line);
     let Prepared { kernel, image } = &built.prepared;
     let shadow = u8::from(row.shadow_stacks);
-    let options = if row.irq_threads { "threadirqs " } else { "" };
+    let options = match (row.irq_threads, row.hardened) {
+        (true, _) => "threadirqs ",
+        (_, true) => "stack_erasing=on randomize_kstack_offset=on ",
+        _ => "",
+    };
     let tests_to_run = tests.join(",");
     let command_line =
         format!("{options}mode=test has-shadow-stacks={shadow} tests={tests_to_run}");
@@ -541,9 +566,10 @@ mod tests {
             let models: HashSet<_> = rows().map(|row| row.cpu).collect();
             assert!(models.len() >= 3, "{arch}");
             for row in rows() {
-                let more: &[_] = match (row.shadow_stacks, row.irq_threads) {
-                    (true, _) => &["P7"],
-                    (_, true) => &["I5", "I6"],
+                let more: &[_] = match (row.shadow_stacks, row.irq_threads, row.hardened) {
+                    (true, ..) => &["P7"],
+                    (_, true, _) => &["I5", "I6"],
+                    (.., true) => &["H2", "H3"],
                     _ => &[],
                 };
                 assert_eq!(catalogue::ids_of(&name_of(row)), [&["M1", "M2"], more].concat());

@@ -46,6 +46,9 @@ pub(super) struct Row {
     pub(super) shadow_stacks: bool,
     /// Whether its interrupts have threads (the kernel's option `threadirqs`).
     pub(super) irq_threads: bool,
+    /// Whether what calls leave on stacks is erased, and the next begins elsewhere (the kernel's
+    /// options `stack_erasing=on` and `randomize_kstack_offset=on`).
+    pub(super) hardened: bool,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
 }
@@ -113,6 +116,7 @@ const fn row(
         expected: Runs,
         shadow_stacks: false,
         irq_threads: false,
+        hardened: false,
         always: false,
     }
 }
@@ -152,6 +156,12 @@ impl Row {
         self
     }
 
+    /// With stacks that are erased, and calls that begin elsewhere each time.
+    const fn hardened(mut self) -> Row {
+        self.hardened = true;
+        self
+    }
+
     /// With a CPU that comes up too late.
     const fn late(mut self, cpu: u32) -> Row {
         self.late = Some(cpu);
@@ -182,6 +192,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "Nehalem", "1200M", 2).always(),
     row(X86_64, PC, "EPYC", "6G", 4).always(),
     row(X86_64, Q35, "max", "512M", 4).irq_threads().always(),
+    row(X86_64, Q35, "max", "512M", 4).hardened().always(),
     row(X86_64, PC, "Opteron_G1", "3500M", 1),
     row(X86_64, Q35, "qemu64", "2G", 16),
     row(X86_64, Q35, "Skylake-Client", "16G", 8),
@@ -215,6 +226,7 @@ pub(super) const TABLE: &[Row] = &[
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
     row(I386, PC, "EPYC", "3500M", 2).always(),
     row(I386, Q35, "max", "512M", 4).irq_threads().always(),
+    row(I386, Q35, "max", "512M", 4).hardened().always(),
     row(I386, PC, "n270", "2G", 2),
     row(I386, Q35, "qemu64", "8G", 16),
     row(I386, Q35, "Opteron_G3", "16G", 4),
@@ -235,6 +247,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
     row(Arm64, GIC3, "max", "512M", 4).irq_threads().always(),
+    row(Arm64, GIC3, "max", "512M", 4).hardened().always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
     row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),
@@ -250,6 +263,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm32, HIGH, "cortex-a15", "2G", 4),
     row(Arm32, HIGH, "cortex-a15", "8G", 2).always(),
     row(Arm32, LOW, "cortex-a15", "512M", 4).irq_threads().always(),
+    row(Arm32, LOW, "cortex-a15", "512M", 4).hardened().always(),
     row(Arm32, LOW, "max", "512M", 4),
     row(Arm32, LOW, "cortex-a7", "768M", 8),
     row(Arm32, LOW_HYP, "cortex-a15", "512M", 1).refuses("not in HYP mode"),
@@ -260,6 +274,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "rv64,svade=on,svadu=off", "3G", 2).always(),
     row(Riscv64, VIRT, "max", "6G", 4).always(),
     row(Riscv64, VIRT, "rv64", "512M", 4).irq_threads().always(),
+    row(Riscv64, VIRT, "rv64", "512M", 4).hardened().always(),
     row(Riscv64, VIRT, "rva22s64,sv48=on", "1G", 4),
     row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),
