@@ -24,7 +24,7 @@ use machine::memory::frames::{self, FRAME_BYTES};
 use machine::memory::{IMAGE, direct, heap, image};
 use machine::nodes;
 use machine::spin::{self, SpinLock};
-use threads::entry::{interrupts, ksoftirqd};
+use threads::entry::{interrupts, ksoftirqd, on_return};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
@@ -67,6 +67,7 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     if machine::options::get("stacks").as_deref() == Some("contiguous") {
         stacks::make_threads_contiguous().expect("memory for the records of contiguous stacks");
     }
+    on_return::set_up();
     declare_boot_stack();
     if machine::options::get("dma").as_deref() == Some("stop") {
         dma::set_on_refusal(Some(threads::report::device_buffer::stop));

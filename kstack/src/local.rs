@@ -14,6 +14,7 @@ use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::cache::CpuCache;
 use kstack_core::erase::CpuBit;
 use kstack_core::meter::Watermark;
+use kstack_core::offset::Offset;
 
 /// What entry code and the switch need to know of a CPU.
 ///
@@ -44,6 +45,8 @@ pub struct CpuLocal {
     cpu: AtomicU32,
     /// Whether another thread is to run here soon; see [`CpuLocal::ask_for_preemption`].
     preemption_asked: AtomicU32,
+    /// How far below its usual place the next call from user mode begins.
+    entry_offset: Offset,
     /// The CPU in the coherent set of a stack.
     coherent: CpuBit,
     cache: Cache,
@@ -115,6 +118,7 @@ impl CpuLocal {
             irq: IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
             preemption_asked: AtomicU32::new(0),
+            entry_offset: Offset::new(),
             coherent: CpuBit::of(cpu),
             cache: Cache(UnsafeCell::new(CpuCache::new(cpu))),
             arch: ArchLocal::new(),
@@ -222,6 +226,14 @@ impl CpuLocal {
             self.preemption_asked.store(0, Ordering::Relaxed);
         }
         asked
+    }
+
+    /// How far below its usual place the next call from user mode begins, a system call or an
+    /// exception: none until a kernel stirs it in its `before_user` hook. See
+    /// [`kstack_core::offset`].
+    #[inline(always)]
+    pub fn entry_offset(&self) -> &Offset {
+        &self.entry_offset
     }
 
     /// Lowest address of the running thread's stack.

@@ -27,6 +27,7 @@ mod processes;
 mod programs;
 mod questions;
 mod reports;
+mod returns;
 mod samples;
 mod sequences;
 mod shadow_stacks;
@@ -107,6 +108,9 @@ table! {
         pages::h5_a_store_to_text_or_read_only_data_is_refused_by_either_address,
         pages::h5_user_memory_is_neither_executed_nor_touched_by_accident,
         pages::h5_proc_tells_what_the_kernel_has_mapped_and_how,
+        returns::h2_calls_and_exceptions_begin_at_places_that_are_even_and_unforeseen,
+        returns::h3_what_a_call_left_on_stacks_is_erased_before_user_mode,
+        returns::h3_t13_what_was_erased_counts_for_the_depth,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,

@@ -78,7 +78,7 @@ replacing! {
 }
 
 pub(crate) extern "C" fn on_syscall(regs: &mut SavedRegs) {
-    (hooks().syscall)(regs);
+    crate::shifted::syscall(regs);
 }
 
 pub(crate) extern "C" fn before_user(regs: &mut SavedRegs) {

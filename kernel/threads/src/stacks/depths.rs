@@ -9,8 +9,10 @@
 //! turns it off.
 
 use super::{pages, registry};
+use crate::entry::on_return;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::addr::{Addr, AddrRange, ByteSize};
+use kstack::arena::Place;
 use kstack::depths::{Depths, first_written};
 use kstack::end_word::{self, END_WORD};
 use kstack::kind::StackKind;
@@ -53,7 +55,18 @@ pub fn left(stack: AddrRange) -> ByteSize {
         // back.
         unsafe { first_not_zero(part) }
     });
-    first.bytes_above(end)
+    first.min(erased(stack).unwrap_or(first)).bytes_above(end)
+}
+
+/// The lowest word that was erased on the way to user mode: it was noted as a sample.
+fn erased(stack: AddrRange) -> Option<Addr> {
+    if on_return::wanted() & on_return::ERASE == 0 {
+        return None;
+    }
+    match super::arena().place(stack.lowest) {
+        Place::Body { slot, .. } => registry().record(slot).watermark().lowest_sample(),
+        _ => None,
+    }
 }
 
 /// The lowest word that is not zero.

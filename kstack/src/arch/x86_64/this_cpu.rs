@@ -104,6 +104,15 @@ pub(crate) fn current_thread() -> usize {
     thread
 }
 
+/// SP, in the function that this is inlined into.
+#[inline(always)]
+pub(crate) fn sp() -> usize {
+    let sp;
+    // SAFETY: (1) reading SP has no effect.
+    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
 /// How far SP stands above the lowest byte of the running thread's stack; more than any stack has
 /// where SP is not on it. Interrupts off: the thread stays on this CPU.
 #[inline(always)]

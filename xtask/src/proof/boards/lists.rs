@@ -104,3 +104,21 @@ pub(super) const NODES: [&str; 10] = [
     "t11_every_failing_frame_is_an_error_and_leaks_nothing",
     "n9_the_registry_lists_every_stack_once",
 ];
+
+/// Where stacks are erased on the way to user mode and calls begin elsewhere each time: that they
+/// do, and that depths, backtraces, overflows in calls, signals and programs are as without.
+pub(super) const HARDENED: [&str; 13] = [
+    "h2_calls_and_exceptions_begin_at_places_that_are_even_and_unforeseen",
+    "h3_what_a_call_left_on_stacks_is_erased_before_user_mode",
+    "h3_t13_what_was_erased_counts_for_the_depth",
+    "t13_a_thread_that_ends_with_a_new_record_says_exactly_how_much_it_left",
+    "t5_a_reused_stack_reads_as_zero_whatever_its_last_owner_wrote",
+    "t12_n10_every_stack_has_its_end_word_whatever_its_kind",
+    "i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack",
+    "x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers",
+    "b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary",
+    "o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode",
+    "p6_what_a_signal_interrupts_has_every_register_afterwards",
+    "p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt",
+    "o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported",
+];

@@ -33,8 +33,8 @@ use crate::proof::emulated::Verdict;
 use crate::setup::{self, Ready};
 use crate::workspace;
 use lists::{
-    CONTIGUOUS, IRQ_THREADS, NODES, PRIVILEGES_OF_PCS, PRIVILEGES_OF_X86_64, SHADOW_STACKS, SMOKE,
-    SMOKE_OF_PCS,
+    CONTIGUOUS, HARDENED, IRQ_THREADS, NODES, PRIVILEGES_OF_PCS, PRIVILEGES_OF_X86_64,
+    SHADOW_STACKS, SMOKE, SMOKE_OF_PCS,
 };
 use table::{Emulator, Expected, Row, Special, TABLE};
 
@@ -178,6 +178,7 @@ const fn runs(row: &Row) -> &'static str {
         Special::IrqThreads => "i5_i6_runs_with_interrupt_threads",
         Special::Contiguous => "t3_runs_with_threads_on_contiguous_stacks",
         Special::Nodes => "t6_runs_with_two_memory_nodes",
+        Special::Hardened => "h2_h3_runs_with_erased_stacks_and_offsets",
         Special::Nothing if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
         Special::Nothing => "runs",
     }
@@ -245,6 +246,7 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         Special::IrqThreads => (&SMOKE, &IRQ_THREADS),
         Special::Contiguous => (&SMOKE[..SMOKE.len() - 1], &CONTIGUOUS),
         Special::Nodes => (&SMOKE, &NODES),
+        Special::Hardened => (&SMOKE, &HARDENED),
     };
     smoke
         .iter()
@@ -268,6 +270,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
         Special::Nodes => "nodes=2 ",
         Special::IrqThreads => "threadirqs ",
         Special::Contiguous => "stacks=contiguous ",
+        Special::Hardened => "stack_erasing=on randomize_kstack_offset=on ",
     };
     let tests_to_run = tests.join(",");
     let command_line =
@@ -497,6 +500,7 @@ mod tests {
                     (_, Special::IrqThreads) => &["I5", "I6"],
                     (_, Special::Contiguous) => &["T3"],
                     (_, Special::Nodes) => &["T6"],
+                    (_, Special::Hardened) => &["H2", "H3"],
                     _ => &[],
                 };
                 assert_eq!(catalogue::ids_of(&name_of(row)), [&["M1", "M2"], more].concat());

@@ -26,6 +26,9 @@ pub(super) enum Special {
     Contiguous,
     /// As usual, on a machine with two memory nodes.
     Nodes,
+    /// What calls leave on stacks is erased, and the next begins elsewhere (`stack_erasing=on` and
+    /// `randomize_kstack_offset=on`).
+    Hardened,
 }
 
 /// What emulates it.
@@ -196,6 +199,12 @@ impl Row {
         self
     }
 
+    /// With stacks that are erased, and calls that begin elsewhere each time.
+    const fn hardened(mut self) -> Row {
+        self.special = Special::Hardened;
+        self
+    }
+
     /// With a CPU that comes up too late.
     const fn late(mut self, cpu: u32) -> Row {
         self.late = Some(cpu);
@@ -228,6 +237,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "max", "512M", 4).irq_threads().always(),
     row(X86_64, Q35, "max", "512M", 4).contiguous().always(),
     row(X86_64, Q35_TWO_NODES, "max", "768M", 4).nodes().always(),
+    row(X86_64, Q35, "max", "512M", 4).hardened().always(),
     row(X86_64, PC, "Opteron_G1", "3500M", 1),
     row(X86_64, Q35, "qemu64", "2G", 16),
     row(X86_64, Q35, "Skylake-Client", "16G", 8),
@@ -262,6 +272,7 @@ pub(super) const TABLE: &[Row] = &[
     row(I386, PC, "EPYC", "3500M", 2).always(),
     row(I386, Q35, "max", "512M", 4).irq_threads().always(),
     row(I386, Q35, "max", "512M", 4).contiguous().always(),
+    row(I386, Q35, "max", "512M", 4).hardened().always(),
     row(I386, PC, "n270", "2G", 2),
     row(I386, Q35, "qemu64", "8G", 16),
     row(I386, Q35, "Opteron_G3", "16G", 4),
@@ -284,6 +295,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC3, "max", "512M", 4).irq_threads().always(),
     row(Arm64, GIC3, "max", "512M", 4).contiguous().always(),
     row(Arm64, GIC3_TWO_NODES, "max", "768M", 4).nodes().always(),
+    row(Arm64, GIC3, "max", "512M", 4).hardened().always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
     row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),
@@ -300,6 +312,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm32, HIGH, "cortex-a15", "8G", 2).always(),
     row(Arm32, LOW, "cortex-a15", "512M", 4).irq_threads().always(),
     row(Arm32, LOW, "cortex-a15", "512M", 4).contiguous().always(),
+    row(Arm32, LOW, "cortex-a15", "512M", 4).hardened().always(),
     row(Arm32, LOW, "max", "512M", 4),
     row(Arm32, LOW, "cortex-a7", "768M", 8),
     row(Arm32, LOW_HYP, "cortex-a15", "512M", 1).refuses("not in HYP mode"),
@@ -311,6 +324,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "max", "6G", 4).always(),
     row(Riscv64, VIRT, "rv64", "512M", 4).irq_threads().always(),
     row(Riscv64, VIRT, "rv64", "512M", 4).contiguous().always(),
+    row(Riscv64, VIRT, "rv64", "512M", 4).hardened().always(),
     row(Riscv64, VIRT, "rva22s64,sv48=on", "1G", 4),
     row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),
