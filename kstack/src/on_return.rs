@@ -55,9 +55,9 @@ pub unsafe fn erase(local: &CpuLocal) {
     // SAFETY: (1) a mapped stack, by the caller's promise.
     let deepest = unsafe { first_not_zero(above_end, this_cpu::sp()) };
     local.sample_thread(Addr::new(deepest));
-    // SAFETY: (1) what lies below SP of that function is in use by nothing, by the caller's
-    // promises; the words from `deepest` on are of the stack.
-    unsafe { wipe_below_sp(deepest) };
+    // SAFETY: (1) what lies below SP is in use by nothing, by the caller's promises; the words from
+    // `deepest` on are of the stack.
+    unsafe { this_cpu::wipe_below_sp(deepest) };
     for top in [Some(local.irq_top()), local.arch.softirq_top()].into_iter().flatten() {
         // SAFETY: (1) the highest words of a mapped stack.
         if unsafe { first_not_zero(top.get() - FIRST_FRAMES, top.get()) } < top.get() {
@@ -79,21 +79,6 @@ fn erase_of_cpu(top: Addr) {
     registry.record(slot).watermark().sample(Addr::new(deepest));
     for at in (deepest..top.get()).step_by(WORD) {
         // SAFETY: (1) likewise; (2) nothing is on it: interrupts are off and none is being handled.
-        unsafe { (at as *mut usize).write_volatile(0) };
-    }
-}
-
-/// Zeroes the words from `from` to SP.
-///
-/// # Safety
-///
-/// 1. They are of the stack that this runs on.
-#[inline(never)]
-unsafe fn wipe_below_sp(from: usize) {
-    let sp = this_cpu::sp();
-    for at in (from..sp).step_by(WORD) {
-        // SAFETY: (1) below SP, and of the stack: by the caller's promise. Volatile, so that this
-        // is no call of `memset`, whose return address would be among them.
         unsafe { (at as *mut usize).write_volatile(0) };
     }
 }
