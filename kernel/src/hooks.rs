@@ -7,7 +7,7 @@ use machine::arch::exceptions::{self, UserFault};
 use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, entries, extras, irqchip, power};
 use machine::{cpus, halt, memory};
-use threads::entry::{interrupts, ksoftirqd, probes, softirq_table};
+use threads::entry::{interrupts, ksoftirqd, on_return, probes, softirq_table};
 use threads::report::{overflow, symbols};
 use threads::sched;
 
@@ -28,6 +28,7 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .nmi(interrupts::on_nmi)
     .debug(probes::on_debug)
     .code(symbols::code_at)
+    .frame(symbols::frame_at)
     .context(context)
     .end_thread(overflow::end_thread)
     .stop(overflow::stop);
@@ -39,6 +40,9 @@ pub fn before_user(regs: &mut SavedRegs) {
     // Most often there is nothing: no frame is made for that.
     if has_work() {
         work_before_user(regs);
+    }
+    if on_return::wanted() != 0 {
+        on_return::act();
     }
 }
 

@@ -120,7 +120,7 @@ pub fn go_deep(bytes: usize) -> String {
         let thread = sched::current();
         let top = thread.stack_range().top;
         black_box(down(top.get().saturating_sub(bytes)));
-        let lowest = stacks::lowest_seen(thread.stack_ref().slot);
+        let lowest = thread.lowest_seen();
         let deepest = lowest.map_or(0, |sp| top.bytes_above(sp).get());
         DEEPEST.store(deepest, Ordering::Relaxed);
         DONE.store(true, Ordering::Release);

@@ -12,7 +12,7 @@ use kstack::end_word::{self, END_WORD};
 use kstack::kind::StackKind;
 use kstack::stacks::{StackId, ThreadId};
 use machine::arch::layout::{EARLY_TOP, IMAGE_LOWEST};
-use machine::arch::paging::{self, Access};
+use machine::arch::paging;
 use machine::arch::serial;
 use machine::arch::{boot, cpu, irqchip, power, smp};
 use machine::boot_info::{BootInfo, MemoryRegion};
@@ -21,24 +21,16 @@ use machine::dma;
 use machine::halt;
 use machine::memory::boot_map::BootMap;
 use machine::memory::frames::{self, FRAME_BYTES};
-use machine::memory::{IMAGE, direct, heap};
+use machine::memory::{IMAGE, direct, heap, image};
+use machine::nodes;
 use machine::spin::{self, SpinLock};
-use threads::entry::{interrupts, ksoftirqd};
+use threads::entry::{interrupts, ksoftirqd, on_return};
 use threads::{clock, cpu_stacks, sched, stacks, terminal};
 
 /// What goes out on the console before anything else of the kernel's: firmware may have written
 /// there before, and what came in before is lost. The host that passes a program's output on, and
 /// its input, begins here. No terminal shows it.
 const START_OF_TEXT: u8 = 0x02;
-
-unsafe extern "C" {
-    static text_lowest: u8;
-    static text_top: u8;
-    static rodata_lowest: u8;
-    static rodata_top: u8;
-    static data_lowest: u8;
-    static data_top: u8;
-}
 
 /// The heap has an eighth of the memory, within these bounds; half of the lower one is what the
 /// kernel cannot do without.
@@ -72,6 +64,10 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     if machine::options::get("stack-usage").as_deref() == Some("off") {
         stacks::depths::turn(false);
     }
+    if machine::options::get("stacks").as_deref() == Some("contiguous") {
+        stacks::make_threads_contiguous().expect("memory for the records of contiguous stacks");
+    }
+    on_return::set_up();
     declare_boot_stack();
     if machine::options::get("dma").as_deref() == Some("stop") {
         dma::set_on_refusal(Some(threads::report::device_buffer::stop));
@@ -81,10 +77,20 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     irqchip::set_up_local();
     clock::set_up();
     me.hardware_id.store(irqchip::id(), Ordering::Relaxed);
+    settle_nodes();
     // From here on, this is the idle thread of CPU 0, on a stack of the arena.
     let idle = cpu_stacks::prepare(me);
     cpu_stacks::load(me);
     cpu::continue_on(idle, || first_on_idle_stack());
+}
+
+/// Firmware has told of memory nodes by now: frames and stacks are divided among them.
+fn settle_nodes() {
+    nodes::settle();
+    if !frames::divide() {
+        log!("memory of a node is left unused: it is in too many stretches");
+    }
+    stacks::settle_nodes();
 }
 
 /// The boot stack is in the image, where the registry does not look.
@@ -103,6 +109,19 @@ fn declare_boot_stack() {
         range,
     });
     kstack::elsewhere::declare(Box::leak(stack)).expect("the first of many places").keep();
+    // SAFETY: (1) a part of the image, and its end word is there; (2) this is the CPU, with
+    // interrupts off.
+    let watched = unsafe { cpus::this().local.watch_end(range.lowest) };
+    assert!(watched, "a boot stack too many");
+}
+
+/// Nothing runs on the boot stack any more: how deep it was is kept, and what lies on it goes.
+fn leave_boot_stack() {
+    let range = boot::boot_stack();
+    // SAFETY: (1) the boot stack is a part of the image.
+    assert!(unsafe { end_word::is_whole(range.lowest) }, "the boot stack overflowed");
+    // SAFETY: (1) this CPU has left it for its idle stack, and no other was ever on it.
+    unsafe { stacks::depths::leave_boot_stack(range) };
 }
 
 /// What a CPU does while it spins on a lock.
@@ -117,8 +136,7 @@ fn while_waiting() {
 static BOOT_INFO: SpinLock<BootInfo> = SpinLock::new(BootInfo::new());
 
 fn first_on_idle_stack() -> ! {
-    // SAFETY: (1) the boot stack is a part of the image.
-    assert!(unsafe { end_word::is_whole(boot::boot_stack().lowest) }, "the boot stack overflowed");
+    leave_boot_stack();
     let me = cpus::this();
     cpus::set_online(me.id());
     start_other_cpus();
@@ -132,6 +150,9 @@ fn first_on_idle_stack() -> ! {
         let archive = unsafe { core::slice::from_raw_parts(direct::<u8>(lowest), bytes as usize) };
         if let Some(text) = machine::initramfs::find(archive, "kstack/symbols") {
             threads::report::symbols::set(text);
+        }
+        if let Some(table) = machine::initramfs::find(archive, "kstack/frames") {
+            threads::report::symbols::set_frames(table);
         }
         linux::fs::unpack(archive);
     }
@@ -171,7 +192,8 @@ fn set_up_memory(info: &BootInfo) {
     let mut map = BootMap::new(info);
     // What lies below the image belongs to firmware.
     map.take(0, IMAGE_LOWEST);
-    map.take(IMAGE_LOWEST, (&raw const data_top) as u64 - IMAGE);
+    let parts = image::parts();
+    map.take(IMAGE_LOWEST, parts[parts.len() - 1].top - IMAGE);
     let (initrd, bytes) = info.initrd.unwrap_or((0, 0));
     map.take(initrd, initrd + bytes);
     let ram_bytes: u64 = map.free().map(|(lowest, top)| top - lowest).sum();
@@ -204,12 +226,14 @@ fn set_up_memory(info: &BootInfo) {
             break;
         }
     }
-    let symbol = |symbol: *const u8| symbol as u64;
-    let access = |write, exec| Access { write, exec };
+    // What is not mapped is the guard below the stack that this runs on.
+    let guard = boot::boot_guard();
+    let [text, read_only, data] = parts;
     let image = [
-        (symbol(&raw const text_lowest), symbol(&raw const text_top), access(false, true)),
-        (symbol(&raw const rodata_lowest), symbol(&raw const rodata_top), access(false, false)),
-        (symbol(&raw const data_lowest), symbol(&raw const data_top), access(true, false)),
+        (text.lowest, text.top, text.access),
+        (read_only.lowest, read_only.top, read_only.access),
+        (data.lowest, guard.lowest.get() as u64, data.access),
+        (guard.top.get() as u64, data.top, data.access),
     ];
     // Each page of RAM once: loaders list some twice.
     let all = BootMap::new(info);
@@ -240,7 +264,8 @@ fn start_other_cpus() {
         }
         let cpu = cpus::by_id(CpuId::new(number));
         cpu.hardware_id.store(hardware_id, Ordering::Relaxed);
-        let idle = cpu_stacks::prepare(cpu);
+        nodes::settle_cpu(cpu);
+        let idle = nodes::on(cpu.node.load(Ordering::Relaxed), || cpu_stacks::prepare(cpu));
         clock::compare_counter();
         if !smp::start_cpu(cpu, idle.top.get() as u64) {
             // Keep the number reserved: the CPU may still come up late, and then its stacks and

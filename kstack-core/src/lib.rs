@@ -23,7 +23,7 @@ mod fault;
 mod life;
 mod place;
 
-pub use entry::{irq, nmi, ports, shadow};
+pub use entry::{irq, nmi, offset, ports, shadow};
 pub use fault::{prologue, unwind, verdict};
-pub use life::{cache, depot, depths, erase, lifetime, meter, pool, record};
+pub use life::{cache, depot, depths, erase, groups, lifetime, meter, pool, record, stock};
 pub use place::{addr, arena, geometry, kind, stacks};

@@ -8,6 +8,7 @@
 //! | a record read without a lock | a name made of two lives; "settled" of fields that are not |
 //! | pages mapped and unmapped under a reader | a reader trusts a page that is not there yet |
 //! | sampled depth | a sample of an earlier life is taken for one of the present |
+//! | groups: charge, limit, removal, stocks | a limit is passed; a number has a later group before its last page |
 //! | a sleep of the reference kernel's threads | a thread that was woken or killed sleeps on, or has two turns in the run queue |
 //!
 //! What one holder of a slot does after another (its cache, the depot, the next owner) is ordered
@@ -25,6 +26,8 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+
+mod groups;
 
 #[path = "../../kernel/threads/src/sched/sleep.rs"]
 mod sleep;

@@ -52,6 +52,31 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// Called where waiting is allowed.
     fn unmap_pages(&self, range: AddrRange);
 
+    /// For [`Stacks::contiguous`](crate::Stacks::contiguous): frames that follow each other in
+    /// physical memory, `pages` of them, zeroed, whose top is the top of a body of the arena; by
+    /// their addresses there. It is a call of its own, so that a backing may serve both kinds.
+    /// Called where waiting is allowed, without the pool's lock. By default there are none.
+    ///
+    /// What promise 1 says of mapped pages holds for these, until
+    /// [`give_run`](Backing::give_run).
+    fn take_run(&self, _pages: u8) -> Result<AddrRange, Exhausted> {
+        Err(Exhausted::Frame)
+    }
+
+    /// The frames of a contiguous stack are the allocator's again. Called where waiting is allowed.
+    fn give_run(&self, _stack: AddrRange) {}
+
+    /// The memory node of the CPU this runs on. Asked only after
+    /// [`Stacks::divide`](crate::Stacks::divide).
+    fn node(&self) -> u32 {
+        0
+    }
+
+    /// The memory node of a contiguous stack whose lowest byte is there.
+    fn node_of(&self, _lowest: Addr) -> u32 {
+        0
+    }
+
     /// Counts `size` towards `account`. By default nothing is counted.
     fn charge(&self, _account: AccountId, _size: ByteSize) -> Result<(), OverLimit> {
         Ok(())
@@ -194,6 +219,16 @@ impl<B: Backing> pool::Pages for Answers<'_, B> {
     #[inline]
     fn unmap_pages(&mut self, range: AddrRange) {
         self.0.unmap_pages(range);
+    }
+
+    #[inline]
+    fn take_run(&mut self, pages: u8) -> Result<AddrRange, Exhausted> {
+        self.0.take_run(pages)
+    }
+
+    #[inline]
+    fn give_run(&mut self, stack: AddrRange) {
+        self.0.give_run(stack);
     }
 
     #[inline(always)]

@@ -22,7 +22,7 @@
 use crate::arch::current::bring_up::{self, TablesPlace};
 use crate::arch::current::tables::{CpuTables, Unfit};
 use crate::backing::Backing;
-use crate::local::CpuLocal;
+use crate::local::{CpuLocal, MAX_ENDS};
 use crate::owned::{Stack, Stacks};
 use crate::thread::Thread;
 use crate::{hooks, interrupts};
@@ -34,6 +34,9 @@ use kstack_core::kind::StackKind;
 use kstack_core::pool::AcquireError;
 
 pub use crate::arch::current::bring_up::CPU_STACKS;
+
+// The IRQ, idle and boot stacks besides.
+const _: () = assert!(CPU_STACKS.len() + 3 <= MAX_ENDS);
 
 /// What a CPU has: its block, its tables. In a static of the kernel's; see [`blocks`].
 #[derive(Debug)]
@@ -187,6 +190,9 @@ pub unsafe fn prepare<B: Backing>(
         let stack = unsafe { stacks.acquire_for_cpu(kind, local.cpu(), pages)? };
         let range = stack.range();
         core::mem::forget(stack);
+        // SAFETY: (1) the stack is kept; (2) by the caller's promise.
+        let watched = unsafe { local.watch_end(range.lowest) };
+        debug_assert!(watched, "there are places for all");
         Ok(range)
     };
     let made = make(StackKind::Irq).and_then(|irq| {
@@ -263,6 +269,9 @@ pub unsafe fn run_idle<B: Backing>(
     // The thread itself lies at the stack's top.
     let range = stack.range();
     stack.make_coherent(local.cpu());
+    // SAFETY: (1) an idle thread keeps its stack; (2) this is the CPU, with interrupts off.
+    let watched = unsafe { local.watch_end(range.lowest) };
+    debug_assert!(watched, "there are places for all");
     let idle = Thread::of(stack, 0, 0);
     let at = range.top.wrapping_sub(ByteSize::new(size_of::<Top<B>>()));
     // SAFETY: (1) the top of a mapped stack that nothing runs on yet; 16-aligned, since the size is

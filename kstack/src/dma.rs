@@ -119,7 +119,7 @@ impl From<NotMapped> for Refused {
 /// stack outside of the arena. From any context, without a lock.
 #[inline]
 pub fn check(lowest: Addr, bytes: usize) -> Result<(), OnStack> {
-    if let Some(registry) = registry::get() {
+    for registry in registry::all() {
         let arena = registry.arena();
         let stack_of = |slot| registry.record(slot).stack(arena, slot);
         if let Some(met) = on_stack::meets_arena(lowest, bytes, arena, stack_of) {
@@ -231,7 +231,7 @@ fn stack_behind<M: Memory>(physical: u64) -> Option<StackId> {
         let pages = (stack.range.lowest.get()..stack.range.top.get()).step_by(PAGE_BYTES);
         pages.map(Addr::new).any(|at| M::physical(at).is_some_and(|at| page(at) == page(physical)))
     };
-    let live = registry::get().into_iter().flat_map(|registry| registry.live());
+    let live = registry::all().flat_map(|registry| registry.live());
     live.map(|(_, stack)| stack).chain(elsewhere::all().copied()).find(is_behind)
 }
 

@@ -18,19 +18,20 @@
 //! | its lowest page has been erased | the same: the word is the same for every owner, and shows nothing of the last |
 //! | a thread that overflowed is about to be ended on its stack | the overflow's handler: its own frames went over the word |
 //!
-//! A thread's is looked at by every switch away from it, the IRQ stack's by the kernel's tick
-//! ([`CpuLocal::check_irq_end`]). Found overwritten, it stops the system with a report that names
-//! the stack and its thread ([`Cause::EndOverwritten`]). The thread is not ended instead: no access
-//! failed, so nothing says what wrote there and where else.
+//! A thread's is looked at by every switch away from it, those of a CPU's own stacks by the
+//! kernel's tick ([`CpuLocal::check_ends`]). Found overwritten, it stops the system with a
+//! report that names the stack and its thread ([`Cause::EndOverwritten`]). The thread is not
+//! ended instead: no access failed, so nothing says what wrote there and where else.
 //!
 //! The page with the word in it is present whenever its thread is about to leave a CPU: a stack is
 //! mapped as a whole while it is held. A kernel that takes pages below SP from threads that sleep
 //! puts the lowest one back with the word in it, before the thread runs.
 
+use crate::arch::current::BELOW_END;
 use crate::arch::current::call::call_on_stack;
-use crate::arch::current::{BELOW_END, GEOMETRY};
 use crate::local::CpuLocal;
 use crate::{report, unwind};
+use core::sync::atomic::Ordering;
 use kstack_core::addr::Addr;
 #[cfg(doc)]
 use kstack_core::verdict::Cause;
@@ -75,21 +76,56 @@ impl CpuLocal {
         }
     }
 
-    /// The same for this CPU's IRQ stack, which no switch leaves: for a kernel's tick.
+    /// Adds a stack to those that [`CpuLocal::check_ends`] looks at. [`cpu::prepare`] adds what it
+    /// makes; a kernel adds its CPU's idle stack, and the boot stack. False: there are too many,
+    /// and this one is not looked at.
+    ///
+    /// # Safety
+    ///
+    /// 1. The stack is mapped, with its end word, for as long as the CPU runs.
+    /// 2. The CPU has not come up yet, or this is the CPU, with interrupts off.
+    ///
+    /// [`cpu::prepare`]: crate::cpu::prepare
+    #[must_use]
+    pub unsafe fn watch_end(&self, lowest: Addr) -> bool {
+        let free = self.ends().iter().find(|place| place.load(Ordering::Relaxed) == 0);
+        if let Some(place) = free {
+            place.store(at(lowest).get(), Ordering::Relaxed);
+        }
+        free.is_some()
+    }
+
+    /// Stops the system if the end word of a stack of this CPU's own has been overwritten: the IRQ
+    /// stack, those of exceptions, softirqs and overflows, the idle and the boot stack. No switch
+    /// leaves them, or seldom one; so this is for a kernel's tick. Five instructions for each
+    /// stack.
     ///
     /// # Safety
     ///
     /// 1. This is the block of the CPU this runs on; interrupts are off.
-    /// 2. The IRQ stack was made by [`cpu::prepare`](crate::cpu::prepare).
     #[inline]
-    pub unsafe fn check_irq_end(&self) {
-        let lowest = self.irq_top().wrapping_sub(GEOMETRY.body());
-        // SAFETY: (1) the lowest byte of a stack that the CPU keeps.
-        if !unsafe { is_whole(lowest) } {
-            let here = 0_usize;
-            let sp = Addr::new(core::ptr::from_ref(core::hint::black_box(&here)) as usize);
-            report::end_is_overwritten(unwind::frame_pointer(), sp, at(lowest));
+    pub unsafe fn check_ends(&self) {
+        for place in self.ends() {
+            let end = place.load(Ordering::Relaxed);
+            if end == 0 {
+                return;
+            }
+            // SAFETY: (1) the lowest word of a stack that the CPU keeps, by the promise of
+            // `watch_end`.
+            if unsafe { (end as *const usize).read_volatile() } != END_WORD {
+                stop_for(Addr::new(end));
+            }
         }
+    }
+
+    /// Whether the end word of the running thread's stack is as it should be.
+    ///
+    /// # Safety
+    ///
+    /// 1. This is the block of the CPU this runs on.
+    pub(crate) unsafe fn end_is_whole(&self) -> bool {
+        // SAFETY: (1) the running thread's stack, which is mapped.
+        unsafe { is_whole(self.thread_lowest()) }
     }
 
     /// Writes the end word of the running thread's stack again: its frames went over it, and are
@@ -104,6 +140,15 @@ impl CpuLocal {
         // nothing uses by the caller's promise.
         unsafe { (at(self.thread_lowest()).get() as *mut usize).write_volatile(END_WORD) };
     }
+}
+
+/// On the stack this runs on: it is an interrupt's.
+#[cold]
+#[inline(never)]
+fn stop_for(end: Addr) {
+    let here = 0_usize;
+    let sp = Addr::new(core::ptr::from_ref(core::hint::black_box(&here)) as usize);
+    report::end_is_overwritten(unwind::frame_pointer(), sp, end);
 }
 
 /// On the IRQ stack: there may be no room left on the thread's, and the report is not to overflow.

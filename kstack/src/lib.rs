@@ -165,8 +165,8 @@
 
 // The decisions, under the same names: a kernel depends on this crate alone.
 pub use kstack_core::{
-    addr, arena, cache, depot, depths, erase, geometry, kind, lifetime, pool, ports, prologue,
-    record, shadow, stacks, verdict,
+    addr, arena, cache, depot, depths, erase, geometry, groups, kind, lifetime, offset, pool,
+    ports, prologue, record, shadow, stacks, stock, verdict,
 };
 
 #[path = "arch/target.rs"]
@@ -179,11 +179,15 @@ pub mod arch;
 #[cfg(feature = "stacks")]
 mod backing;
 #[cfg(feature = "stacks")]
+mod divided;
+#[cfg(feature = "stacks")]
 pub mod dma;
 #[cfg(feature = "stacks")]
 pub mod elsewhere;
 #[cfg(feature = "stacks")]
 mod lock;
+#[cfg(feature = "stacks")]
+pub mod nodes;
 #[cfg(feature = "stacks")]
 mod owned;
 #[cfg(feature = "stacks")]
@@ -210,9 +214,13 @@ mod irq_cell;
 #[cfg(feature = "entry")]
 pub mod local;
 #[cfg(feature = "entry")]
+pub mod on_return;
+#[cfg(feature = "entry")]
 mod report;
 #[cfg(feature = "entry")]
 pub mod room;
+#[cfg(feature = "entry")]
+mod shifted;
 #[cfg(feature = "entry")]
 mod this_cpu;
 #[cfg(feature = "entry")]

@@ -14,6 +14,7 @@ use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::cache::CpuCache;
 use kstack_core::erase::CpuBit;
 use kstack_core::meter::Watermark;
+use kstack_core::offset::Offset;
 
 /// What entry code and the switch need to know of a CPU.
 ///
@@ -44,12 +45,20 @@ pub struct CpuLocal {
     cpu: AtomicU32,
     /// Whether another thread is to run here soon; see [`CpuLocal::ask_for_preemption`].
     preemption_asked: AtomicU32,
+    /// How far below its usual place the next call from user mode begins.
+    entry_offset: Offset,
     /// The CPU in the coherent set of a stack.
     coherent: CpuBit,
     cache: Cache,
     /// What only this architecture's entry code needs.
     pub arch: ArchLocal,
+    /// Where the end words of this CPU's own stacks are, 0 behind the last; see
+    /// [`crate::end_word`].
+    ends: [AtomicUsize; MAX_ENDS],
 }
+
+/// Stacks that a CPU can have of its own: the IRQ, idle and boot stacks, and the architecture's.
+pub(crate) const MAX_ENDS: usize = 12;
 
 /// What a CPU can do to the words of its block in one instruction, which interrupts and moves to
 /// another CPU come before or after.
@@ -109,10 +118,18 @@ impl CpuLocal {
             irq: IrqCell::new(),
             cpu: AtomicU32::new(cpu.get()),
             preemption_asked: AtomicU32::new(0),
+            entry_offset: Offset::new(),
             coherent: CpuBit::of(cpu),
             cache: Cache(UnsafeCell::new(CpuCache::new(cpu))),
             arch: ArchLocal::new(),
+            ends: [const { AtomicUsize::new(0) }; MAX_ENDS],
         }
+    }
+
+    /// Where the end words are that [`CpuLocal::check_ends`] looks at.
+    #[inline(always)]
+    pub(crate) fn ends(&self) -> &[AtomicUsize] {
+        &self.ends
     }
 
     /// Keeps the block's own address, where code finds it through a segment.
@@ -209,6 +226,14 @@ impl CpuLocal {
             self.preemption_asked.store(0, Ordering::Relaxed);
         }
         asked
+    }
+
+    /// How far below its usual place the next call from user mode begins, a system call or an
+    /// exception: none until a kernel stirs it in its `before_user` hook. See
+    /// [`kstack_core::offset`].
+    #[inline(always)]
+    pub fn entry_offset(&self) -> &Offset {
+        &self.entry_offset
     }
 
     /// Lowest address of the running thread's stack.

@@ -19,9 +19,9 @@ pub(crate) fn sample(local: &CpuLocal, regs: &SavedRegs) {
 #[cfg(feature = "entry")]
 #[cold]
 pub fn sample_sp(sp: Addr) {
-    if let Some(registry) = registry::get()
-        && let Place::Body { slot, .. } = registry.arena().place(sp)
-    {
-        registry.record(slot).watermark().sample(sp);
+    for registry in registry::all() {
+        if let Place::Body { slot, .. } = registry.arena().place(sp) {
+            return registry.record(slot).watermark().sample(sp);
+        }
     }
 }

@@ -13,8 +13,10 @@
 
 use crate::backing::{Answers, Backing};
 use crate::lock::SpinLock;
+use crate::nodes::Nodes;
 use crate::registry::{self, Registry};
 use core::mem::ManuallyDrop;
+use core::sync::atomic::AtomicPtr;
 use kstack_core::addr::{Addr, AddrRange, CpuId};
 use kstack_core::arena::{Arena, SlotIndex};
 use kstack_core::cache::CacheStats;
@@ -33,20 +35,14 @@ use kstack_core::stacks::ThreadId;
 #[derive(Debug)]
 pub struct Stacks<B> {
     registry: Registry,
-    shared: SpinLock<PoolShared>,
+    pub(crate) shared: SpinLock<PoolShared>,
+    /// The shared parts of more memory nodes than one.
+    pub(crate) nodes: AtomicPtr<Nodes>,
     backing: B,
 }
 
 /// The lock that the pool asks for.
-struct Shared<'s, B>(&'s Stacks<B>);
-
-impl<B: Backing> Lock for Shared<'_, B> {
-    #[inline]
-    fn with<R>(&self, body: impl FnOnce(&mut PoolShared) -> R) -> R {
-        let Stacks { shared, backing, .. } = self.0;
-        backing.without_interrupts(|| shared.with(|| backing.relax(), body))
-    }
-}
+pub(crate) struct Shared<'s, B>(pub(crate) &'s Stacks<B>);
 
 impl<B: Backing> Stacks<B> {
     /// The stacks of `arena`, with one record per slot.
@@ -72,6 +68,40 @@ impl<B: Backing> Stacks<B> {
         let (pool, shared) = Pool::new(arena, records, policy)?;
         // SAFETY: (1) to (3) by the caller's promise; stacks that belong to CPUs are dropped by no
         // other code.
+        Ok(unsafe { Self::of(pool, shared, backing) })
+    }
+
+    /// Physically contiguous stacks, by the same interface: in a part of the kernel's map of all
+    /// memory, where [`Backing::take_run`] says. For code that needs one piece of physical memory,
+    /// and for machines whose address space has no room for an arena.
+    ///
+    /// ```text
+    ///   map of all memory   | others | stack | others | stack | stack | others |
+    ///                                ^ arena's slots: every place a stack could have
+    /// ```
+    ///
+    /// There is no guard: a frame that overshoots writes to what follows, and no access fails. What
+    /// is left are the tests of SP at entries, and the end word ([`crate::end_word`]), which stops
+    /// the system with the same report, late.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Stacks::new`], and [`PoolError::HasGuards`] for a geometry with guards
+    /// ([`Geometry::without_guards`] makes one without).
+    ///
+    /// # Safety
+    ///
+    /// 1. The arena is mapped as a whole, readable and writable, on every CPU and in every address
+    ///    space, and stays so.
+    /// 2. and 3. as for [`Stacks::new`].
+    pub unsafe fn contiguous(
+        arena: Arena,
+        records: &'static mut [SlotRecord],
+        backing: B,
+    ) -> Result<Self, PoolError> {
+        let (pool, shared) = Pool::contiguous(arena, records, ErasePolicy::Full)?;
+        // SAFETY: (1) what lies in the arena is the pool's while a record says that it is a stack;
+        // (2) to (4) by the caller's promise.
         Ok(unsafe { Self::of(pool, shared, backing) })
     }
 
@@ -109,7 +139,8 @@ impl<B: Backing> Stacks<B> {
     const unsafe fn of(pool: Pool<'static>, shared: PoolShared, backing: B) -> Self {
         // SAFETY: (1) by the caller's promise.
         let registry = unsafe { Registry::new(pool) };
-        Self { registry, shared: SpinLock::new(shared), backing }
+        let nodes = AtomicPtr::new(core::ptr::null_mut());
+        Self { registry, shared: SpinLock::new(shared), nodes, backing }
     }
 
     /// Makes these stacks the ones that entry code, the overflow handler and the unwinder know.
@@ -117,6 +148,12 @@ impl<B: Backing> Stacks<B> {
     /// by itself.
     pub fn install(&'static self) {
         registry::install(&self.registry);
+    }
+
+    /// Makes these stacks known beside those that are installed: threads run on either. Stacks that
+    /// belong to CPUs are the installed ones'. Once, before the first of these is asked for.
+    pub fn install_beside(&'static self) {
+        registry::install_beside(&self.registry);
     }
 
     /// What entry code, the overflow handler and the unwinder know of these stacks.
@@ -138,7 +175,7 @@ impl<B: Backing> Stacks<B> {
     }
 
     #[inline(always)]
-    const fn pool(&self) -> &Pool<'static> {
+    pub(crate) const fn pool(&self) -> &Pool<'static> {
         // SAFETY: (1) this module uses it with its own lock and the backing's caches, as `new` was
         // promised.
         unsafe { self.registry.pool() }
@@ -239,17 +276,18 @@ impl<B: Backing> Stacks<B> {
     /// Ends a period of the depot, which follows the swings of the load; see [`crate::depot`]. At a
     /// steady rate, say once a second.
     pub fn end_period(&self) {
-        Shared(self).with(PoolShared::end_period);
+        self.each_node(PoolShared::end_period).for_each(drop);
     }
 
     /// How many stacks [`Stacks::shrink`] would unmap now.
     pub fn excess(&self) -> u32 {
-        Shared(self).with(|shared| shared.excess())
+        self.each_node(|shared| shared.excess()).sum()
     }
 
     /// How many stacks the depot has, and how many it wants.
     pub fn depot_counts(&self) -> (u32, u32) {
-        Shared(self).with(|shared| (shared.depot().count(), shared.depot().target()))
+        let counts = self.each_node(|shared| (shared.depot().count(), shared.depot().target()));
+        counts.fold((0, 0), |(all, wanted), (count, target)| (all + count, wanted + target))
     }
 
     /// How many slots and pages are where.
@@ -271,7 +309,10 @@ impl<B: Backing> Stacks<B> {
 
     #[inline(always)]
     fn note(&self, outcome: ReleaseOutcome) -> ReleaseOutcome {
-        if let ReleaseOutcome::Flushed { excess: 1.. } | ReleaseOutcome::ToUnmap = outcome {
+        if let ReleaseOutcome::Flushed { excess: 1.. }
+        | ReleaseOutcome::SentHome { excess: 1.. }
+        | ReleaseOutcome::ToUnmap = outcome
+        {
             self.backing.on_surplus();
         }
         outcome
@@ -362,6 +403,11 @@ impl<B: Backing> Borrowed<B> {
     /// Its bounds: the mapped part.
     pub fn range(&self) -> AddrRange {
         self.stacks.pool().body(self.borrowed.slot())
+    }
+
+    /// The registry that knows it.
+    pub fn registry(&self) -> &'static Registry {
+        &self.stacks.registry
     }
 
     /// For [`unwind::for_each_of`](crate::unwind::for_each_of).

@@ -1,8 +1,10 @@
 //! One registry of every stack: arena and records, readable from any context without a lock.
 //!
 //! Installed once at boot. From then on any address can be classified, by arithmetic and one
-//! record.
+//! record. A pool of another kind, whose stacks are threads' only, can stand beside it: what lies
+//! outside of the first arena is looked for in the next.
 
+use crate::elsewhere;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::Addr;
 #[cfg(not(feature = "entry"))]
@@ -18,6 +20,8 @@ use kstack_core::verdict::StackTable;
 #[derive(Debug)]
 pub struct Registry {
     pool: Pool<'static>,
+    /// That of another pool, whose stacks threads have too.
+    beside: AtomicPtr<Registry>,
 }
 
 static REGISTRY: AtomicPtr<Registry> = AtomicPtr::new(core::ptr::null_mut());
@@ -25,6 +29,22 @@ static REGISTRY: AtomicPtr<Registry> = AtomicPtr::new(core::ptr::null_mut());
 /// Installs the registry. Before the first stack is given out.
 pub fn install(registry: &'static Registry) {
     REGISTRY.store(core::ptr::from_ref(registry).cast_mut(), Ordering::Release);
+}
+
+/// Puts a registry beside the installed one, which finds its stacks from then on. Those that belong
+/// to CPUs, and guards, are the installed one's alone.
+pub(crate) fn install_beside(registry: &'static Registry) {
+    let Some(mut last) = get() else { return install(registry) };
+    while let Some(next) = last.beside() {
+        last = next;
+    }
+    last.beside.store(core::ptr::from_ref(registry).cast_mut(), Ordering::Release);
+}
+
+/// The installed registry, and those beside it.
+#[inline]
+pub fn all() -> impl Iterator<Item = &'static Registry> {
+    core::iter::successors(get(), |registry| registry.beside())
 }
 
 /// The installed registry, if there is one yet.
@@ -49,7 +69,13 @@ impl Registry {
     /// 4. Once a CPU has loaded its block, each other one loads its own before it takes an
     ///    exception or unwinds.
     pub const unsafe fn new(pool: Pool<'static>) -> Self {
-        Self { pool }
+        Self { pool, beside: AtomicPtr::new(core::ptr::null_mut()) }
+    }
+
+    #[inline]
+    fn beside(&self) -> Option<&'static Registry> {
+        // SAFETY: (1) null, or a reference to a static that `install_beside` stored.
+        unsafe { self.beside.load(Ordering::Acquire).as_ref() }
     }
 
     /// The pool.
@@ -90,9 +116,20 @@ impl StackLookup for Registry {
                 .record(slot)
                 .stack(self.arena(), slot)
                 .filter(|stack| stack.range.contains(addr)),
+            Place::Outside => {
+                self.beside().and_then(|other| other.stack_at(addr)).or_else(|| outside(addr))
+            }
             _ => None,
         }
     }
+}
+
+/// A stack of a CPU's that its kernel declared: the boot stack. Others outside of the arena may be
+/// gone before a walk is over.
+#[cold]
+fn outside(addr: Addr) -> Option<StackId> {
+    let mut all = elsewhere::all().filter(|stack| stack.kind.belongs_to_cpu());
+    all.find(|stack| stack.range.contains(addr)).copied()
 }
 
 /// Without the entry layer the library does not know what a CPU runs: the kernel's own table does.

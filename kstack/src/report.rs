@@ -20,7 +20,7 @@ use kstack_core::stacks::{StackId, StackLookup};
 use kstack_core::unwind::Backtrace;
 use kstack_core::verdict::{
     Cause, Consequence, Context, Delivery, Fault, OverflowReport, REPORT_STEPS, Side, StackTable,
-    Verdict, judge,
+    Verdict, is_guarded, judge,
 };
 
 /// One report per CPU.
@@ -47,7 +47,7 @@ fn of(
     address: Addr,
     regs: &SavedRegs,
     interrupts_off: bool,
-) -> Option<&'static OverflowReport> {
+) -> Option<&'static mut OverflowReport> {
     let registry = registry::get()?;
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let cpu = unsafe { CpuLocal::this() }.cpu();
@@ -99,6 +99,15 @@ pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, address: Addr) {
     (hooks().stop)(report)
 }
 
+/// Whether a stack without guards was found to be too small too late: what follows it in memory is
+/// another's, and its end word says that it has been written over.
+fn is_past_its_end(report: &OverflowReport) -> bool {
+    let stack = &report.verdict.stack;
+    let is_guarded = registry::get().is_none_or(|all| is_guarded(all.arena(), stack));
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    !is_guarded && !unsafe { CpuLocal::this().end_is_whole() }
+}
+
 /// What an entry knows of a fault that may be about a stack.
 pub(crate) struct Suspicion {
     /// The thread had interrupts off where the fault happened.
@@ -117,7 +126,7 @@ pub(crate) fn carry_out<const N: usize>(
     for (delivery, address) in attempted.into_iter().flatten() {
         let Some(report) = of(delivery, address, regs, suspicion.interrupts_off) else { continue };
         match report.verdict.consequence {
-            Consequence::EndThread if suspicion.can_end_thread => {
+            Consequence::EndThread if suspicion.can_end_thread && !is_past_its_end(report) => {
                 if report.verdict.cause != Cause::GuardAccess {
                     // SAFETY: (1) entry code: the CPU has loaded its block; the thread is about to
                     // be ended at the top of its stack.
@@ -125,7 +134,10 @@ pub(crate) fn carry_out<const N: usize>(
                 }
                 containment::end_on_own_stack(report, regs)
             }
-            _ => (hooks().stop)(report),
+            _ => {
+                report.verdict.consequence = Consequence::StopSystem;
+                (hooks().stop)(report)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `abi` | numbers, registers and layouts of each architecture; signal numbers; the first stack of a program |
 //! | `time` | the wall clock, alarms |
 //! | `spaces` | what namespaces hold: numbers, users, clocks |
+//! | `cgroups` | control groups: groups of processes with limits |
 //! | `files` | the file tree, open files and pipes |
 //! | `memory` | address spaces |
 //! | `process` | a process, its threads, its birth and death |
@@ -30,6 +31,7 @@ extern crate machine;
 
 pub mod abi;
 mod calls;
+mod cgroups;
 pub mod dispatch;
 pub mod error;
 mod exec;

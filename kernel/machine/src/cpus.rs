@@ -5,6 +5,7 @@ use crate::arch::cpu_block::ArchCpu;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use kstack::addr::CpuId;
 use kstack::local::CpuLocal;
+use kstack::stock::Stock;
 
 /// The most CPUs the kernel runs on.
 pub const MAX_CPUS: usize = 64;
@@ -23,6 +24,8 @@ pub struct Cpu {
     pub hardware_id: AtomicU32,
     /// The last TLB flush this CPU carried out; see `arch::any::flush`.
     pub flushed: AtomicU64,
+    /// The memory node that it is on; see [`crate::nodes`].
+    pub node: AtomicUsize,
     /// The thread that runs when no other does.
     pub idle: AtomicUsize,
     /// The physical address of the page tables that are loaded. It fits a word everywhere: the
@@ -32,6 +35,8 @@ pub struct Cpu {
     pub ticks: AtomicU64,
     /// Interrupts of other kinds so far.
     pub ipis: AtomicU64,
+    /// Pages that are charged to a group before a stack asks for them.
+    pub stock: Stock,
 }
 
 static CPUS: [Cpu; MAX_CPUS] = {
@@ -54,10 +59,12 @@ impl Cpu {
             spinning: AtomicU32::new(0),
             hardware_id: AtomicU32::new(u32::MAX),
             flushed: AtomicU64::new(0),
+            node: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             tables_root: AtomicUsize::new(0),
             ticks: AtomicU64::new(0),
             ipis: AtomicU64::new(0),
+            stock: Stock::new(),
         }
     }
 
@@ -97,7 +104,7 @@ pub fn by_id(id: CpuId) -> &'static Cpu {
 }
 
 /// The blocks of all CPUs that there can be, up or not.
-pub fn all() -> impl Iterator<Item = &'static Cpu> {
+pub fn all() -> core::slice::Iter<'static, Cpu> {
     CPUS.iter()
 }
 

@@ -36,7 +36,7 @@ pub fn park_others() -> u32 {
     match ENDING.compare_exchange(0, me.get() + 1, Ordering::SeqCst, Ordering::SeqCst) {
         Ok(_) => {
             for other in cpus::online().filter(|cpu| cpu.id() != me) {
-                smp::interrupt_to_park(other);
+                smp::interrupt_at_once(other);
             }
         }
         Err(ending) if ending == me.get() + 1 => {}

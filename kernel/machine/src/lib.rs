@@ -11,6 +11,7 @@
 //! | `memory` | frames, the heap, allocation that can fail |
 //! | `spin`, `fn_cell` | spinning locks; functions that are set at run time |
 //! | `log`, `recorder`, `halt` | what the kernel says; how all CPUs end |
+//! | `nodes` | which memory is near which CPU |
 //! | `mix` | numbers that look random |
 //!
 //! It knows no thread and no program. What stands above it is reached through what it is given: the
@@ -32,6 +33,7 @@ pub mod halt;
 pub mod initramfs;
 pub mod memory;
 pub mod mix;
+pub mod nodes;
 pub mod options;
 pub mod recorder;
 pub mod spin;

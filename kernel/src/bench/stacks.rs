@@ -3,7 +3,9 @@
 use super::{median, report, span};
 use alloc::vec::Vec;
 use kstack::end_word;
+use kstack::record::AccountId;
 use kstack::stacks::ThreadId;
+use threads::stacks::accounts::{self, groups};
 use threads::stacks::{self, OwnedStack};
 
 const ROUNDS: usize = 300;
@@ -33,7 +35,31 @@ fn there_and_back(bytes: usize, overhead: u64) -> u64 {
 
 /// The same, each round.
 pub(crate) fn rounds_there_and_back(bytes: usize, overhead: u64) -> Vec<u64> {
-    let take = || stacks::acquire_thread(ThreadId::new(1)).expect("a stack");
+    rounds(|| stacks::acquire_thread(ThreadId::new(1)).expect("a stack"), bytes, overhead)
+}
+
+/// The same with a stack that is charged to a group below two others: what the CPU has in stock
+/// pays, the tree does not change.
+fn charged_to_a_group(bytes: usize, overhead: u64) -> u64 {
+    let create = |above| groups().create(above).expect("room for a group");
+    let top = create(AccountId::SYSTEM);
+    let middle = create(top);
+    let group = create(middle);
+    let take = || stacks::acquire_charged(ThreadId::new(1), group).expect("a stack");
+    // The first one fills the stock.
+    drop(take());
+    let charged = groups().charged(group);
+    let found = median(rounds(take, bytes, overhead));
+    assert!(groups().charged(group) == charged, "no round has walked the tree");
+    for one in [group, middle, top] {
+        groups().remove(one).expect("nothing is in it");
+    }
+    accounts::drain();
+    found
+}
+
+#[inline(always)]
+fn rounds(take: impl Fn() -> OwnedStack, bytes: usize, overhead: u64) -> Vec<u64> {
     // The first one may come from the arena.
     drop(take());
     (0..ROUNDS)
@@ -95,6 +121,7 @@ pub(super) fn run(overhead: u64) {
     report("stack_cached_1k", there_and_back(1024, overhead), "instructions");
     let all = stacks::arena().geometry().body().get();
     report("stack_cached_full", there_and_back(all, overhead), "instructions");
+    report("stack_cached_group", charged_to_a_group(1024, overhead), "instructions");
     report("stack_arena", from_the_arena(overhead), "instructions");
     // Leave a filled cache for the benches that follow.
     let filled: Vec<_> = (0..4).map(|_| stacks::acquire_thread(ThreadId::new(1))).collect();

@@ -181,8 +181,11 @@ fn backtrace(arguments: &[&str]) -> Result<(), String> {
         [number] => {
             let number: u64 = number.parse().map_err(|_| "a thread's number, as `ps` shows it")?;
             let thread = sched::all().into_iter().find(|thread| thread.id().get() == number);
-            let text = threads::report::backtrace::of_thread(&*thread.ok_or("no such thread")?);
-            println!("{}", text.unwrap_or_else(|| "it is running".into()));
+            let mut text = String::new();
+            let thread = thread.ok_or("no such thread")?;
+            // A string takes all that is written.
+            let _written = threads::report::running::print_any(&thread, &mut text);
+            println!("{text}");
         }
         _ => return Err("one thread at most".into()),
     }

@@ -1,19 +1,22 @@
 //! How far stacks were used: their end words, and the meter.
 
-use super::support::{above_end, stack_of_cpu, until};
+use super::support::{above_end, stack_of_cpu};
 use super::{Outcome, check};
 use crate::provoke;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
+use kstack::addr::ByteSize;
 use kstack::depths::Depths;
 use kstack::end_word;
 use kstack::kind::StackKind;
+use kstack::stacks::{StackId, StackLookup};
 use kstack::verdict::Cause;
 use linux::run_captured;
+use machine::arch::{boot, paging};
 use machine::{cpus, log};
 use threads::stacks::depths;
-use threads::{sched, stacks};
+use threads::{clock, sched, stacks};
 
 /// Announces a stop because of an end word, and who is to be named.
 fn expect_end_overwritten(test: &str, victim: &str) {
@@ -46,19 +49,92 @@ pub fn t12_a_thread_that_ends_with_its_end_word_cleared_stops_the_machine() -> O
     Err("the machine went on".into())
 }
 
-/// No switch leaves an IRQ stack: the next tick of its CPU looks.
-pub fn t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick()
--> Outcome {
+/// Announces a stop because of the end word of a stack of this CPU's, writes over it, and waits for
+/// the next tick.
+fn overwrite_end_of(test: &str, stack: &StackId) -> Outcome {
     control!(
-        "expect t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick stack={} cause={} side=below consequence=stop-system running=0",
-        StackKind::Irq,
+        "expect {test} stack={} cause={} side=below consequence=stop-system running=0",
+        stack.kind,
         Cause::EndOverwritten.name(),
     );
-    let stack = stack_of_cpu(StackKind::Irq, cpus::this())?;
     let end = end_word::at(stack.range.lowest).get() as *mut usize;
     // SAFETY: (1) none: the word is no owner's to write. That is the test.
     unsafe { end.write_volatile(0) };
-    until("the machine has stopped", || false)
+    // Not asleep: the idle thread would run, and be switched away from.
+    let from = clock::ticks();
+    while clock::ticks() < from + 50 {
+        core::hint::spin_loop();
+    }
+    Err("the machine went on".into())
+}
+
+/// No switch leaves an IRQ stack: the next tick of its CPU looks.
+pub fn t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick()
+-> Outcome {
+    let stack = stack_of_cpu(StackKind::Irq, cpus::this())?;
+    overwrite_end_of(
+        "t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick",
+        &stack,
+    )
+}
+
+/// Of the stacks that exceptions, softirqs or overflows have here, the last: red if a tick looks at
+/// the IRQ stack alone, or stops looking before the last stack.
+pub fn t12_n10_the_tick_looks_at_the_end_words_of_the_stacks_of_exceptions_too() -> Outcome {
+    let (kind, _) = *kstack::cpu::CPU_STACKS.last().ok_or("no other stacks")?;
+    let stack = stack_of_cpu(kind, cpus::this())?;
+    overwrite_end_of(
+        "t12_n10_the_tick_looks_at_the_end_words_of_the_stacks_of_exceptions_too",
+        &stack,
+    )
+}
+
+/// An idle thread may not leave its CPU for long: red if only switches look at its stack.
+pub fn t12_n10_the_tick_looks_at_the_end_word_of_the_idle_stack_too() -> Outcome {
+    let stack = stack_of_cpu(StackKind::Idle, cpus::this())?;
+    overwrite_end_of("t12_n10_the_tick_looks_at_the_end_word_of_the_idle_stack_too", &stack)
+}
+
+fn declared_boot_stack() -> Result<StackId, String> {
+    let mut all = kstack::elsewhere::all().filter(|stack| stack.kind == StackKind::Boot);
+    all.next().copied().ok_or_else(|| "no boot stack".into())
+}
+
+/// The boot stack is the first CPU's, and its tick looks.
+pub fn t12_n10_the_tick_of_the_first_cpu_looks_at_the_end_word_of_the_boot_stack() -> Outcome {
+    overwrite_end_of(
+        "t12_n10_the_tick_of_the_first_cpu_looks_at_the_end_word_of_the_boot_stack",
+        &declared_boot_stack()?,
+    )
+}
+
+/// Red if what was run at boot is still on its stack, if the guard is mapped, if an address on it
+/// is no stack's, or if its record went with what was erased.
+pub fn n10_the_boot_stack_has_a_guard_a_record_a_place_in_the_registry_and_is_erased() -> Outcome {
+    let stack = declared_boot_stack()?;
+    check!(stack.range == boot::boot_stack(), "{stack} is declared");
+    let guard = boot::boot_guard();
+    check!(guard.top == stack.range.lowest && guard.size().get() >= 4096, "{guard:?}");
+    for page in (guard.lowest.get()..guard.top.get()).step_by(4096) {
+        check!(!paging::kernel_is_mapped(page as u64), "the guard is mapped at {page:#x}");
+    }
+    for page in (stack.range.lowest.get()..stack.range.top.get()).step_by(4096) {
+        check!(paging::kernel_is_mapped(page as u64), "the stack is not mapped at {page:#x}");
+    }
+    let registry = stacks::registry();
+    let middle = stack.range.lowest.wrapping_add(ByteSize::new(stack.range.size().get() / 2));
+    check!(registry.stack_at(middle) == Some(stack), "{middle} is on no stack");
+    check!(registry.stack_at(stack.range.top) != Some(stack), "the top is on the stack");
+    check!(registry.stack_at(guard.lowest).is_none(), "the guard is on a stack");
+    for at in (above_end(stack.range)..stack.range.top.get()).step_by(size_of::<usize>()) {
+        // SAFETY: (1) a word of the boot stack, which is mapped, see above.
+        let word = unsafe { (at as *const usize).read_volatile() };
+        check!(word == 0, "{word:#x} is left at {at:#x}");
+    }
+    let record = depths::of_cpus().find(|(one, _)| *one == stack).map(|(_, left)| left.get());
+    let size = stack.range.size().get();
+    check!(record.is_some_and(|left| left > 0 && left + 512 < size), "{record:?} of {size} left");
+    Ok(())
 }
 
 /// Every stack that is held, of whatever kind, and each that is handed out, new or used.
@@ -192,7 +268,10 @@ pub fn t13_n10_the_record_of_every_stack_of_a_cpu_is_exact() -> Outcome {
         let at = word as usize - end_word::at(stack.range.lowest).get();
         check!(left.get() == at, "{stack}: {left:?} left, not {at}");
         let after = depths::left(stack.range);
-        check!(after <= before && after.get() > 16, "{stack}: {after:?} left, {before:?} before");
+        // The boot stack has been erased: its record is kept, what is on it is zero.
+        let erased = stack.kind == StackKind::Boot && after.get() + 16 > size.get();
+        let lower = after <= before && after.get() > 16;
+        check!(lower || erased, "{stack}: {after:?} left, {before:?} before");
     }
     Ok(())
 }

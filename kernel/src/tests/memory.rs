@@ -183,7 +183,7 @@ pub fn u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner() -> Outcome 
     let page = Addr::new(top - (4 << 20));
     let at = page.get();
     let range = AddrRange::sized(page, ByteSize::pages(1));
-    let pages = pages::StackPages;
+    let pages = stacks::all_stacks().backing();
     for round in 0..12 {
         pages.map_page(page).map_err(|_| "no frame")?;
         // SAFETY: (1) the page was just mapped, and nothing else uses it.

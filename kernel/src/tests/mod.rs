@@ -4,8 +4,11 @@
 //! Most tests share one boot. A test that stops the machine has a boot of its own: it declares what
 //! the report must say (`expect_stop`), and the host that runs the machine compares.
 
+mod accounts;
 pub(crate) mod arch;
 mod backtraces;
+mod contiguous;
+mod control_groups;
 mod depth;
 mod depths;
 mod dma;
@@ -17,11 +20,17 @@ mod layouts;
 mod machine;
 mod mappings;
 mod memory;
+mod nodes;
 mod overflows;
+mod pages;
 mod processes;
 mod programs;
 mod questions;
 mod reports;
+mod returns;
+// Where the table of frames leaves no doubt: see CAVEATS.md.
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+mod samples;
 mod sequences;
 mod shadow_stacks;
 mod signals;
@@ -95,6 +104,15 @@ table! {
         depths::t13_n10_the_record_of_every_stack_of_a_cpu_is_exact,
         reports::o4_n10_the_handler_of_overflows_keeps_to_a_part_of_its_stack,
         depths::t12_n10_every_stack_has_its_end_word_whatever_its_kind,
+        depths::n10_the_boot_stack_has_a_guard_a_record_a_place_in_the_registry_and_is_erased,
+        pages::h5_no_page_of_the_kernel_is_writable_and_executable_by_any_address_on_any_cpu,
+        pages::h5_a_jump_to_a_stack_of_any_kind_is_refused,
+        pages::h5_a_store_to_text_or_read_only_data_is_refused_by_either_address,
+        pages::h5_user_memory_is_neither_executed_nor_touched_by_accident,
+        pages::h5_proc_tells_what_the_kernel_has_mapped_and_how,
+        returns::h2_calls_and_exceptions_begin_at_places_that_are_even_and_unforeseen,
+        returns::h3_what_a_call_left_on_stacks_is_erased_before_user_mode,
+        returns::h3_t13_what_was_erased_counts_for_the_depth,
         overflows::t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side,
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,
@@ -117,6 +135,21 @@ table! {
         stacks::t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing,
         stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
         stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
+        contiguous::t3_a_contiguous_stack_is_one_piece_of_memory_aligned_as_stacks_are,
+        contiguous::t3_d2_a_buffer_on_a_contiguous_stack_is_refused_by_the_stacks_name,
+        contiguous::t3_t5_a_contiguous_stack_used_again_reads_as_zero,
+        contiguous::t3_b2_threads_on_contiguous_stacks_switch_sleep_are_walked_and_end,
+        contiguous::t3_o1_o5_a_thread_too_deep_on_a_contiguous_stack_is_ended_by_the_next_entry,
+        contiguous::t3_t11_every_failing_allocation_of_a_contiguous_stack_leaks_nothing,
+        contiguous::t3_t7_contiguous_stacks_count_as_kernel_stacks_while_they_are_in_use,
+        contiguous::t3_t11_runs_are_made_of_single_frames_that_lie_together_and_of_no_others,
+        nodes::t6_every_cpu_and_all_memory_is_of_the_node_that_firmware_says,
+        nodes::t6_a_cpus_stacks_come_from_its_own_node,
+        nodes::t6_a_threads_stack_comes_from_the_node_of_the_cpu_that_made_it,
+        nodes::t6_a_stack_that_is_let_go_of_on_another_node_goes_home,
+        nodes::t6_t11_a_node_without_frames_takes_anothers_and_counts_it,
+        nodes::t6_t7_what_is_in_use_on_each_node_adds_up,
+        nodes::t3_t6_a_contiguous_stack_comes_from_its_node_and_goes_back_there,
         user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,
         user_mode::x5_p8_a_system_call_starts_at_the_top_of_the_thread_stack_and_keeps_registers,
         user_mode::b2_an_interrupt_in_a_softirq_in_a_system_call_is_traced_to_the_user_boundary,
@@ -226,6 +259,15 @@ table! {
         memory::u1_t10_a_cpu_forgets_a_stack_before_its_frames_change_owner,
         memory::u1_t10_a_cpu_that_spins_on_a_lock_answers_a_flush,
         memory::t7_what_is_charged_is_the_sum_of_all_live_stacks,
+        accounts::t7_t8_a_charge_follows_the_stack_through_cache_depot_and_borrow,
+        accounts::t7_t11_a_stack_that_cannot_be_mapped_is_charged_to_no_group,
+        accounts::t7_t11_over_a_groups_limit_creation_fails_and_charges_nothing,
+        accounts::t7_a_number_is_not_reused_while_a_stack_may_still_be_uncharged,
+        accounts::t7_what_all_stacks_have_is_right_while_groups_take_and_give,
+        control_groups::u1_t7_t11_p2_a_shell_over_its_groups_memory_limit_cannot_fork,
+        control_groups::u1_t7_t11_p2_a_shell_over_its_groups_pids_limit_cannot_fork,
+        control_groups::u1_t7_o5_p2_an_overflow_inside_a_clone_leaves_nothing_in_its_group,
+        control_groups::u1_t7_p8_what_control_groups_do_not_take_is_an_error,
         programs::u1_p2_what_no_program_may_do_ends_that_program_and_nothing_else,
         processes::s3_p2_kernel_threads_and_processes_come_from_one_place,
         processes::o1_o5_an_overflow_in_a_programs_system_call_kills_it_and_the_machine_goes_on,
@@ -326,7 +368,12 @@ table! {
         reports::o4_a_panic_in_a_report_ends_in_an_orderly_stop,
         depths::t12_a_thread_whose_end_word_is_overwritten_stops_the_machine_when_it_leaves_its_cpu,
         depths::t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick,
+        depths::t12_n10_the_tick_looks_at_the_end_words_of_the_stacks_of_exceptions_too,
+        depths::t12_n10_the_tick_looks_at_the_end_word_of_the_idle_stack_too,
+        depths::t12_n10_the_tick_of_the_first_cpu_looks_at_the_end_word_of_the_boot_stack,
         depths::t12_a_thread_that_ends_with_its_end_word_cleared_stops_the_machine,
+        contiguous::t3_t12_a_thread_that_wrote_below_its_contiguous_stack_stops_the_machine,
+        contiguous::t3_t12_a_contiguous_stack_whose_neighbour_wrote_too_far_is_named,
         overflows::o2_o5_recursion_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_a_giant_frame_in_an_interrupt_handler_stops_the_machine_with_a_report,
         overflows::o2_o5_recursion_in_a_softirq_stops_the_machine_with_a_report,

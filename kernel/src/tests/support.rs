@@ -5,7 +5,7 @@ use super::arch::expectations::EXPECTED;
 use super::{Outcome, check};
 use alloc::format;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use kstack::addr::{Addr, AddrRange, PAGE_BYTES};
 use kstack::end_word;
 use kstack::hooks::Hooks;
@@ -16,7 +16,7 @@ use machine::arch::irqchip::{self, vector};
 use machine::arch::paging;
 use machine::arch::regs::SavedRegs;
 use machine::cpus::{self, Cpu};
-use machine::memory::{IMAGE, direct, frames};
+use machine::memory::{frames, image};
 use machine::spin::SpinLock;
 use threads::entry::probes;
 use threads::sched::TASKS;
@@ -122,13 +122,13 @@ pub fn check_mapping(range: AddrRange) -> Outcome {
     Ok(())
 }
 
-/// Puts another table of hooks in the place of the kernel's. Its place is read-only where the image
-/// is mapped, and written through the direct map.
+/// Puts another table of hooks in the place of the kernel's, which is read-only.
 pub fn install_hooks(hooks: &'static Hooks) {
-    let physical = kstack::hooks::place() as u64 - IMAGE;
-    // SAFETY: (1) the same bytes, an atomic, in the direct map.
-    let place = unsafe { &*direct::<AtomicPtr<Hooks>>(physical) };
-    place.store(core::ptr::from_ref(hooks).cast_mut(), Ordering::SeqCst);
+    // SAFETY: (1) the place is in the read-only data; (2) it is an atomic, and this is a table of
+    // hooks.
+    unsafe {
+        image::change_read_only(kstack::hooks::place() as *mut usize, &raw const *hooks as usize)
+    };
 }
 
 type Errand = fn(&mut SavedRegs) -> Outcome;

@@ -18,6 +18,8 @@ pub fn prepare(cpu: &'static Cpu) -> AddrRange {
     let idle = made.and_then(|()| unsafe { idle_stack(stacks::all_stacks(), cpu.id()) });
     let idle = idle.unwrap_or_else(|why| panic!("CPU {}: {why}", cpu.id()));
     let range = idle.range();
+    // SAFETY: (1) an idle thread keeps its stack; (2) the CPU has not come up, or runs this.
+    assert!(unsafe { cpu.local.watch_end(range.lowest) }, "an idle stack too many");
     sched::adopt_idle(idle, cpu);
     range
 }

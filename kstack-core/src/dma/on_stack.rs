@@ -128,7 +128,10 @@ pub fn meets_arena(
 ) -> Option<OnStack> {
     let last = last_byte(lowest, bytes);
     part(lowest, last, arena.range())?;
-    Some(name(lowest, last, bytes, arena, stack_of))
+    let met = name(lowest, last, bytes, arena, stack_of);
+    // Between contiguous stacks is other memory.
+    let is_stacks = met.stack.is_some_and(|(part, _)| part != Part::Guard);
+    (is_stacks || arena.geometry().has_guards()).then_some(met)
 }
 
 /// Names the first stack that the buffer has a byte of; if there is none, the first one that it

@@ -87,6 +87,15 @@ pub mod x86 {
         })
     }
 
+    /// Whether this byte may be of an instruction behind which something else begins: a return, a
+    /// jump, conditional or not, a call that does not return, a trap.
+    fn may_lead_elsewhere(byte: &u8) -> bool {
+        matches!(
+            byte,
+            0x0f | 0x70..=0x7f | 0xc2 | 0xc3 | 0xcc | 0xcd | 0xe0..=0xe3 | 0xe8..=0xeb | 0xff
+        )
+    }
+
     /// The state before the instruction at `offset` in the function's code.
     pub fn state(code: &[u8], offset: usize) -> FrameState {
         let Some(rest) = code.get(offset..).filter(|rest| !rest.is_empty()) else { return Unknown };
@@ -111,8 +120,8 @@ pub mod x86 {
             return There;
         }
         let at_the_start = push == 0 || push == 4 && code.starts_with(&[0xf3, 0x0f, 0x1e]);
-        // Behind a return there may be a way without a frame again.
-        let on_its_way = at_the_start || !code[body..offset].contains(&0xc3);
+        // Behind what leads elsewhere there may be a way without a frame again.
+        let on_its_way = at_the_start || !code[body..offset].iter().any(may_lead_elsewhere);
         if on_its_way && !may_be_in_an_epilogue(code, body, offset) { There } else { Unknown }
     }
 }
@@ -164,10 +173,11 @@ fn state_of(meanings: impl Iterator<Item = Means> + Clone, at: usize) -> FrameSt
         return InLink;
     }
     let at_the_start = !meanings.clone().take(sets).any(Means::goes_elsewhere);
-    let returned = |means| matches!(means, Means::Returns | Means::RestoresAndReturns);
-    // Behind a return there may be a way without a frame again.
-    if !at_the_start && meanings.clone().take(at).skip(sets).any(returned) {
-        return Unknown;
+    // Behind what leads elsewhere, be it a call that does not return, there may be a way without a
+    // frame again. What restores the frame pointer has one.
+    if !at_the_start && meanings.clone().take(at).skip(sets).any(Means::goes_elsewhere) {
+        let restores = matches!(here, Some(Means::RestoresFrame | Means::RestoresAndReturns));
+        return if restores { There } else { Unknown };
     }
     // On the straight way to here: has the frame pointer been restored, has the function begun to
     // give its stack back?

@@ -24,13 +24,16 @@
 //! | reached a frame pointer of 0 anywhere else | unknown stack: 0 is any value of a register that is no frame pointer |
 //! | began, or crossed, at an interrupted instruction whose function's record is there | as above |
 //! | likewise, but in the function's first or last instructions | as above, with the caller that SP or the link register names |
-//! | likewise, and the code does not tell | innermost may be missing |
+//! | likewise, and there is a table of frames ([`frames`]) | as above, with the caller that the table names; a leaf's and assembly's too |
+//! | likewise, and neither table nor code tells | innermost may be missing |
+//! | in an entry that has not saved its registers yet | on to what the entry interrupted, if the table says where that is |
 //! | went through a function that sets up no frame | frame may be missing |
 
 mod display;
 mod steps;
 mod walk;
 
+pub use crate::place::frames;
 pub use display::{NamedBacktrace, NamedStep};
 pub use steps::{Backtrace, End, FrameRules, SavedRegs, Step};
 pub use walk::{Doubts, MAX_FRAMES, MAX_STACKS, Unwinder};

@@ -9,6 +9,7 @@
 //! | likewise | SP is past that guard, in the neighbour's guard above | frame beyond the guard of the stack between |
 //! | likewise | SP is in no known stack, or in another thread's or CPU's, yet one is running | frame beyond the guard, or above the stack: SP leads elsewhere |
 //! | likewise | SP is well inside a stack that this CPU can be on | not an overflow |
+//! | likewise | SP is on a stack without guards, and the room that was asked for reaches below it | guard hit, though there is none |
 //! | on its own stack | in a guard | guard access: a stray read or write |
 //! | on its own stack | elsewhere | not an overflow |
 //!
@@ -31,6 +32,7 @@
 //! | an interrupt handler, a softirq, an NMI's handler, on whatever stack | the system stops | none of it is the thread's |
 //! | SP is a program's: in the lower half | the system stops | an entry or a return path went wrong, and nothing says what else it left behind |
 //! | a stack of a CPU's, the idle thread's among them | the system stops | a CPU cannot be ended |
+//! | a stack without guards, SP below it | the system stops | what follows in memory is another's, and written over |
 //! | whatever ran with an SP of the programs' half | the system stops | an entry or a return path went wrong, and what it left behind cannot be repaired |
 //!
 //! With interrupts off SP may stand on the stack of the thread that is leaving while the next one
@@ -194,12 +196,18 @@ pub fn judge(
         _ => stack.kind.is_containable() && stack.owner == context.thread,
     };
     let is_kernels = fault.sp >= context.kernel_lowest;
-    let consequence = if containable && is_kernels && context.may_abandon() {
+    let harmed_another = !is_guarded(arena, &stack) && fault.sp <= stack.range.lowest;
+    let consequence = if containable && is_kernels && !harmed_another && context.may_abandon() {
         Consequence::EndThread
     } else {
         Consequence::StopSystem
     };
     Some(Verdict { stack, side, distance, cause, consequence })
+}
+
+/// Whether an overflow of this stack meets a guard: those of the arena have some.
+pub const fn is_guarded(arena: &Arena, stack: &StackId) -> bool {
+    !matches!(arena.place(stack.range.lowest), Place::Outside)
 }
 
 /// The live stack in whose guard the address lies, the side, and the distance from the edge.
@@ -296,7 +304,12 @@ fn overflowed(
     } else if fault.sp > stack.range.top {
         (Side::Above, fault.sp.bytes_above(stack.range.top))
     } else {
-        return None;
+        // Where a thread has no guard nothing fails; the entry has found no room.
+        let distance = stack.range.lowest.bytes_above(fault.address);
+        let asked_below = distance != ByteSize::ZERO && distance <= stack.range.size();
+        let found = (stack, Side::Below, distance, Cause::GuardHit);
+        let is_threads = stack.kind.is_containable();
+        return (asked_below && is_threads && !is_guarded(arena, &stack)).then_some(found);
     };
     Some((stack, side, distance, Cause::FrameBeyondGuard))
 }

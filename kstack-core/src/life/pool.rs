@@ -42,6 +42,8 @@ use crate::stacks::ThreadId;
 
 mod handles;
 mod pages;
+mod runs;
+mod unmapping;
 
 pub use handles::{BorrowedStack, Census, LiveStack, ReleaseOutcome, Request, StackRef};
 pub use pages::{AcquireError, Exhausted, OverLimit, Pages, PoolError};
@@ -49,8 +51,33 @@ pub use pages::{AcquireError, Exhausted, OverLimit, Pages, PoolError};
 /// How the pool reaches what the CPUs share. Implemented by the kernel's lock around a
 /// [`PoolShared`], which must be usable with interrupts off.
 pub trait Lock {
-    /// Runs `f` with exclusive access to the shared part.
+    /// Runs `f` with exclusive access to the shared part: that of the node of the CPU this runs on,
+    /// where there are several.
     fn with<R>(&self, f: impl FnOnce(&mut PoolShared) -> R) -> R;
+
+    /// How many memory nodes there are, each with a shared part of its own
+    /// ([`PoolShared::split_off`]).
+    #[inline(always)]
+    fn nodes(&self) -> u32 {
+        1
+    }
+
+    /// Runs `f` with exclusive access to the shared part of a node.
+    fn with_node<R>(&self, _node: u32, f: impl FnOnce(&mut PoolShared) -> R) -> R {
+        self.with(f)
+    }
+
+    /// The node that a slot is of.
+    #[inline(always)]
+    fn node_of(&self, _slot: SlotIndex) -> u32 {
+        0
+    }
+
+    /// Whether a slot is of the node of the CPU this runs on: that CPU may keep it at hand.
+    #[inline(always)]
+    fn is_near(&self, _slot: SlotIndex) -> bool {
+        true
+    }
 }
 
 /// How the pool reaches this CPU's cache from a context that may be moved to another CPU.
@@ -83,6 +110,11 @@ impl PoolShared {
     /// All slots of `arena` free.
     const fn new(arena: &Arena) -> Self {
         Self::of(FreeSlots::new(arena.slots()))
+    }
+
+    /// No slot is free: the allocator says which is next.
+    const fn without_slots() -> Self {
+        Self::of(FreeSlots::new(0))
     }
 
     const fn of(free: FreeSlots) -> Self {
@@ -132,6 +164,8 @@ pub struct Pool<'r> {
     /// `arena.body(0)` and the stride, so that a body costs one multiplication and two additions.
     first_body: AddrRange,
     stride: ByteSize,
+    /// Where a stack comes to lie is the allocator's choice: see [`runs`].
+    is_contiguous: bool,
 }
 
 impl<'r> Pool<'r> {
@@ -178,6 +212,7 @@ impl<'r> Pool<'r> {
             whole: DirtyPages::topmost(body_pages),
             first_body: arena.body(SlotIndex::new(0)),
             stride: arena.geometry().stride(),
+            is_contiguous: false,
         };
         Ok((pool, PoolShared::new(&arena)))
     }
@@ -352,18 +387,6 @@ impl<'r> Pool<'r> {
         self.recycle(slot, self.record(slot), cache, shared, backing)
     }
 
-    /// Unmaps up to `most` stacks that are more than enough; says how many. Where waiting is
-    /// allowed.
-    pub fn shrink(&self, most: u32, shared: &impl Lock, backing: &mut impl Pages) -> u32 {
-        self.unmap_while(most, shared, backing, |depot| depot.excess() > 0)
-    }
-
-    /// Unmaps up to `most` stacks of the depot, wanted or not, because memory is short; says how
-    /// many. Where waiting is allowed. Stacks in CPU caches stay: drain those first.
-    pub fn reclaim(&self, most: u32, shared: &impl Lock, backing: &mut impl Pages) -> u32 {
-        self.unmap_while(most, shared, backing, |_| true)
-    }
-
     /// Empties the cache of a CPU that goes away into the depot; says how many stacks. Never
     /// unmaps.
     pub fn drain_cpu(&self, cache: &mut CpuCache, shared: &impl Lock) -> usize {
@@ -372,8 +395,14 @@ impl<'r> Pool<'r> {
 
     /// Counts all slots, without a lock: exact when nothing happens meanwhile.
     pub fn census(&self) -> Census {
+        self.census_of(|_| true)
+    }
+
+    /// The same for some of the slots: those of a memory node.
+    pub fn census_of(&self, counts: impl Fn(SlotIndex) -> bool) -> Census {
         let mut census = Census::default();
-        for record in self.records {
+        let slots = (0..).map(SlotIndex::new);
+        for (_, record) in slots.zip(self.records).filter(|&(slot, _)| counts(slot)) {
             let pages = u64::from(record.mapped_pages());
             census.mapped_pages += pages;
             match record.life().state() {
@@ -429,15 +458,21 @@ impl<'r> Pool<'r> {
         if pages == 0 || pages > self.body_pages {
             return Err(AcquireError::BadSize);
         }
+        if self.is_contiguous {
+            return self.take_run(pages, backing);
+        }
+        let take = |shared: &mut PoolShared| shared.free.take(self.records);
         let slot = shared
-            .with(|shared| shared.free.take(self.records))
+            .with(take)
+            .or_else(|| (0..shared.nodes()).find_map(|node| shared.with_node(node, take)))
             .ok_or(AcquireError::NoAddressSpace)?;
         let record = self.record(slot);
         let top = self.arena.body(slot).top;
         for (done, page) in (0_u8..).zip(DirtyPages::topmost(pages).addresses(top)) {
             if let Err(what) = backing.map_page(page) {
                 self.unmap(slot, backing);
-                shared.with(|shared| shared.free.put(self.records, slot));
+                let home = shared.node_of(slot);
+                shared.with_node(home, |shared| shared.free.put(self.records, slot));
                 return Err(what.into());
             }
             record.set_mapped_pages(done + 1);
@@ -486,6 +521,9 @@ impl<'r> Pool<'r> {
         cache.stats.erased_pages += u64::from(erased);
         record.coherent().reset_to_bit(cache.bit());
         record.life().park();
+        if !shared.is_near(slot) {
+            return self.send_home(slot, shared);
+        }
         match cache.put(slot) {
             Put::Kept => ReleaseOutcome::Cached,
             Put::Full => self.flush_and_put(slot, cache, shared),
@@ -496,8 +534,20 @@ impl<'r> Pool<'r> {
     #[inline(never)]
     fn leave_to_shrink(&self, slot: SlotIndex, shared: &impl Lock) -> ReleaseOutcome {
         self.record(slot).life().park();
-        shared.with(|shared| shared.to_unmap.push(self.records, slot));
+        let home = shared.node_of(slot);
+        shared.with_node(home, |shared| shared.to_unmap.push(self.records, slot));
         ReleaseOutcome::ToUnmap
+    }
+
+    /// A parked stack of another node than this CPU's, into the depot of its own.
+    #[cold]
+    #[inline(never)]
+    fn send_home(&self, slot: SlotIndex, shared: &impl Lock) -> ReleaseOutcome {
+        let excess = shared.with_node(shared.node_of(slot), |shared| {
+            shared.depot.put(self.records, slot);
+            shared.excess()
+        });
+        ReleaseOutcome::SentHome { excess }
     }
 
     #[cold]
@@ -516,40 +566,6 @@ impl<'r> Pool<'r> {
         let put = cache.put(slot);
         debug_assert!(put == Put::Kept);
         ReleaseOutcome::Flushed { excess }
-    }
-
-    /// Unmaps whatever of a slot is mapped and says that it is free.
-    fn unmap(&self, slot: SlotIndex, backing: &mut impl Pages) {
-        let record = self.record(slot);
-        let mapped = record.body_range(&self.arena, slot);
-        record.set_mapped_pages(0);
-        if mapped.size() != ByteSize::ZERO {
-            backing.unmap_pages(mapped);
-        }
-        record.life().set_free();
-    }
-
-    fn unmap_while(
-        &self,
-        most: u32,
-        shared: &impl Lock,
-        backing: &mut impl Pages,
-        wanted: impl Fn(&Depot) -> bool,
-    ) -> u32 {
-        let mut done = 0;
-        while done < most {
-            let next = shared.with(|shared| {
-                shared.to_unmap.pop(self.records).or_else(|| {
-                    if wanted(&shared.depot) { shared.depot.remove(self.records) } else { None }
-                })
-            });
-            let Some(slot) = next else { break };
-            // Outside the lock: this waits for other CPUs.
-            self.unmap(slot, backing);
-            shared.with(|shared| shared.free.put(self.records, slot));
-            done += 1;
-        }
-        done
     }
 }
 

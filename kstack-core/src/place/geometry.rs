@@ -16,7 +16,8 @@
 //!
 //! Invariants, checked when a geometry is made (at compile time for the constants):
 //!
-//! 1. body, both guards and the alignment are whole pages, none of them zero;
+//! 1. body, both guards and the alignment are whole pages, none of them zero, but for the guards of
+//!    [`Geometry::without_guards`];
 //! 2. the stride (their sum) is a multiple of the alignment, so that every body in an arena is
 //!    aligned like the first;
 //! 3. the body is no larger than the alignment.
@@ -124,6 +125,35 @@ impl Geometry {
             return Err(GeometryError::StrideNotAligned);
         }
         Ok(Self { body, guard_below, guard_above, align })
+    }
+
+    /// The shape of stacks in memory that is mapped as a whole, next to memory of others: no guard
+    /// page. What the alignment leaves between two bodies is counted as "guard above"; it is other
+    /// memory, and nothing stops there:
+    ///
+    /// ```text
+    ///   body 16 KiB, align 16 KiB     | body        | body        | body        |
+    ///   body 16 KiB, align 32 KiB     | body        | of others   | body        | of others   |
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError`] names the invariant that the sizes break.
+    pub const fn without_guards(body: ByteSize, align: ByteSize) -> Result<Self, GeometryError> {
+        if body.get() == 0 || body.get() % PAGE_BYTES != 0 {
+            return Err(GeometryError::NotWholePages);
+        }
+        if !align.get().is_power_of_two() || align.get() < body.get() {
+            return Err(GeometryError::BadAlignment);
+        }
+        let rest = ByteSize::new(align.get() - body.get());
+        Ok(Self { body, guard_below: ByteSize::ZERO, guard_above: rest, align })
+    }
+
+    /// Whether there is a page below each body at which an overflow stops.
+    #[inline(always)]
+    pub const fn has_guards(self) -> bool {
+        self.guard_below.get() != 0
     }
 
     /// The same with the body, the guards and the alignment doubled, as a build under an address
@@ -256,6 +286,25 @@ mod tests {
         assert_eq!(large.doubled(), Err(GeometryError::TooLarge));
         let aligned = Geometry::new(page, ByteSize::new(half.get() - 8192), page, half);
         assert_eq!(aligned.and_then(Geometry::doubled), Err(GeometryError::TooLarge));
+    }
+
+    /// Red if the stride is not the alignment: then one body in two would begin where the block of
+    /// frames that it is in does not.
+    #[test]
+    fn t3_without_guards_the_bodies_follow_each_other_at_their_alignment() {
+        let kib = ByteSize::kib;
+        for (body, align) in [(16, 16), (8, 8), (16, 32), (8, 16)] {
+            let shape = Geometry::without_guards(kib(body), kib(align)).expect("whole pages");
+            assert!(!shape.has_guards());
+            assert_eq!((shape.body(), shape.stride()), (kib(body), kib(align)));
+            assert_eq!(shape.guard_above(), kib(align - body));
+        }
+        assert!(Geometry::X86_64.has_guards());
+        let refused = |body, align| Geometry::without_guards(body, align).unwrap_err();
+        assert_eq!(refused(ByteSize::new(100), kib(16)), GeometryError::NotWholePages);
+        assert_eq!(refused(ByteSize::ZERO, kib(16)), GeometryError::NotWholePages);
+        assert_eq!(refused(kib(16), kib(8)), GeometryError::BadAlignment);
+        assert_eq!(refused(kib(12), kib(24)), GeometryError::BadAlignment);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::addr::{Addr, AddrRange, CpuId};
 use crate::kind::StackKind;
+use crate::place::frames::Frame;
 use core::fmt;
 
 /// The number of a thread, as the kernel counts its threads. It names the owner of a stack in
@@ -91,5 +92,11 @@ pub trait StackLookup {
     /// The code that an instruction lies in.
     fn code_at(&self, _pc: Addr) -> Code {
         Code::Unknown
+    }
+
+    /// Where the caller of an instruction is, by the image's table ([`crate::unwind::frames`]).
+    /// `None` where there is no table, or it does not say: then the code is read.
+    fn frame_at(&self, _pc: Addr) -> Option<Frame> {
+        None
     }
 }

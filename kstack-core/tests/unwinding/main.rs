@@ -2,6 +2,7 @@
 
 mod limits;
 mod machine;
+mod tabled;
 
 use kstack_core::addr::Addr;
 use kstack_core::kind::StackKind;

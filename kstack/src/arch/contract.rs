@@ -114,6 +114,8 @@ mod entry {
     const _: fn() -> &'static CpuLocal = this_cpu::this;
     const _: fn(&CpuLocal, usize) = this_cpu::set_current;
     const _: fn() -> usize = this_cpu::current_thread;
+    const _: fn() -> usize = this_cpu::sp;
+    const _: unsafe fn(usize) = this_cpu::wipe_below_sp;
     const _: fn() -> usize = this_cpu::left_on_thread_stack;
     const _: fn() -> bool = this_cpu::may_be_below_line::<0>;
 

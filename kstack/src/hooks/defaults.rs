@@ -9,6 +9,7 @@ use kstack_core::addr::Addr;
 use kstack_core::irq::{Again, MAX_ROUNDS};
 use kstack_core::kind::StackKind;
 use kstack_core::stacks::{Code, StackLookup, ThreadId};
+use kstack_core::unwind::frames::Frame;
 use kstack_core::verdict::{Context, OverflowReport};
 
 pub(super) fn interrupt(vector: u8, _regs: &mut SavedRegs) {
@@ -73,6 +74,10 @@ pub(super) fn debug(regs: &mut SavedRegs) {
 
 pub(super) fn code(_pc: Addr) -> Code {
     Code::Unknown
+}
+
+pub(super) fn frame(_pc: Addr) -> Option<Frame> {
+    None
 }
 
 pub(super) fn context() -> Context {

@@ -23,12 +23,13 @@ mod table;
 
 pub use defaults::running_context;
 pub use table::{Hooks, are_installed, install, place};
-pub(crate) use table::{code_at, hooks};
+pub(crate) use table::{code_at, frame_at, hooks};
 
 use crate::arch::current::regs::SavedRegs;
 use kstack_core::addr::Addr;
 use kstack_core::irq::Again;
 use kstack_core::stacks::Code;
+use kstack_core::unwind::frames::Frame;
 use kstack_core::verdict::{Context, OverflowReport};
 
 /// A method that replaces a hook, named like it.
@@ -70,13 +71,14 @@ replacing! {
     nmi: fn(regs: &mut SavedRegs),
     debug: fn(regs: &mut SavedRegs),
     code: fn(pc: Addr) -> Code,
+    frame: fn(pc: Addr) -> Option<Frame>,
     context: fn() -> Context,
     end_thread: fn(report: &OverflowReport) -> !,
     stop: fn(report: &OverflowReport) -> !,
 }
 
 pub(crate) extern "C" fn on_syscall(regs: &mut SavedRegs) {
-    (hooks().syscall)(regs);
+    crate::shifted::syscall(regs);
 }
 
 pub(crate) extern "C" fn before_user(regs: &mut SavedRegs) {

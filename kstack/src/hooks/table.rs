@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack_core::addr::Addr;
 use kstack_core::irq::Again;
 use kstack_core::stacks::Code;
+use kstack_core::unwind::frames::Frame;
 use kstack_core::verdict::{Context, OverflowReport};
 
 /// The kernel's side of every entry.
@@ -65,6 +66,10 @@ pub struct Hooks {
     /// readable. [`Code::Unknown`] where that is not known: such backtraces say that frames may be
     /// missing. Called in any context.
     pub code: fn(pc: Addr) -> Code,
+    /// Where the caller of an instruction is, by a table of the kernel's image
+    /// ([`Frames`](crate::unwind::frames::Frames)); `None` where there is none, or it does not say:
+    /// then the code is read. Called in any context.
+    pub frame: fn(pc: Addr) -> Option<Frame>,
     /// What the overflow verdict needs to know of the running context, besides stacks. By default
     /// [`running_context`](super::running_context).
     pub context: fn() -> Context,
@@ -96,6 +101,13 @@ pub(crate) fn code_at(pc: Addr) -> Code {
     let hooks = HOOKS.load(Ordering::Acquire);
     // SAFETY: (1) null, or a reference to a static that `install` stored.
     unsafe { hooks.as_ref() }.map_or(Code::Unknown, |hooks| (hooks.code)(pc))
+}
+
+/// Where the caller of an instruction is; not known before the table is there.
+pub(crate) fn frame_at(pc: Addr) -> Option<Frame> {
+    let hooks = HOOKS.load(Ordering::Acquire);
+    // SAFETY: (1) null, or a reference to a static that `install` stored.
+    unsafe { hooks.as_ref() }.and_then(|hooks| (hooks.frame)(pc))
 }
 
 /// Whether a table is installed.

@@ -19,6 +19,7 @@ use crate::registry::{self, Registry};
 use kstack_core::addr::{Addr, AddrRange, ByteSize};
 use kstack_core::pool::BorrowedStack;
 use kstack_core::stacks::{Code, StackId, StackLookup};
+use kstack_core::unwind::frames::Frame;
 use kstack_core::unwind::{Backtrace, Doubts, FrameRules, SavedRegs, Step, Unwinder};
 
 /// The registry, as a walk on this CPU may use it.
@@ -58,6 +59,10 @@ impl StackLookup for Walk<'_> {
 
     fn code_at(&self, pc: Addr) -> Code {
         hooks::code_at(pc)
+    }
+
+    fn frame_at(&self, pc: Addr) -> Option<Frame> {
+        hooks::frame_at(pc)
     }
 }
 

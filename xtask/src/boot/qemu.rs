@@ -242,7 +242,8 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", &command_line]);
-        if mib > 0 {
+        // A machine with memory nodes brings the memory of each.
+        if mib > 0 && !self.board.arguments.contains(&"-numa") {
             // What the machine does not touch is not taken from this one.
             let ram = format!("memory-backend-ram,id=ram,size={mib}M,reserve=off");
             command.args(["-object", &ram, "-machine", "memory-backend=ram"]);

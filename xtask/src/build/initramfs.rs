@@ -6,6 +6,7 @@
 //!   /usr/bin/cat ...    symbolic links to it, by which a shell finds its commands
 //!   /etc/passwd ...     what a shell wants to see
 //!   /kstack/symbols     the kernel's functions by address (see symbols)
+//!   /kstack/frames      where the caller of each instruction is (see crate::rules::unwinding)
 //!   /kstack/bin/*       our own user programs
 //!   /kstack/argv        mode=run: NUL-separated arguments, the first one is the program's name
 //!   /kstack/program     mode=run: a link to the program, which lies where it was named, if nothing
@@ -25,6 +26,7 @@ use crate::build::applets::APPLETS;
 use crate::build::user::Built;
 use crate::build::{image, kernel, symbols, user};
 use crate::cpio::{Archive, DIRECTORY, FILE, LINK, PROGRAM};
+use crate::rules::unwinding;
 use crate::setup::{Ready, System};
 use crate::workspace;
 
@@ -183,6 +185,7 @@ struct Contents<'a> {
     busybox: &'a Path,
     /// The text of the symbol table.
     symbols: &'a str,
+    frames: &'a [u8],
     /// Our own user programs.
     user: &'a [Built],
     /// The program of mode=run.
@@ -210,9 +213,16 @@ pub(crate) fn prepare(
 ) -> Result<Prepared> {
     let kernel = kernel::build(arch, board.features, ready)?;
     let symbols = symbols::table(&kernel)?;
+    let frames = unwinding::table(&kernel)?;
     let user = user::build(arch, ready)?;
-    let contents =
-        Contents { busybox: &ready.busybox, symbols: &symbols, user: &user, program, system };
+    let contents = Contents {
+        busybox: &ready.busybox,
+        symbols: &symbols,
+        frames: &frames,
+        user: &user,
+        program,
+        system,
+    };
     let image = write(&contents, workspace::logs()?.join(format!("{arch}-{name}.cpio")))?;
     Ok(Prepared { kernel: image::bootable(arch, kernel)?, image })
 }
@@ -249,6 +259,7 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
     archive.add("etc/group", FILE, GROUPS)?;
     archive.add("etc/hostname", FILE, b"kstack\n")?;
     archive.add("kstack/symbols", FILE, contents.symbols.as_bytes())?;
+    archive.add("kstack/frames", FILE, contents.frames)?;
     for Built { name, path } in contents.user {
         let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         archive.add(&format!("kstack/bin/{name}"), PROGRAM, &file)?;
@@ -315,6 +326,7 @@ mod tests {
         let contents = Contents {
             busybox: &busybox,
             symbols: "0 1 start\n",
+            frames: b"frames",
             user: &[Built { name: "bench".to_owned(), path: own }],
             program: Some(&program),
             system: None,

@@ -37,7 +37,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE")]
     mem: Option<String>,
     /// Words for the kernel's command line: `threadirqs` gives interrupts of devices, and softirqs,
-    /// threads of their own.
+    /// threads of their own; `stacks=contiguous` gives threads physically contiguous stacks, which
+    /// have no guards; `stack_erasing=on` erases what a call from user mode left on
+    /// stacks; `randomize_kstack_offset=on` begins each at another place of its stack.
     #[arg(long, value_name = "WORDS", value_parser = words, conflicts_with = "example")]
     append: Option<String>,
     /// Packages of the distribution, with all that they need: fetched once, and put into the image.
@@ -57,7 +59,8 @@ pub(crate) struct Options {
 
 /// Words for the kernel: of those that it knows, without what the tools themselves say there.
 fn words(words: &str) -> Result<String, String> {
-    const KNOWN: [&str; 1] = ["threadirqs"];
+    const KNOWN: [&str; 4] =
+        ["threadirqs", "stacks=contiguous", "stack_erasing=on", "randomize_kstack_offset=on"];
     match words.split_ascii_whitespace().find(|word| !KNOWN.contains(word)) {
         None => Ok(words.to_owned()),
         Some(word) => {

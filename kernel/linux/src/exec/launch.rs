@@ -22,6 +22,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
+use kstack::record::AccountId;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{self, Name, Thread};
@@ -125,7 +126,8 @@ fn start(
     let regs = abi::start(loaded.entry, loaded.sp);
     let (whose, parts) = (process.credentials(), Parts::default());
     let task = Task::new(process.clone(), SignalSet::EMPTY, whose, parts)?;
-    let thread = sched::spawn_user(task::owned(task), process.name(), &regs, thread_id)?;
+    let thread =
+        sched::spawn_user(task::owned(task), process.name(), &regs, thread_id, AccountId::SYSTEM)?;
     thread.set_number(id);
     process.crew.join(&thread)?;
     table::enter(&process, None).inspect_err(|_| process.crew.disband())?;

@@ -49,14 +49,26 @@ pub(crate) struct Mount {
 pub(crate) enum Made {
     Proc,
     Sys,
+    /// Control groups.
+    Groups,
 }
 
 impl Made {
-    /// Where it always is.
+    /// The kind of its file system.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Proc => "proc",
+            Self::Sys => "sysfs",
+            Self::Groups => "cgroup2",
+        }
+    }
+
+    /// Where it always is; groups are nowhere before they are mounted.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Proc => "proc",
             Self::Sys => "sys",
+            Self::Groups => "cgroup",
         }
     }
 }

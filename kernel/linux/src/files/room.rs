@@ -93,3 +93,20 @@ impl Drop for Seat {
         self.0.nodes.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// A number with a unit behind it, as `memparse` of Linux reads it.
+pub(crate) fn scaled(value: &str) -> Result<u64, Errno> {
+    const UNITS: &[u8] = b"kmgtpe";
+    let unit = value.bytes().last().map(|last| last.to_ascii_lowercase());
+    let power = UNITS.iter().zip(1..).find(|&(&name, _)| Some(name) == unit);
+    let (digits, shift) = match power {
+        Some((_, power)) => (&value[..value.len() - 1], 10 * power),
+        None => (value, 0),
+    };
+    let number: u64 = match digits.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => digits.parse(),
+    }
+    .map_err(|_| Errno::EINVAL)?;
+    if number > u64::MAX >> shift { Err(Errno::EINVAL) } else { Ok(number << shift) }
+}

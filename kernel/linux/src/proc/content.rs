@@ -2,7 +2,7 @@
 
 use super::subject::Subject;
 use super::text::{Content, made, names, text};
-use super::{folder, kstack, maps, of_machine, subject, sys, sysctl};
+use super::{control, folder, kstack, maps, of_machine, subject, sys, sysctl};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
 use crate::files::text;
@@ -63,9 +63,10 @@ fn of_proc(parts: &[&str], view: &Seen) -> Result<Content, Errno> {
             Ok(Content::Names(text.into_string()))
         }
         [name, ..] if !subject::is_shown(name, view) => Err(Errno::ENOENT),
-        ["kstack"] => names(&["calls", "depths", "provoke", "stacks"]),
+        ["kstack"] => names(&["calls", "depths", "pages", "provoke", "stacks"]),
         ["kstack", "calls"] => text(kstack::calls),
         ["kstack", "depths"] => text(|text| threads::report::stacks::write_depths(text)),
+        ["kstack", "pages"] => text(|text| threads::report::pages::write(text)),
         ["kstack", "provoke"] => text(|_| Ok(())),
         ["kstack", "stacks"] => text(|text| threads::report::stacks::write_all(text)),
         ["meminfo"] => text(of_machine::meminfo),
@@ -122,6 +123,7 @@ fn of_parts(parts: &Parts<'_>) -> Result<Content, Errno> {
     match parts.as_slice() {
         ["proc", rest @ ..] => of_proc(rest, &parts.view),
         ["sys", rest @ ..] => sys::open_sys(rest),
+        ["cgroup", rest @ ..] => control::content(rest),
         _ => Err(Errno::ENOENT),
     }
 }

@@ -4,7 +4,7 @@ use super::content::{FILES, piece};
 use super::maps::{self, Asked};
 use super::subject::Subject;
 use super::text::{Content, made};
-use super::{folder, mem, pagemap, subject, sys, sysctl, written};
+use super::{control, folder, mem, pagemap, subject, sys, sysctl, written};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::attributes::Moment;
@@ -71,6 +71,7 @@ impl Maker for Path {
         let parts = Parts::inside(path).ok_or(Errno::EIO)?;
         match parts.as_slice() {
             ["proc", rest @ ..] => written::write((rest, path.view), from),
+            ["cgroup", rest @ ..] => control::write(rest, from),
             _ => Err(Errno::EIO),
         }
     }
@@ -93,7 +94,8 @@ fn mode(parts: &[&str], view: &Seen) -> Result<(u32, Option<Subject>), Errno> {
         ["mounts" | "net"] => of_machine(LINK | 0o777),
         ["kstack"] => of_machine(DIRECTORY | 0o555),
         ["kstack", "provoke"] => of_machine(FILE | 0o222),
-        ["kstack", "calls" | "stacks"] => of_machine(FILE | 0o444),
+        ["kstack", "pages"] => of_machine(FILE | 0o400),
+        ["kstack", "calls" | "depths" | "stacks"] => of_machine(FILE | 0o444),
         ["sys", rest @ ..] => Ok((sysctl::mode(rest)?, None)),
         [name] if FILES.contains(name) => of_machine(FILE | 0o444),
         [whom, "task", thread, rest @ ..] => {
@@ -130,6 +132,7 @@ fn stat_of(parts: &Parts<'_>) -> Result<Stat, Errno> {
             Content::Names(_) => (DIRECTORY | 0o555, None),
             Content::Text(_) => (FILE | 0o444, None),
         },
+        ["cgroup", rest @ ..] => (control::mode(rest)?, None),
         _ => return Err(Errno::ENOENT),
     };
     let process = subject.as_ref().and_then(Subject::process);

@@ -156,7 +156,10 @@ fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result
         "wchan" => text(|text| asleep::wchan(subject, text)),
         "mounts" => text(|text| of_machine::mounts(mounts.as_deref(), text)),
         "mountinfo" => text(|text| of_machine::mountinfo(mounts.as_deref(), text)),
-        "cgroup" => text(|text| writeln!(text, "0::/")),
+        "cgroup" => match process {
+            Some(process) => text(|text| process.membership.write(text)),
+            None => text(|text| writeln!(text, "0::/")),
+        },
         "sessionid" => text(|text| write!(text, "{}", u32::MAX)),
         "oom_score" | "oom_adj" => text(|text| writeln!(text, "0")),
         "oom_score_adj" => text(|text| {

@@ -9,6 +9,7 @@
 //! | `pagemap`, `mem` | where each page of a process is; its memory |
 //! | `asleep` | what a thread that sleeps asked for, and where it sleeps |
 //! | `of_machine`, `kstack`, `sys`, `sysctl` | /proc/meminfo and the like; /proc/kstack; /sys; /proc/sys |
+//! | `control` | the file system of control groups |
 //! | `written` | what programs write there |
 //! | `text` | text that can fail, as an open file |
 //!
@@ -16,6 +17,7 @@
 
 mod asleep;
 mod content;
+mod control;
 mod file;
 pub(crate) mod first_stack;
 mod folder;
@@ -32,6 +34,7 @@ mod text;
 mod written;
 
 pub(crate) use content::content;
+pub(crate) use control::{is_among_groups, make_group, remove_group};
 pub(crate) use file::{area_of, begin, link, open, process_of, stat};
 pub(crate) use of_machine::{RELEASE, VERSION};
 pub(crate) use text::Content;

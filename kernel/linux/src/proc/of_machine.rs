@@ -137,7 +137,7 @@ pub(super) fn cpuinfo(text: &mut Text) -> fmt::Result {
 }
 
 pub(super) fn filesystems(text: &mut Text) -> fmt::Result {
-    text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\ttmpfs\nnodev\tramfs\nnodev\tdevpts\nnodev\tpipefs\nnodev\tanon_inodefs\n")
+    text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\ttmpfs\nnodev\tcgroup2\nnodev\tramfs\nnodev\tdevpts\nnodev\tpipefs\nnodev\tanon_inodefs\n")
 }
 
 pub(super) fn mounts(of: Option<&Namespace>, text: &mut Text) -> fmt::Result {

@@ -329,15 +329,7 @@ pub(super) fn io(subject: &Subject, text: &mut Text) -> fmt::Result {
 
 /// Where the threads are in the kernel.
 pub(super) fn stack(subject: &Subject, text: &mut Text) -> fmt::Result {
-    let me = threads::sched::current();
-    let mut of_thread = |thread: &Thread| -> fmt::Result {
-        if core::ptr::eq(thread, me) {
-            threads::report::backtrace::print_here(text);
-        } else if !threads::report::backtrace::print_thread(thread, text) {
-            text.write_str("running\n")?;
-        }
-        Ok(())
-    };
+    let mut of_thread = |thread: &Thread| threads::report::running::print_any(thread, text);
     match subject {
         Subject::Process(process) => {
             let threads = process.crew.threads().map_err(|_| fmt::Error)?;

@@ -10,6 +10,7 @@ use super::sending::queued::Allowance;
 use super::sending::shared_signals::ProcessSignals;
 use super::time::spent::Spent;
 use super::time::timer_list::Timers;
+use crate::cgroups::Membership;
 use crate::files::open::Files;
 use crate::files::readiness::Readiness;
 use crate::limits::{Limits, Resource};
@@ -87,6 +88,8 @@ pub struct Process {
     pub(crate) spent: SpinLock<Spent>,
     /// It continues after a stop.
     pub(crate) resumed: WaitQueue,
+    /// Which control group it is in.
+    pub(crate) membership: Membership,
 }
 
 impl Process {

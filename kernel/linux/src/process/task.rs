@@ -14,6 +14,7 @@ use super::place::Place;
 use super::sending::pending::Pending;
 use super::time::spent::{Moved, Shown};
 use crate::abi::signals::{Signal, SignalSet, Trap};
+use crate::cgroups::Birth;
 use crate::error::Errno;
 use crate::files::open::Files;
 use crate::spaces::pid::{Hold, Own};
@@ -152,6 +153,8 @@ pub struct Task {
     pub(crate) nice: AtomicI32,
     pub(super) apart_files: Apart<SpinLock<Files>>,
     pub(super) apart_place: Apart<Place>,
+    /// What a clone of it that is under way has taken.
+    pub(super) birth: Birth,
 }
 
 impl Task {
@@ -193,6 +196,7 @@ impl Task {
             nice: AtomicI32::new(0),
             apart_files: Apart::new(parts.files),
             apart_place: Apart::new(parts.place),
+            birth: Birth::none(),
         })?)
     }
 

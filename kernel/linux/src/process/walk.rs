@@ -45,8 +45,9 @@ pub(crate) enum Leads {
     Program(Arc<Running>),
 }
 
-/// Parts of a path that are looked at: no path of /proc with a link in it has more.
-const MAX_PARTS: usize = 6;
+/// Parts of a path that are looked at: no path of /proc with a link in it has more than six, and
+/// groups lie no deeper below one another.
+const MAX_PARTS: usize = 16;
 
 /// What a path below /proc or /sys is made of.
 #[derive(Debug)]

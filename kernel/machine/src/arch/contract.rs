@@ -27,6 +27,7 @@ use super::exceptions::{self, UserFault};
 use super::extras::{self, Extras, LocalSegments};
 use super::fpu::FpuState;
 use super::irqchip::{self, vector};
+use super::mappings::{self, Mapping};
 use super::paging::{self, Access, NoMemory, UserTables};
 use super::power::{self, End};
 use super::serial::{self, Port};
@@ -51,6 +52,7 @@ const _: u32 = layout::ARENA_SLOTS;
 // `boot`: first instruction to `kernel_main`.
 const _: usize = BOOT_STACK_BYTES;
 const _: fn() -> AddrRange = boot::boot_stack;
+const _: fn() -> AddrRange = boot::boot_guard;
 const _: unsafe fn(u64, &mut BootInfo) -> bool = boot::read_boot_info;
 
 // `caches`: for devices that do not see them.
@@ -143,6 +145,11 @@ const _: fn(u32, u8) = irqchip::send_interrupt;
 const _: fn(u32) = irqchip::route_console;
 const _: fn() = irqchip::software_interrupt;
 
+// `mappings`: what is mapped in the kernel's half, by the tables that this CPU has loaded.
+const _: &[(u64, &str)] = mappings::PARTS;
+const _: fn(&mut dyn FnMut(Mapping)) = mappings::for_each;
+const _: fn(&AtomicU64, bool) = mappings::set_writable;
+
 // `paging`: the kernel's page tables, and those of a program.
 const _: bool = paging::ABSENT_IS_REMEMBERED;
 const _: bool = paging::DIRTY_IS_CACHED;
@@ -193,7 +200,7 @@ const _: fn() -> u64 = smp::flushes;
 const _: fn() = smp::flush_others;
 const _: fn() = smp::answer_flush;
 const _: fn(&Cpu) = smp::kick;
-const _: fn(&Cpu) = smp::interrupt_to_park;
+const _: fn(&Cpu) = smp::interrupt_at_once;
 
 // `step`: how long an instruction is.
 const _: fn(&[u8]) -> Option<usize> = step::instruction_length;

@@ -14,17 +14,29 @@
 //! what it uses. The lowest frames go first: those are what the boot tables reach, and what the
 //! first page tables are made of.
 //!
+//! Frames that follow each other, for stacks that are to be physically contiguous, are given out by
+//! [`runs`].
+//!
 //! Failure can be injected: [`fail_after`] makes the n-th allocation of one thread fail, for tests
 //! that walk through every point at which memory can run out.
 
 use crate::arch::cpu;
 use crate::memory::direct;
-use crate::spin::SpinLock;
+use crate::nodes;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// Bytes in a frame.
-pub const FRAME_BYTES: u64 = 4096;
+mod lists;
+mod runs;
+mod table;
+
+use lists::{FREE, all_lists, list_of};
+pub use lists::{divide, fallbacks, free_count_on, fresh, total_count_on};
+pub use runs::{RUN_FRAMES, gathered_count};
+pub use table::FRAME_BYTES;
+use table::{
+    ENTRIES, Entry, LOWEST, NONE, OF_A_STACK, TABLE, TOTAL, address_of, entry_at, index_of,
+};
 
 /// A frame of physical memory, by its address. Its holder knows who frees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,65 +238,6 @@ impl Stretch {
     }
 }
 
-const NONE: u32 = u32::MAX;
-
-struct Entry {
-    users: AtomicU32,
-    next: AtomicU32,
-}
-
-/// Stretches of memory that are kept at most; more are left unused.
-const MAX_STRETCHES: usize = 160;
-
-struct FreeList {
-    /// The frame given back last, by its place in the table.
-    first: u32,
-    /// Frames in the list and in the stretches.
-    free: usize,
-    /// Frames that were never given out, by their place in the table: from the first number up to
-    /// the second.
-    fresh: [(u32, u32); MAX_STRETCHES],
-    stretches: usize,
-    /// The stretch that frames are taken from.
-    current: usize,
-}
-
-impl FreeList {
-    /// A frame that has no user any more.
-    #[inline(always)]
-    fn put(&mut self, (index, entry): (usize, &Entry)) {
-        entry.next.store(self.first, Ordering::Relaxed);
-        self.first = index as u32;
-        self.free += 1;
-    }
-
-    /// A frame that was never given out.
-    #[cold]
-    fn take_fresh(&mut self) -> Option<u32> {
-        loop {
-            let (at, top) = self.fresh[..self.stretches].get_mut(self.current)?;
-            if at < top {
-                *at += 1;
-                return Some(*at - 1);
-            }
-            self.current += 1;
-        }
-    }
-}
-
-static FREE: SpinLock<FreeList> = SpinLock::new(FreeList {
-    first: NONE,
-    free: 0,
-    fresh: [(0, 0); MAX_STRETCHES],
-    stretches: 0,
-    current: 0,
-});
-static TABLE: AtomicUsize = AtomicUsize::new(0);
-static ENTRIES: AtomicUsize = AtomicUsize::new(0);
-/// The number of the first frame that has an entry: some machines have no memory at low addresses.
-static LOWEST: AtomicUsize = AtomicUsize::new(0);
-static TOTAL: AtomicUsize = AtomicUsize::new(0);
-
 /// Bytes of the table for memory from `lowest` up to `top`.
 pub const fn table_bytes(lowest: u64, top: u64) -> u64 {
     (top / FRAME_BYTES - lowest / FRAME_BYTES) * size_of::<Entry>() as u64
@@ -312,64 +265,32 @@ pub unsafe fn set_up(table_at: u64, lowest: u64, top: u64) {
 /// Hands the frames from `lowest` up to `top` over to the allocator, at boot, in ascending order.
 /// Says whether there is room to keep that.
 pub fn add(lowest: u64, top: u64) -> bool {
-    let (first, end) = (index_of(Frame::at(lowest)), index_of(Frame::at(top)));
+    let (first, end) = (index_of(lowest), index_of(top));
     let count = end.saturating_sub(first);
     assert!(end <= ENTRIES.load(Ordering::Relaxed), "frames outside memory");
-    let mut free = FREE.lock();
-    let place = free.stretches;
-    let Some(slot) = free.fresh.get_mut(place) else { return false };
-    *slot = (first as u32, end as u32);
-    free.stretches += 1;
-    free.free += count;
-    TOTAL.fetch_add(count, Ordering::Relaxed);
-    true
-}
-
-/// A frame's place in the table.
-#[inline(always)]
-fn index_of(frame: Frame) -> usize {
-    ((frame.0 / FRAME_BYTES) as usize).wrapping_sub(LOWEST.load(Ordering::Relaxed))
-}
-
-#[inline(always)]
-fn entry_at(index: usize) -> &'static Entry {
-    assert!(index < ENTRIES.load(Ordering::Relaxed), "frame outside memory");
-    // SAFETY: (1) inside the table, which stays; (2) any bits are an entry, and what was not
-    // written yet is not looked at: an entry is written when its frame is given out for the first
-    // time.
-    unsafe { &*(TABLE.load(Ordering::Relaxed) as *const Entry).add(index) }
+    let is_kept = FREE[0].lock().add(first as u32, first as u32, end as u32);
+    TOTAL.fetch_add(if is_kept { count } else { 0 }, Ordering::Relaxed);
+    is_kept
 }
 
 fn entry(frame: Frame) -> &'static Entry {
-    entry_at(index_of(frame))
+    entry_at(index_of(frame.0))
 }
-
-/// In a frame's count of users: a stack is mapped to it. Nothing shares such a frame.
-const OF_A_STACK: u32 = 1 << 31;
 
 /// A frame with one user, contents unspecified.
 pub fn alloc() -> Option<Frame> {
-    take(1)
+    take(nodes::here(), 1)
 }
 
-/// A frame whose count of users is this.
+/// A frame of a node, or of another, whose count of users is this.
 #[inline(always)]
-fn take(users: u32) -> Option<Frame> {
+fn take(node: usize, users: u32) -> Option<Frame> {
     if injected_failure() {
         return None;
     }
-    let mut free = FREE.lock();
-    let index = if free.first == NONE {
-        free.take_fresh()?
-    } else {
-        let index = free.first;
-        free.first = entry_at(index as usize).next.load(Ordering::Relaxed);
-        index
-    };
-    free.free -= 1;
+    let index = lists::take(node)?;
     entry_at(index as usize).users.store(users, Ordering::Relaxed);
-    let number = u64::from(index) + LOWEST.load(Ordering::Relaxed) as u64;
-    Some(Frame(number * FRAME_BYTES))
+    Some(Frame(address_of(index)))
 }
 
 /// A frame with one user, all zero.
@@ -383,10 +304,11 @@ pub fn alloc_zeroed() -> Option<Frame> {
     })
 }
 
-/// A frame, all zero, for a page of a stack: see [`is_of_a_stack`].
-pub fn alloc_zeroed_for_stack() -> Option<Frame> {
+/// A frame, all zero, for a page of a stack: see [`is_of_a_stack`]. Near the CPUs of a node, if it
+/// has one left.
+pub fn alloc_zeroed_for_stack(node: usize) -> Option<Frame> {
     cpu::without_interrupts(|| {
-        let frame = take(OF_A_STACK | 1)?;
+        let frame = take(node, OF_A_STACK | 1)?;
         // SAFETY: (1) interrupts are off.
         unsafe { frame.zero_uninterrupted() };
         Some(frame)
@@ -395,13 +317,34 @@ pub fn alloc_zeroed_for_stack() -> Option<Frame> {
 
 /// Frees frames that were for stacks, a handful of them under one lock.
 pub fn release_of_stacks(frames: impl Iterator<Item = Frame>) {
-    let mut free = FREE.lock();
+    let mut free = (nodes::count() == 1).then(|| list_of(0).lock());
     for frame in frames {
-        let index = index_of(frame);
+        let index = index_of(frame.0);
         let entry = entry_at(index);
         entry.users.store(0, Ordering::Relaxed);
-        free.put((index, entry));
+        match &mut free {
+            Some(all) => all.put((index, entry)),
+            None => list_of(nodes::of_memory(frame.0)).lock().put((index, entry)),
+        }
     }
+}
+
+/// Frames that follow each other, all zero, for a stack ([`is_of_a_stack`]): the first of
+/// [`RUN_FRAMES`]. It lies as the body of a stack must, and ends at the physical address `top` or
+/// below.
+pub fn alloc_zeroed_run(top: u64) -> Option<Frame> {
+    if injected_failure() {
+        return None;
+    }
+    let first = runs::take(top)?;
+    let frames = (0..RUN_FRAMES as u64).map(|number| Frame(first + number * FRAME_BYTES));
+    frames.for_each(Frame::zero);
+    Some(Frame(first))
+}
+
+/// Frees a run, as a whole.
+pub fn release_run(first: Frame) {
+    runs::put(first.0);
 }
 
 /// Whether a stack is mapped to the memory at a physical address. So that it is known by its direct
@@ -412,7 +355,7 @@ pub fn is_of_a_stack(physical: u64) -> bool {
 
 /// Whether there is an entry for the frame at a physical address.
 pub fn is_memory(physical: u64) -> bool {
-    index_of(Frame::at(physical)) < ENTRIES.load(Ordering::Relaxed)
+    index_of(physical) < ENTRIES.load(Ordering::Relaxed)
 }
 
 /// One more user.
@@ -423,14 +366,14 @@ pub fn share(frame: Frame) {
 /// One user less; the last one frees it.
 pub fn release(frame: Frame) {
     if let Some(unused) = give_up(frame) {
-        FREE.lock().put(unused);
+        list_of(nodes::of_memory(frame.addr())).lock().put(unused);
     }
 }
 
 /// One user less. Its place in the table and its entry if that was the last one.
 #[inline(always)]
 fn give_up(frame: Frame) -> Option<(usize, &'static Entry)> {
-    let index = index_of(frame);
+    let index = index_of(frame.0);
     let entry = entry_at(index);
     (entry.users.fetch_sub(1, Ordering::AcqRel) == 1).then_some((index, entry))
 }
@@ -442,18 +385,7 @@ pub fn refs(frame: Frame) -> u32 {
 
 /// Frames that are free now.
 pub fn free_count() -> usize {
-    FREE.lock().free
-}
-
-/// What was never given out so far, lowest first: a copy.
-pub fn fresh() -> impl Iterator<Item = (u64, u64)> {
-    let (fresh, stretches) = {
-        let free = FREE.lock();
-        (free.fresh, free.stretches)
-    };
-    let address =
-        |index: u32| (u64::from(index) + LOWEST.load(Ordering::Relaxed) as u64) * FRAME_BYTES;
-    fresh.into_iter().take(stretches).map(move |(at, top)| (address(at), address(top)))
+    all_lists().map(|list| list.lock().free).sum()
 }
 
 static TOUCHED_AT_BOOT: AtomicUsize = AtomicUsize::new(0);
@@ -466,6 +398,13 @@ pub fn end_of_boot() {
 /// How many frames it took to set memory up.
 pub fn touched_at_boot() -> usize {
     TOUCHED_AT_BOOT.load(Ordering::Relaxed)
+}
+
+/// The physical addresses that there are entries for.
+pub fn described() -> Range<u64> {
+    let lowest = LOWEST.load(Ordering::Relaxed) as u64;
+    let top = lowest + ENTRIES.load(Ordering::Relaxed) as u64;
+    lowest * FRAME_BYTES..top * FRAME_BYTES
 }
 
 /// Frames the allocator was given at boot.

@@ -10,6 +10,7 @@ pub mod boot_map;
 pub mod fallible;
 pub mod frames;
 pub mod heap;
+pub mod image;
 pub mod slab;
 
 pub use crate::arch::layout::{ARENA, DIRECT_MAP, IMAGE};

@@ -2,6 +2,7 @@
 //!
 //! | in every tree | what |
 //! | --- | --- |
+//! | `attempts` | jumps, loads and stores that the CPU should refuse |
 //! | `expectations` | the table of expectations: what differs from one architecture to the next in what portable tests find |
 //! | `evidence` | what the CPU's own registers say |
 //! | `registers` | code with a known value in every register |
@@ -9,6 +10,7 @@
 //! | the rest | tests of what only this architecture has |
 
 mod expected;
+mod touch;
 
 #[cfg(target_arch = "arm")]
 mod arm32;

@@ -6,6 +6,7 @@
 
 use super::probes;
 use super::softirq::{self, Softirq};
+use crate::report::running;
 use crate::{clock, sched, time};
 use core::sync::atomic::Ordering;
 use machine::arch::irqchip::{self, vector};
@@ -68,8 +69,8 @@ fn timer(regs: &mut SavedRegs) {
         sched::current().cpu_time().count_tick(regs.from_user());
         sched::tick(cpu, regs.from_user());
         sched::count_ranked_tick(cpu);
-        // SAFETY: (1) this CPU's block, in its interrupt's handler; (2) made when it came up.
-        unsafe { cpu.local.check_irq_end() };
+        // SAFETY: (1) this CPU's block, in its interrupt's handler.
+        unsafe { cpu.local.check_ends() };
     }
     if is_tick && cpu.id().get() == 0 {
         clock::advance();
@@ -83,10 +84,11 @@ fn timer(regs: &mut SavedRegs) {
     probes::run(&probes::TIMER, regs);
 }
 
-fn reschedule(_: &mut SavedRegs) {
+fn reschedule(regs: &mut SavedRegs) {
     let cpu = cpus::this();
     cpu.ipis.fetch_add(1, Ordering::Relaxed);
     halt::park_if_asked();
+    running::answer_if_asked(regs);
     cpu.local.ask_for_preemption();
 }
 
@@ -101,10 +103,11 @@ fn call(regs: &mut SavedRegs) {
     probes::run(&probes::CALL, regs);
 }
 
-/// An NMI: sent when the machine ends, and by tests.
+/// An NMI: sent when the machine ends, to ask where a thread is, and by tests.
 pub fn on_nmi(regs: &mut SavedRegs) {
     if irqchip::acknowledge_nmi() {
         halt::park_if_asked();
+        running::answer_if_asked(regs);
         probes::run(&probes::NMI, regs);
     }
 }

@@ -3,6 +3,7 @@
 pub mod device;
 pub mod interrupts;
 pub mod ksoftirqd;
+pub mod on_return;
 pub mod probes;
 pub mod softirq;
 pub mod softirq_table;

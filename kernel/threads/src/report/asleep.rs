@@ -6,15 +6,15 @@ use crate::sched::Thread;
 use core::sync::atomic::{Ordering, fence};
 use kstack::arch::current::switch::SwitchFrame;
 use kstack::unwind::Step;
-use kstack::{first_frame, registry, unwind};
+use kstack::{first_frame, unwind};
 use machine::arch::regs::SavedRegs;
 
 /// Calls `each` with the name of every function that a thread sleeps in, the innermost first.
 /// `false`: it does not sleep, or did not all the while.
 pub fn functions(thread: &Thread, mut each: impl FnMut(&'static str)) -> bool {
-    let Some(registry) = registry::get() else { return false };
     // Its stack is borrowed until the walk is over: the thread may end meanwhile.
-    let Some(stack) = crate::stacks::borrow(thread.stack_ref()) else { return false };
+    let stack = crate::stacks::borrow_at(thread.stack_range(), thread.stack_ref());
+    let Some(stack) = stack else { return false };
     if thread.is_on_cpu() {
         return false;
     }
@@ -29,7 +29,7 @@ pub fn functions(thread: &Thread, mut each: impl FnMut(&'static str)) -> bool {
         }
     };
     tell(frame.return_address());
-    unwind::for_each_of(registry, stack.stack(), frame.fp(), |step| {
+    unwind::for_each_of(stack.registry(), stack.stack(), frame.fp(), |step| {
         if let Step::Caller(pc) = step {
             tell(pc);
         }
@@ -40,7 +40,7 @@ pub fn functions(thread: &Thread, mut each: impl FnMut(&'static str)) -> bool {
 /// The registers with which a thread that sleeps left user mode. `None`: it does not sleep, or
 /// never was there.
 pub fn user_regs(thread: &Thread) -> Option<SavedRegs> {
-    let _borrowed = crate::stacks::borrow(thread.stack_ref())?;
+    let _borrowed = crate::stacks::borrow_at(thread.stack_range(), thread.stack_ref())?;
     if thread.is_on_cpu() {
         return None;
     }

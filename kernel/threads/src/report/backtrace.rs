@@ -131,8 +131,8 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
 /// while it runs. Its stack is borrowed until the walk is over: the thread may end meanwhile, and
 /// its stack be unmapped.
 pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
-    let Some(registry) = registry::get() else { return false };
-    let Some(stack) = crate::stacks::borrow(thread.stack_ref()) else { return false };
+    let stack = crate::stacks::borrow_at(thread.stack_range(), thread.stack_ref());
+    let Some(stack) = stack else { return false };
     if thread.is_on_cpu() {
         return false;
     }
@@ -145,7 +145,7 @@ pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
     let _unprintable =
         writeln!(to, "{}", Step::Caller(frame.return_address()).with_symbols(name_of));
     let mut writer = Writer::new(to);
-    unwind::for_each_of(registry, stack.stack(), frame.fp(), |step| writer.take(step));
+    unwind::for_each_of(stack.registry(), stack.stack(), frame.fp(), |step| writer.take(step));
     true
 }
 

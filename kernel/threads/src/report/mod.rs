@@ -5,5 +5,7 @@ pub mod backtrace;
 pub mod device_buffer;
 pub mod on_purpose;
 pub mod overflow;
+pub mod pages;
+pub mod running;
 pub mod stacks;
 pub mod symbols;

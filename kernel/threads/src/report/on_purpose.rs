@@ -2,6 +2,7 @@
 //! widths knows them by name.
 
 use core::hint::black_box;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// How to overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +44,22 @@ pub fn overflow_here(how: How) {
     };
 }
 
+/// Whether the next clone of a program overflows.
+static IN_CLONE: AtomicBool = AtomicBool::new(false);
+
+/// Within a clone, when it has begun to take what it gives back if it fails.
+pub fn in_clone() {
+    if IN_CLONE.load(Ordering::Relaxed) && IN_CLONE.swap(false, Ordering::Relaxed) {
+        overflow_here(How::Recursion);
+    }
+}
+
 /// What a write to /proc/kstack/provoke does, in the system call. Says whether the word was known.
 pub fn from_syscall(word: &[u8]) -> bool {
     match word.trim_ascii() {
         b"recurse" => overflow_here(How::Recursion),
         b"frame" => overflow_here(How::GiantFrame),
+        b"clone" => IN_CLONE.store(true, Ordering::Relaxed),
         _ => return false,
     }
     true

@@ -1,14 +1,16 @@
 //! What stacks there are, for people and for /proc.
 
 use crate::sched::{self, Thread};
-use crate::stacks::{census, depot_counts, depths, lowest_seen, registry};
+use crate::stacks::{self, all_stacks, census, contiguous, depot_counts, depths};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use kstack::addr::{Addr, AddrRange, CpuId};
-use kstack::arena::SlotIndex;
 use kstack::kind::StackKind;
-use kstack::stacks::ThreadId;
+use kstack::record::SlotRecord;
+use kstack::stacks::{StackId, ThreadId};
+use machine::memory::frames;
+use machine::nodes;
 
 /// One stack, for people.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct StackInfo {
 pub fn all() -> Vec<StackInfo> {
     let threads = sched::all();
     let owner_of = |id: ThreadId| threads.iter().find(|thread| thread.id() == id);
-    let info = |(slot, stack): (SlotIndex, kstack::stacks::StackId)| {
+    let info = |(record, stack): (&SlotRecord, StackId)| {
         let thread = owner_of(stack.owner);
         StackInfo {
             kind: stack.kind,
@@ -41,17 +43,17 @@ pub fn all() -> Vec<StackInfo> {
             sp: thread
                 .filter(|thread| !thread.is_on_cpu())
                 .map(|thread| Addr::new(thread.saved_sp())),
-            lowest_seen: lowest_seen(slot),
+            lowest_seen: record.watermark().lowest_sample(),
         }
     };
-    registry().live().map(info).collect()
+    stacks::live().map(info).collect()
 }
 
 /// Writes a line for each live stack: kind, CPU, bounds, owner.
 pub fn write_all(to: &mut dyn Write) -> fmt::Result {
     let mut threads = sched::try_all().map_err(|_| fmt::Error)?;
     threads.sort_unstable_by_key(|thread| thread.id());
-    for (_, stack) in registry().live() {
+    for (_, stack) in stacks::live() {
         let found = threads.binary_search_by_key(&stack.owner, |thread| thread.id());
         let owner = found.ok().and_then(|at| threads.get(at));
         let cpu = stack.cpu.or_else(|| owner.map(|thread| thread.last_cpu()));
@@ -86,8 +88,31 @@ fn describe(thread: &Thread) -> String {
 pub fn counts() -> String {
     let census = census();
     let (parked, target) = depot_counts();
+    let contiguous = contiguous::pool_if_made().map_or_else(String::new, |pool| {
+        let of_these = pool.census();
+        alloc::format!(
+            "; contiguous: {} live, {} parked, {} pages",
+            of_these.live,
+            of_these.parked,
+            of_these.mapped_pages
+        )
+    });
+    let of_nodes: String = match nodes::count() {
+        1 => String::new(),
+        count => (0..count)
+            .map(|node| {
+                let census = all_stacks().census_on(node as u32);
+                let (parked, target) = all_stacks().depot_counts_on(node as u32);
+                let (live, missed) = (census.live, frames::fallbacks(node));
+                alloc::format!(
+                    "; node {node}: {live} live, {} parked (depot {parked}, wants {target}), {missed} frames from elsewhere",
+                    census.parked,
+                )
+            })
+            .collect(),
+    };
     alloc::format!(
-        "{} live, {} parked (depot {parked}, wants {target}), {} being taken back, {} slots free; {} pages mapped, {} in use",
+        "{} live, {} parked (depot {parked}, wants {target}), {} being taken back, {} slots free; {} pages mapped, {} in use{contiguous}{of_nodes}",
         census.live,
         census.parked,
         census.ending,

@@ -4,10 +4,12 @@
 //! hexadecimal. The text is used where it lies, in the archive's memory; a lookup is a binary
 //! search over line starts, without allocation, so that it works in an overflow report.
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use kstack::addr::{Addr, ByteSize};
 use kstack::stacks::Code;
+use kstack::unwind::frames::{Frame, Frames};
 
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
@@ -83,6 +85,21 @@ pub fn lookup(address: u64) -> Option<Symbol> {
     let (lowest, size, name, place) = best?;
     let offset = address - lowest;
     (offset < size.max(1)).then_some(Symbol { name, offset, size, place })
+}
+
+/// The table of frames, once it is known.
+static FRAMES: AtomicPtr<Frames<'static>> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Uses this table from now on to find the callers of interrupted instructions, if it is one.
+pub fn set_frames(table: &'static [u8]) {
+    let Some(frames) = Frames::new(table) else { return };
+    FRAMES.store(Box::leak(Box::new(frames)), Ordering::Release);
+}
+
+/// Where the caller of an instruction is, if the table says so.
+pub fn frame_at(pc: Addr) -> Option<Frame> {
+    // SAFETY: (1) null, or a reference to what is never freed.
+    unsafe { FRAMES.load(Ordering::Acquire).as_ref() }?.at(pc)
 }
 
 /// The code that an instruction lies in: the library's own, or a function.

@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::addr::CpuId;
 use kstack::first_frame::{self, Start};
+use kstack::record::AccountId;
 use kstack::stacks::ThreadId;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
@@ -61,13 +62,29 @@ pub fn spawn_on(
     Ok(thread)
 }
 
-/// Makes a thread of a program in user mode, with these registers, this name and this number.
-/// [`start`] lets it run.
+/// Starts a kernel thread on a physically contiguous stack: see [`stacks::contiguous`].
+pub fn spawn_contiguous(
+    name: &str,
+    function: fn(usize),
+    argument: usize,
+) -> Result<Arc<Thread>, SpawnError> {
+    let start = Start::Kernel { function: kernel_thread, argument };
+    let id = thread::next_id();
+    let stack = stacks::acquire_contiguous(id).map_err(SpawnError::Stack)?;
+    let thread = create_on(stack, id, Name::new(name), None, start)?;
+    thread.work.store(function as usize, Ordering::Relaxed);
+    push_ready(thread.clone());
+    Ok(thread)
+}
+
+/// Makes a thread of a program in user mode, with these registers, this name and this number, whose
+/// stack is charged to a group. [`start`] lets it run.
 pub fn spawn_user(
     owner: Owned,
     name: Name,
     regs: &SavedRegs,
     id: impl Into<ThreadId>,
+    account: AccountId,
 ) -> Result<Arc<Thread>, SpawnError> {
     let fpu = match current().fpu() {
         Some(parent) => {
@@ -77,7 +94,8 @@ pub fn spawn_user(
         None => fresh_registers()?,
     };
     let tls = current().user_tls.load(Ordering::Relaxed);
-    let thread = create_numbered(id.into(), name, Some((owner, fpu)), Start::User(regs))?;
+    let program = Some((owner, fpu));
+    let thread = create_numbered((id.into(), account), name, program, Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
     thread.share.inherit(&current().share);
@@ -118,26 +136,37 @@ pub fn create_unstarted(
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    create_numbered(thread::next_id(), Name::new(name), program, start)
+    create_numbered((thread::next_id(), AccountId::SYSTEM), Name::new(name), program, start)
 }
 
 /// The one way a thread comes to be: fork, vfork, clone and kernel threads.
 fn create_numbered(
+    (id, account): (ThreadId, AccountId),
+    name: Name,
+    program: Option<(Owned, Box<FpuState>)>,
+    start: Start<'_>,
+) -> Result<Arc<Thread>, SpawnError> {
+    let stack = stacks::acquire_charged(id, account).map_err(SpawnError::Stack)?;
+    create_on(stack, id, name, program, start)
+}
+
+/// The same on a stack that it is given.
+#[inline(always)]
+fn create_on(
+    stack: OwnedStack,
     id: ThreadId,
     name: Name,
     program: Option<(Owned, Box<FpuState>)>,
     start: Start<'_>,
 ) -> Result<Arc<Thread>, SpawnError> {
-    let stack = stacks::acquire_thread(id).map_err(SpawnError::Stack)?;
     if !TASKS.reserve() {
         return Err(SpawnError::NoTask);
     }
     let range = stack.range();
     let sp = cpu::without_interrupts(|| {
         let cpu = cpus::this();
-        let slot = stack.as_ref().slot;
-        if stacks::registry().record(slot).needs_flush_by(cpu.local.coherent_bit()) {
-            stacks::make_coherent(slot, cpu.id());
+        if stack.record().needs_flush_by(cpu.local.coherent_bit()) {
+            stacks::make_coherent_at(range, stack.as_ref().slot, cpu.id());
         }
         // SAFETY: (1) the stack was just given out to us.
         let sp = unsafe { first_frame::build(range, start) };
@@ -195,7 +224,7 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread).expect("memory at boot");
-    let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+    let watermark = thread.stack_record().watermark();
     let word = Arc::into_raw(thread.clone()) as usize;
     // SAFETY: (1) the caller is the CPU, which takes no interrupts yet; (2) the thread's stack is
     // the one it runs on; (3) a reference that is never dropped, as `current` wants it.

@@ -53,8 +53,8 @@ mod weight;
 
 pub use crate::stacks::StackError;
 pub use birth::{
-    SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, spawn_kernel,
-    spawn_on, spawn_user, start, start_afresh,
+    SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, spawn_contiguous,
+    spawn_kernel, spawn_on, spawn_user, start, start_afresh,
 };
 pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};

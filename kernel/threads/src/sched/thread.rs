@@ -7,7 +7,7 @@ use super::owner::{Owned, Owner, OwnerKind};
 use super::rank::Urgency;
 use super::sleep::{Crowd, RunState, attention};
 use super::weight::Share;
-use crate::stacks::{self, OwnedStack, StackRef};
+use crate::stacks::{OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use core::fmt;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use kstack::addr::{AddrRange, CpuId};
+use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::record::SlotRecord;
 use kstack::stacks::ThreadId;
 use machine::arch::cpu;
@@ -283,7 +283,7 @@ impl Thread {
             saved_sp: AtomicUsize::new(0),
             stack_range,
             stack_ref: stack.as_ref(),
-            stack_record: stacks::registry().record(stack.as_ref().slot),
+            stack_record: stack.record(),
             stack: SpinLock::new(Some(stack)),
             run: RunState::new(state),
             on_cpu: AtomicBool::new(matches!(state, State::Running)),
@@ -413,6 +413,11 @@ impl Thread {
     /// Whether it was off the CPU since it asked last. By the thread itself.
     pub fn take_switched(&self) -> bool {
         self.run.take(attention::SWITCHED)
+    }
+
+    /// The lowest SP sampled on its stack.
+    pub fn lowest_seen(&self) -> Option<Addr> {
+        self.stack_record.watermark().lowest_sample()
     }
 
     /// What the pool knows of its stack.

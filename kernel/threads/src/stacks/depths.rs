@@ -9,8 +9,10 @@
 //! turns it off.
 
 use super::{pages, registry};
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::entry::on_return;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kstack::addr::{Addr, AddrRange, ByteSize};
+use kstack::arena::Place;
 use kstack::depths::{Depths, first_written};
 use kstack::end_word::{self, END_WORD};
 use kstack::kind::StackKind;
@@ -53,7 +55,18 @@ pub fn left(stack: AddrRange) -> ByteSize {
         // back.
         unsafe { first_not_zero(part) }
     });
-    first.bytes_above(end)
+    first.min(erased(stack).unwrap_or(first)).bytes_above(end)
+}
+
+/// The lowest word that was erased on the way to user mode: it was noted as a sample.
+fn erased(stack: AddrRange) -> Option<Addr> {
+    if on_return::wanted() & on_return::ERASE == 0 {
+        return None;
+    }
+    match super::arena().place(stack.lowest) {
+        Place::Body { slot, .. } => registry().record(slot).watermark().lowest_sample(),
+        _ => None,
+    }
 }
 
 /// The lowest word that is not zero.
@@ -81,7 +94,31 @@ pub fn of_cpus() -> impl Iterator<Item = (StackId, ByteSize)> {
     let of_arena = registry().live().map(|(_, stack)| stack);
     let all = of_arena.chain(kstack::elsewhere::all().copied());
     all.filter(|stack| stack.kind.belongs_to_cpu() && is_metered(stack))
-        .map(|stack| (stack, left(stack.range)))
+        .map(|stack| (stack, least_left(&stack)))
+}
+
+/// What the boot stack had left when it was left: it has been erased since.
+static LEFT_AT_BOOT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+fn least_left(stack: &StackId) -> ByteSize {
+    let now = left(stack.range);
+    match stack.kind {
+        StackKind::Boot => now.min(ByteSize::new(LEFT_AT_BOOT.load(Ordering::Relaxed))),
+        _ => now,
+    }
+}
+
+/// Keeps how deep the boot stack has been, and erases it but for its end word.
+///
+/// # Safety
+///
+/// 1. It is mapped, and nothing runs on it any more, nor ever will.
+pub unsafe fn leave_boot_stack(stack: AddrRange) {
+    LEFT_AT_BOOT.store(left(stack).get(), Ordering::Relaxed);
+    let above = end_word::at(stack.lowest).wrapping_add(ByteSize::new(size_of_val(&END_WORD)));
+    let bytes = stack.top.bytes_above(above).get();
+    // SAFETY: (1) a part of the stack, which nothing uses by the caller's promise.
+    unsafe { core::ptr::write_bytes(above.get() as *mut u8, 0, bytes) };
 }
 
 /// Of those outside the arena only the boot stack was zero at the start and has an end word.

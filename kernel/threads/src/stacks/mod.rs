@@ -6,24 +6,30 @@
 //! and never unmaps. That there are stacks more than enough is told to a function that [`set_up`]
 //! is given; a thread unmaps them then with [`shrink`].
 
+pub mod accounts;
+pub mod contiguous;
 pub mod depths;
 pub mod pages;
+mod runs;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering};
-use kstack::addr::{Addr, CpuId};
+use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::arena::{Arena, SlotIndex};
 use kstack::cache::CacheStats;
 use kstack::erase::ErasePolicy;
-use kstack::pool::AcquireError;
+use kstack::nodes::Nodes;
 pub use kstack::pool::StackRef;
-use kstack::record::SlotRecord;
+use kstack::pool::{AcquireError, Request};
+use kstack::record::{AccountId, SlotRecord};
 use kstack::registry::Registry;
-use kstack::stacks::ThreadId;
+use kstack::stacks::{StackId, ThreadId};
 use kstack::{Borrowed, Stack, Stacks};
 use machine::arch::layout::{ARENA, ARENA_SLOTS};
+use machine::memory::fallible::NoMemory;
 use pages::StackPages;
+pub use pages::all_stacks;
 
 /// Why there is no stack.
 pub type StackError = AcquireError;
@@ -31,7 +37,8 @@ pub type StackError = AcquireError;
 /// A stack and the right to use it. Dropping it gives it back.
 pub type OwnedStack = Stack<StackPages>;
 
-static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
+/// Those that threads get: the mapped ones, or the contiguous ones.
+static OF_THREADS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static:
 /// the records come from the heap, whose memory a small machine's image would have to carry.
@@ -46,17 +53,28 @@ pub fn set_up(on_excess: fn()) {
     records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
     // SAFETY: (1) ARENA is only these stacks' in the map of the address space; (2) `StackPages`
     // serves these stacks alone; (3) the first thing that a CPU does is to load its block.
-    let stacks = unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages) };
+    let stacks =
+        unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages::MAPPED) };
     let stacks: &'static _ = Box::leak(Box::new(stacks.expect("a record for every slot")));
     stacks.install();
-    STACKS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+    pages::install(stacks);
+    give_threads(stacks);
 }
 
-/// All stacks.
-#[inline(always)]
-pub fn all_stacks() -> &'static Stacks<StackPages> {
-    // SAFETY: (1) null, or what `set_up` leaked.
-    unsafe { STACKS.load(Ordering::Acquire).as_ref() }.expect("set up at boot")
+/// Gives each memory node its part of the stacks, where there are several. Once, before other CPUs
+/// are up.
+pub fn settle_nodes() {
+    static NODES: Nodes = Nodes::new();
+    runs::divide(all_stacks(), &NODES);
+}
+
+fn give_threads(stacks: &'static Stacks<StackPages>) {
+    OF_THREADS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+}
+
+/// Gives threads physically contiguous stacks from now on: the boot option `stacks=contiguous`.
+pub fn make_threads_contiguous() -> Result<(), NoMemory> {
+    contiguous::pool().map(give_threads)
 }
 
 /// The registry of all stacks.
@@ -74,7 +92,43 @@ pub fn arena() -> &'static Arena {
 /// and a result through memory cost half of what a hit does.
 #[inline(always)]
 pub fn acquire_thread(owner: ThreadId) -> Result<OwnedStack, StackError> {
-    all_stacks().acquire_thread(owner)
+    of_threads().acquire_thread(owner)
+}
+
+/// Where threads' stacks come from.
+#[inline(always)]
+fn of_threads() -> &'static Stacks<StackPages> {
+    // SAFETY: (1) null, or what `set_up` or `contiguous::pool` leaked.
+    let stacks = unsafe { OF_THREADS.load(Ordering::Acquire).as_ref() };
+    stacks.expect("set up at boot")
+}
+
+/// A thread's stack that is physically contiguous, zeroed, of the default size.
+pub fn acquire_contiguous(owner: ThreadId) -> Result<OwnedStack, StackError> {
+    contiguous::pool().map_err(|_| StackError::NoMemory)?.acquire_thread(owner)
+}
+
+/// The pool that a stack is of.
+fn home(stack: AddrRange) -> &'static Stacks<StackPages> {
+    let mapped = all_stacks();
+    if mapped.arena().range().contains(stack.lowest) {
+        return mapped;
+    }
+    contiguous::pool_if_made().unwrap_or(mapped)
+}
+
+/// Every live stack, of either kind, with its record.
+pub fn live() -> impl Iterator<Item = (&'static SlotRecord, StackId)> {
+    kstack::registry::all()
+        .flat_map(|all| all.live().map(move |(slot, stack)| (all.record(slot), stack)))
+}
+
+/// The same, charged to a group.
+#[inline(always)]
+pub fn acquire_charged(owner: ThreadId, account: AccountId) -> Result<OwnedStack, StackError> {
+    let mut request = Request::thread(owner);
+    request.account = account;
+    of_threads().acquire(&request)
 }
 
 /// Before this CPU writes to a stack or runs on it: forgets translations that are older than the
@@ -83,6 +137,13 @@ pub fn acquire_thread(owner: ThreadId) -> Result<OwnedStack, StackError> {
 #[inline(never)]
 pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
     all_stacks().make_coherent(slot, cpu);
+}
+
+/// The same for a stack of either kind.
+#[cold]
+#[inline(never)]
+pub(crate) fn make_coherent_at(stack: AddrRange, slot: SlotIndex, cpu: CpuId) {
+    home(stack).make_coherent(slot, cpu);
 }
 
 /// The lowest SP sampled on a stack in its present life.
@@ -95,19 +156,29 @@ pub fn borrow(stack: StackRef) -> Option<Borrowed<StackPages>> {
     all_stacks().borrow(stack)
 }
 
+/// The same for a stack of either kind, which lies there.
+pub fn borrow_at(range: AddrRange, stack: StackRef) -> Option<Borrowed<StackPages>> {
+    home(range).borrow(stack)
+}
+
+/// The pools there are.
+fn pools() -> impl Iterator<Item = &'static Stacks<StackPages>> {
+    core::iter::once(all_stacks()).chain(contiguous::pool_if_made())
+}
+
 /// How many stacks are more than enough now.
 pub fn excess() -> u32 {
-    all_stacks().excess()
+    pools().map(Stacks::excess).sum()
 }
 
 /// Begins a new period, after which the depot looks anew at how many stacks were enough.
 pub fn end_period() {
-    all_stacks().end_period();
+    pools().for_each(Stacks::end_period);
 }
 
 /// Unmaps up to `most` stacks that are more than enough. Returns how many.
 pub fn shrink(most: u32) -> u32 {
-    all_stacks().shrink(most)
+    pools().fold(0, |done, pool| done + pool.shrink(most - done))
 }
 
 /// Empties the cache of the CPU this runs on into the depot. Returns how many stacks.
@@ -135,6 +206,12 @@ pub fn depot_counts() -> (u32, u32) {
 /// `body`.
 pub fn while_shared_is_locked<R>(body: impl FnOnce() -> R) -> R {
     all_stacks().while_locked(body)
+}
+
+/// Bytes of stacks in use that are of a memory node: what `KernelStack` is there.
+pub fn used_bytes_on(node: usize) -> usize {
+    let used = pools().map(|pool| pool.census_on(node as u32).used_pages as usize);
+    used.sum::<usize>() * kstack::addr::PAGE_BYTES
 }
 
 /// How many slots and pages are where.

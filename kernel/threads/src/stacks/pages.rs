@@ -8,44 +8,43 @@
 //! have it cached as set. Erasing writes through the direct map, so it sets no dirty bit of the
 //! stack's own translation.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use kstack::Backing;
+pub use super::accounts::{charged_bytes, set_limit};
+use super::{accounts, runs};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use kstack::addr::{Addr, AddrRange, ByteSize, PAGE_BYTES};
 use kstack::arch::current::GEOMETRY;
+use kstack::cache::CpuCache;
 use kstack::end_word::END_WORD;
 use kstack::erase::DirtyPages;
+use kstack::local::CpuLocal;
 use kstack::pool::{Exhausted, OverLimit};
 use kstack::record::AccountId;
+use kstack::{Backing, Stacks};
 use machine::arch::paging;
 use machine::arch::{cpu, smp};
 use machine::fn_cell::FnCell;
 use machine::memory::frames::{self, Frame};
 use machine::memory::{ARENA, direct};
+use machine::nodes;
 
-/// Bytes of stacks that are charged to an account.
-static CHARGED: AtomicUsize = AtomicUsize::new(0);
-/// Bytes that may be charged at most; 0: no limit.
-static LIMIT: AtomicUsize = AtomicUsize::new(0);
 /// Pages mapped behind stacks, live or parked.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// The kernel's pages, for the pool.
+/// The kernel's pages, for a pool.
 #[derive(Debug)]
-pub struct StackPages;
+pub struct StackPages {
+    /// For stacks in the direct map, which nothing is mapped for.
+    is_contiguous: bool,
+}
 
-/// Bytes charged now: what `KernelStack` in /proc/meminfo says.
-pub fn charged_bytes() -> usize {
-    CHARGED.load(Ordering::Relaxed)
+impl StackPages {
+    pub(super) const MAPPED: Self = Self { is_contiguous: false };
+    pub(super) const CONTIGUOUS: Self = Self { is_contiguous: true };
 }
 
 /// Pages mapped behind stacks now, live or parked.
 pub fn mapped_pages() -> usize {
     MAPPED.load(Ordering::Relaxed)
-}
-
-/// Sets the most that may be charged; 0: no limit. Returns the old limit.
-pub fn set_limit(bytes: usize) -> usize {
-    LIMIT.swap(bytes, Ordering::Relaxed)
 }
 
 /// Bytes of address space that one page table of leaves covers.
@@ -125,6 +124,20 @@ fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     Ok(leaf)
 }
 
+static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
+
+/// These are the mapped stacks from now on. Once, at boot.
+pub(super) fn install(stacks: &'static Stacks<StackPages>) {
+    STACKS.store(core::ptr::from_ref(stacks).cast_mut(), Ordering::Release);
+}
+
+/// All mapped stacks.
+#[inline(always)]
+pub fn all_stacks() -> &'static Stacks<StackPages> {
+    // SAFETY: (1) null, or what `install` was given.
+    unsafe { STACKS.load(Ordering::Acquire).as_ref() }.expect("set up at boot")
+}
+
 /// What is called, from any context, when there are stacks more than enough.
 pub(super) static ON_EXCESS: FnCell<fn()> = FnCell::new();
 
@@ -137,30 +150,28 @@ fn tell_of_excess() {
 }
 
 // SAFETY: (1) `map_page` puts a frame of its own there, in tables that all address spaces share,
-// before it says so; (2) `unmap_pages` waits for all CPUs; (3) dirty bits are taken before
-// translations are dropped, and `flush_local` drops all of a body; (4) a CPU's first act is to load
-// its block, and there is one pool; (5) handlers of this kernel run as interrupts do, and NMIs ask
-// for no stack.
+// before it says so; runs of frames are in the direct map; (2) `unmap_pages` waits for all CPUs;
+// (3) dirty bits are taken before translations are dropped, and `flush_local` drops all of a body;
+// contiguous bodies are erased whole; (4) a CPU's first act is to load its block, and there is one
+// pool of each kind, with caches of its own; (5) handlers of this kernel run as interrupts do, and
+// NMIs ask for no stack.
 unsafe impl Backing for StackPages {
     const FRAMES_ARE_ZEROED: bool = true;
     const ABSENT_IS_REMEMBERED: bool = paging::ABSENT_IS_REMEMBERED;
 
-    fn charge(&self, _account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
-        let after = CHARGED.fetch_add(size.get(), Ordering::Relaxed) + size.get();
-        let limit = LIMIT.load(Ordering::Relaxed);
-        if limit != 0 && after > limit {
-            CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
-            return Err(OverLimit);
-        }
-        Ok(())
+    #[inline(always)]
+    fn charge(&self, account: AccountId, size: ByteSize) -> Result<(), OverLimit> {
+        accounts::charge(account, size.in_pages() as u32)
     }
 
-    fn uncharge(&self, _account: AccountId, size: ByteSize) {
-        CHARGED.fetch_sub(size.get(), Ordering::Relaxed);
+    #[inline(always)]
+    fn uncharge(&self, account: AccountId, size: ByteSize) {
+        accounts::uncharge(account, size.in_pages() as u32);
     }
 
     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
-        let frame = frames::alloc_zeroed_for_stack().ok_or(Exhausted::Frame)?;
+        let node = if nodes::count() == 1 { 0 } else { all_stacks().node_at(page) };
+        let frame = frames::alloc_zeroed_for_stack(node as usize).ok_or(Exhausted::Frame)?;
         match leaf_or_new(page) {
             Ok(leaf) => {
                 paging::set_kernel_leaf(leaf, frame);
@@ -189,9 +200,28 @@ unsafe impl Backing for StackPages {
         frames::release_of_stacks(taken);
     }
 
+    fn node(&self) -> u32 {
+        nodes::here() as u32
+    }
+
+    fn node_of(&self, lowest: Addr) -> u32 {
+        runs::node_of(lowest)
+    }
+
+    fn take_run(&self, pages: u8) -> Result<AddrRange, Exhausted> {
+        runs::take_run(pages)
+    }
+
+    fn give_run(&self, stack: AddrRange) {
+        runs::give_run(stack);
+    }
+
     #[inline(always)]
     fn erase(&self, body: AddrRange, plan: impl FnOnce(DirtyPages) -> DirtyPages) -> u32 {
-        let Some(leaves) = body_leaves(body) else { return 0 };
+        let Some(leaves) = body_leaves(body) else {
+            // No dirty bits are kept of the direct map.
+            return runs::erase(body, plan(DirtyPages::topmost(BODY_PAGES as u8)));
+        };
         let mut dirty = DirtyPages::NONE;
         for (page, leaf) in (0..).zip(leaves.iter().rev()) {
             if paging::take_dirty(leaf) {
@@ -217,6 +247,10 @@ unsafe impl Backing for StackPages {
     }
 
     fn flush_local(&self, body: AddrRange) {
+        if self.is_contiguous {
+            // The direct map does not change, and its dirty bits are not read.
+            return;
+        }
         cpu::flush_pages(body_pages(body, DirtyPages::topmost(BODY_PAGES as u8)));
     }
 
@@ -228,6 +262,9 @@ unsafe impl Backing for StackPages {
             // SAFETY: (1) a word of a frame of ours, in the direct map: the stack's own translation
             // stays clean.
             unsafe { direct::<usize>(at).write_volatile(END_WORD) };
+        } else if self.is_contiguous {
+            // SAFETY: (1) the same, and the stack's only mapping.
+            unsafe { (end.get() as *mut usize).write_volatile(END_WORD) };
         }
     }
 
@@ -246,5 +283,18 @@ unsafe impl Backing for StackPages {
     #[inline(always)]
     fn without_interrupts<R>(&self, body: impl FnOnce() -> R) -> R {
         cpu::without_interrupts(body)
+    }
+
+    #[inline(always)]
+    fn with_cache<R>(&self, body: impl FnOnce(&mut CpuCache) -> R) -> R {
+        cpu::without_interrupts(|| {
+            // SAFETY: (1) the CPU has loaded its block, and interrupts are off; (2) the pool of
+            // mapped stacks comes here once at a time, and what another takes is not touched.
+            let mapped = unsafe { CpuLocal::this().with_cache(core::ptr::from_mut) };
+            let cache = if self.is_contiguous { runs::cache() } else { mapped };
+            // SAFETY: (1) this CPU's own cache for this pool, with interrupts off; (2) the pool
+            // asks for it once at a time.
+            body(unsafe { &mut *cache })
+        })
     }
 }

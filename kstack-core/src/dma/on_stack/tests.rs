@@ -146,3 +146,29 @@ fn d2_a_refusal_says_which_buffer_and_whose_stack() {
     assert!(said(0x100, 8).contains("touches a guard of the thread stack"));
     assert!(said(0x8100, 8).ends_with("lies where stacks are mapped"));
 }
+
+/// Red where the arena of contiguous stacks, which has all memory in it, is taken for stacks only:
+/// then no device gets any buffer. Red too where a stack in it is missed.
+#[test]
+fn t3_d2_memory_between_contiguous_stacks_is_for_devices_and_a_stack_there_is_not() {
+    let shape = Geometry::without_guards(ByteSize::kib(16), ByteSize::kib(32)).unwrap();
+    let arena = Arena::new(Addr::new(0x4000_0000), 8, shape).unwrap();
+    let range = arena.body(SlotIndex::new(3));
+    let stack = StackId { kind: StackKind::Thread, cpu: None, owner: ThreadId::new(7), range };
+    let check = |at: usize, bytes| {
+        let stack_of = |slot: SlotIndex| (slot.get() == 3).then_some(stack);
+        meets_arena(Addr::new(at), bytes, &arena, stack_of).and_then(|met| met.stack)
+    };
+    let (lowest, top) = (range.lowest.get(), range.top.get());
+    for (at, bytes) in [(0x4000_0000, 64), (lowest - 64, 64), (top, 64), (top + 0x4000, 0x4000)] {
+        assert_eq!(check(at, bytes), None, "{at:#x}");
+    }
+    for (at, bytes, part) in [
+        (lowest, 64, Part::Inside),
+        (lowest - 64, 65, Part::CrossesLowest),
+        (top - 1, 2, Part::CrossesTop),
+        (0x4000_0000, 0x4_0000, Part::Around),
+    ] {
+        assert_eq!(check(at, bytes), Some((part, stack)), "{at:#x}");
+    }
+}

@@ -7,12 +7,10 @@ use std::vec::Vec;
 
 mod meanings;
 
+type State = fn(&[u8], usize) -> FrameState;
+
 /// Instructions with the state before each.
-fn check(
-    what: &str,
-    state: fn(&[u8], usize) -> FrameState,
-    instructions: &[(&[u8], FrameState)],
-) -> Vec<u8> {
+fn check(what: &str, state: State, instructions: &[(&[u8], FrameState)]) -> Vec<u8> {
     let code: Vec<u8> = instructions.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
     let mut offset = 0;
     for (number, (bytes, expected)) in instructions.iter().enumerate() {
@@ -176,15 +174,89 @@ fn b2_code_of_pcs_makes_its_frame_at_the_start_or_behind_the_mark_for_indirect_c
     assert_eq!(behind_a_return(&[0xf3, 0x0f, 0x1e, 0xfa, 0x85, 0xff, 0x74, 0x05]), Unknown);
 }
 
+/// A way without a frame that stands behind one with a frame, with no return in between: what leads
+/// away from there is a jump, or a call that does not return. Red if only returns are looked for:
+/// the walk was called reliable, without the caller of such a leaf.
+#[test]
+fn b3_a_way_without_a_frame_behind_one_that_ends_in_no_return_is_not_taken_for_a_body() {
+    let pc = |between: &[u8], offset: usize| {
+        // test edi, edi; je; the frame; ...; mov eax, edi; nop; ret
+        let code =
+            [&[0x85, 0xff, 0x74, 0x09, 0x55, 0x48, 0x89, 0xe5][..], between, &[0x89, 0xf8, 0x90]]
+                .concat();
+        x86::state(&[&code[..], &[0xc3]].concat(), 8 + offset)
+    };
+    for between in [
+        &[0x5d, 0xe9, 1, 2, 3, 4][..], // pop rbp; jmp
+        &[0x5d, 0xeb, 0x04],           // pop rbp; jmp short
+        &[0x5d, 0xff, 0xe0],           // pop rbp; jmp rax
+        &[0xe8, 1, 2, 3, 4],           // call
+        &[0x90, 0x0f, 0x0b],           // ud2
+    ] {
+        assert_eq!(pc(between, 0), There, "{between:x?}: still on the way of the frame");
+        assert_eq!(pc(between, between.len()), Unknown, "{between:x?}");
+        assert_eq!(pc(between, between.len() + 2), Unknown, "{between:x?}");
+    }
+    let words = |state: State, all: &[u32], at: usize| {
+        let code: Vec<u8> = all.iter().flat_map(|&one| word(one)).collect();
+        state(&code, at * 4)
+    };
+    // cbz; stp, mov; bl; ldp; b; the way without: nop, nop, ret
+    let (nop, ret) = (0xd503_201f, 0xd65f_03c0);
+    let arm64 = [
+        0xb400_0040,
+        0xa9bf_7bfd,
+        0x9100_03fd,
+        nop,
+        0x9400_0001,
+        0xa8c1_7bfd,
+        0x1400_0010,
+        nop,
+        nop,
+        ret,
+    ];
+    let arm32 = [
+        0x0a00_0002,
+        0xe92d_4800,
+        0xe1a0_b00d,
+        0xe1a0_0000,
+        0xeb00_0000,
+        0xe8bd_4800,
+        0xea00_0010,
+        0xe1a0_0000,
+        0xe1a0_0000,
+        0xe12f_ff1e,
+    ];
+    let riscv = [
+        0x0005_0463,
+        0xff01_0113,
+        0x0101_0413,
+        0x0000_0513,
+        0x0000_00ef,
+        0x0001_3403,
+        0x0000_006f,
+        0x0000_0513,
+        0x0000_0513,
+        0x0000_8067,
+    ];
+    let all: [(State, &[u32]); 3] =
+        [(arm64::state, &arm64), (arm32::state, &arm32), (riscv64::state, &riscv)];
+    for (machine, (state, code)) in all.into_iter().enumerate() {
+        assert_eq!(words(state, code, 3), There, "{machine}: the straight way");
+        assert_eq!(words(state, code, 5), There, "{machine}: what restores the frame pointer");
+        assert_ne!(words(state, code, 6), There, "{machine}: the jump out");
+        for at in 7..9 {
+            assert_ne!(words(state, code, at), There, "{machine}: instruction {at}");
+        }
+        assert_eq!(words(state, code, 9), InLink, "{machine}: the return");
+    }
+}
+
 fn word(word: u32) -> [u8; 4] {
     word.to_le_bytes()
 }
 
-fn check_words(
-    what: &str,
-    state: fn(&[u8], usize) -> FrameState,
-    instructions: &[(u32, FrameState)],
-) -> Vec<u8> {
+fn check_words(what: &str, state: State, instructions: &[(u32, FrameState)]) -> Vec<u8> {
     let words: Vec<([u8; 4], FrameState)> =
         instructions.iter().map(|&(instruction, state)| (word(instruction), state)).collect();
     let all: Vec<(&[u8], FrameState)> =

@@ -1,5 +1,6 @@
 //! The walk itself.
 
+use super::frames::{Entered, Frame, Pointer};
 use super::steps::{Backtrace, End, FrameRules, SavedRegs, Step};
 use crate::addr::{Addr, AddrRange, ByteSize};
 use crate::kind::StackKind;
@@ -161,7 +162,10 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         if let Some(step) = self.pending.take() {
             match step {
                 Step::UserBoundary(_) => self.put_before_next(Step::End(End::Reliable)),
-                Step::Interrupted(regs) => self.look_around::<F>(regs),
+                Step::Interrupted(regs) => {
+                    self.rest = self.rest_after;
+                    self.look_around::<F>(regs);
+                }
                 // It stays.
                 Step::End(_) => self.pending = Some(step),
                 Step::Caller(_) | Step::Seam { .. } => self.rest = self.rest_after,
@@ -263,6 +267,36 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
         if self.pending.is_some() {
             return;
         }
+        let frame = self.lookup.frame_at(regs.pc).or_else(|| self.frame_by_code::<F>(&regs));
+        let caller = match frame {
+            Some(Frame::Record) => return,
+            Some(Frame::Called { pc, fp }) => self.called(&regs, pc, fp),
+            Some(Frame::Link) => regs.link,
+            Some(Frame::Program) => return self.put_before_next(Step::End(self.reliable())),
+            Some(Frame::Entered(entered)) => match self.entered(&regs, entered) {
+                Some(step) => return self.put_before_next(step),
+                // A program, and it still has its mark: the frame pointer leads to the boundary.
+                None if F::saved_regs_at(regs.fp).is_some() => return,
+                None => None,
+            },
+            None => None,
+        };
+        // What is no address of code is no return address, whatever the instructions say. The call
+        // is right before it, and may be its function's last instruction.
+        let is_code = |pc: Addr| {
+            let call = pc.wrapping_sub(ByteSize::new(1));
+            pc.get() != 0 && self.lookup.code_at(call) != Code::Unknown
+        };
+        match caller.filter(|&pc| is_code(pc)) {
+            Some(pc) => self.put_before_next(Step::Caller(pc)),
+            None => {
+                self.doubt.get_or_insert(End::InnermostMayBeMissing(regs.pc));
+            }
+        }
+    }
+
+    /// Where the caller is, as far as the code of the interrupted function tells.
+    fn frame_by_code<F: FrameRules>(&self, regs: &SavedRegs) -> Option<Frame> {
         let state = match self.lookup.code_at(regs.pc) {
             Code::Function { lowest, code } => {
                 F::frame_state(code, regs.pc.bytes_above(lowest).get())
@@ -272,19 +306,53 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             Code::Entry if F::saved_regs_at(regs.fp).is_some() => FrameState::There,
             Code::Entry | Code::Unknown => FrameState::Unknown,
         };
-        let caller = match state {
-            FrameState::There => return,
-            FrameState::OnStack(words) => self.read_at_sp(&regs, words),
-            FrameState::InLink => regs.link,
-            FrameState::Unknown => None,
-        };
-        // What is no address of code is no return address, whatever the instructions say.
-        match caller.filter(|&pc| self.lookup.code_at(pc) != Code::Unknown) {
-            Some(pc) => self.put_before_next(Step::Caller(pc)),
-            None => {
-                self.doubt.get_or_insert(End::InnermostMayBeMissing(regs.pc));
+        match state {
+            FrameState::There => Some(Frame::Record),
+            FrameState::OnStack(words) => {
+                u16::try_from(words).ok().map(|pc| Frame::Called { pc, fp: None })
             }
+            FrameState::InLink => Some(Frame::Link),
+            FrameState::Unknown => None,
         }
+    }
+
+    /// The return address on the interrupted stack; the walk continues with the caller's frame
+    /// pointer, if that is on the stack too.
+    fn called(&mut self, regs: &SavedRegs, pc: u16, fp: Option<u8>) -> Option<Addr> {
+        let caller = self.read_at_sp(regs, usize::from(pc))?;
+        if let Some(words) = fp {
+            self.fp = self.read_at_sp(regs, usize::from(words))?;
+        }
+        Some(caller)
+    }
+
+    /// What an entry interrupted that has not saved it all yet. Of a program's registers it makes
+    /// nothing: those are no code of the kernel's.
+    fn entered(&mut self, regs: &SavedRegs, entered: Entered) -> Option<Step> {
+        let pc = self.read_at_sp(regs, usize::from(entered.pc))?;
+        let sp = match entered.sp {
+            Pointer::At(words) => self.read_at_sp(regs, usize::from(words))?,
+            Pointer::Was(words) => regs.sp.wrapping_add(ByteSize::new(usize::from(words) * WORD)),
+        };
+        let fp = match entered.fp {
+            Some(words) => self.read_at_sp(regs, usize::from(words))?,
+            None => regs.fp,
+        };
+        let link = match entered.link {
+            Some(words) => Some(self.read_at_sp(regs, usize::from(words))?),
+            None => regs.link,
+        };
+        if self.frames == MAX_FRAMES || self.lookup.code_at(pc) == Code::Unknown {
+            return None;
+        }
+        self.frames += 1;
+        self.fp = fp;
+        let further = SavedRegs { pc, sp, fp, link, from_user: false };
+        // The CPU goes back there.
+        if self.lookup.stack_at(sp) != self.lookup.stack_at(regs.sp) {
+            self.keep_interrupted(&further);
+        }
+        Some(Step::Interrupted(further))
     }
 
     /// A word of the interrupted stack, counted from SP.
@@ -315,7 +383,7 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             }
             // Before the entry has moved SP to the kernel's: 0 is no outermost marker here, but a
             // program's.
-            None if regs.fp.get() == 0 => {
+            None if regs.fp.get() == 0 && self.lookup.frame_at(regs.pc) != Some(Frame::Program) => {
                 self.put_before_next(Step::End(End::UnknownStack(regs.sp)));
             }
             None => {}
@@ -359,11 +427,13 @@ impl Doubts {
     fn check_last<F: FrameRules>(&mut self, lookup: &impl StackLookup) {
         let Some(pc) = self.last.take() else { return };
         // The call is right before the return address; it may be the function's last instruction.
-        let keeps_frames = match lookup.code_at(pc.wrapping_sub(ByteSize::new(1))) {
-            Code::Entry => true,
-            Code::Function { code, .. } => F::keeps_frames(code),
-            Code::Unknown => false,
-        };
+        let call = pc.wrapping_sub(ByteSize::new(1));
+        let keeps_frames = lookup.frame_at(call) == Some(Frame::Record)
+            || match lookup.code_at(call) {
+                Code::Entry => true,
+                Code::Function { code, .. } => F::keeps_frames(code),
+                Code::Unknown => false,
+            };
         if !keeps_frames {
             self.doubt.get_or_insert(End::FrameMayBeMissing(pc));
         }

@@ -58,6 +58,11 @@ pub enum ReleaseOutcome {
         /// How many stacks wait to be unmapped.
         excess: u32,
     },
+    /// In the depot of the memory node that it is of, which is not this CPU's.
+    SentHome {
+        /// How many stacks wait to be unmapped there.
+        excess: u32,
+    },
     /// Of another size: waits for [`Pool::shrink`](super::Pool::shrink).
     ToUnmap,
 }

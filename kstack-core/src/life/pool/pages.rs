@@ -47,6 +47,18 @@ pub trait Pages {
     /// Called only where waiting is allowed.
     fn unmap_pages(&mut self, range: AddrRange);
 
+    /// For a pool of contiguous stacks ([`Pool::contiguous`](super::Pool::contiguous)): zeroed
+    /// frames that follow each other, `pages` of them, whose top is the top of a body of the arena;
+    /// by their addresses there. They are the pool's until [`Pages::give_run`]. Called where
+    /// waiting is allowed, without a lock. By default there are none.
+    fn take_run(&mut self, _pages: u8) -> Result<AddrRange, Exhausted> {
+        Err(Exhausted::Frame)
+    }
+
+    /// The frames of a contiguous stack are the allocator's again. Called where
+    /// [`Pages::unmap_pages`] is.
+    fn give_run(&mut self, _stack: AddrRange) {}
+
     /// Makes what was written of a whole `body` zero again. Returns how many pages that took.
     /// Interrupts are off.
     ///
@@ -102,6 +114,7 @@ sentences!(Exhausted {
 sentences!(PoolError {
     RecordsMismatch => "there is not one record per slot",
     BodyTooLarge => "a body has more pages than dirtiness is kept of",
+    HasGuards => "the arena of contiguous stacks has guards, which there is no room for",
 });
 
 impl core::fmt::Display for OverLimit {
@@ -135,4 +148,6 @@ pub enum PoolError {
     RecordsMismatch,
     /// A body has more pages than [`DirtyPages`] has bits.
     BodyTooLarge,
+    /// Contiguous stacks in an arena whose geometry has guards.
+    HasGuards,
 }

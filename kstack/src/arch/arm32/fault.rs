@@ -11,6 +11,7 @@ use super::cause::{complete, is_bkpt};
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::report::{self, Suspicion};
+use crate::shifted;
 use core::mem::size_of;
 use kstack_core::verdict::Delivery;
 
@@ -26,7 +27,7 @@ pub(super) extern "C" fn on_trap(vector: u32, regs: &mut SavedRegs) {
 fn on_exception(vector: u8, regs: &mut SavedRegs) {
     let address = complete(vector, regs);
     if regs.from_user() {
-        (hooks().user_exception)(vector, address, regs);
+        shifted::user_exception(vector, address, regs);
         return;
     }
     if vector == PREFETCH_ABORT && regs.orig_r0 & STATUS == DEBUG_EVENT {

@@ -10,6 +10,7 @@ use super::interrupts;
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::report::{self, Suspicion};
+use crate::shifted;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Delivery;
 
@@ -28,7 +29,7 @@ pub(super) extern "C" fn on_exception(regs: &mut SavedRegs, fault: Addr) {
         interrupts::debug_and_serror_on();
     }
     if regs.from_user() {
-        (hooks().user_exception)(class, fault, regs);
+        shifted::user_exception(class, fault, regs);
         return;
     }
     if DEBUG.contains(&class) {

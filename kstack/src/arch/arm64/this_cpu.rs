@@ -72,6 +72,39 @@ pub(crate) fn current_thread() -> usize {
     thread
 }
 
+/// SP, in the function that this is inlined into.
+#[inline(always)]
+pub(crate) fn sp() -> usize {
+    let sp;
+    // SAFETY: (1) reading SP has no effect.
+    unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// Zeroes the words from `from` to SP. One piece of assembly, so that SP is where it is when the
+/// last word is zeroed: no frame is below it.
+///
+/// # Safety
+///
+/// 1. They are of the stack that this runs on, and in use by nothing (no red zone).
+#[inline(always)]
+pub(crate) unsafe fn wipe_below_sp(from: usize) {
+    // SAFETY: (1) below SP, and of the stack: by the caller's promise.
+    unsafe {
+        asm!(
+            "mov {top}, sp",
+            "b 3f",
+            "2: str xzr, [{at}], #{word}",
+            "3: cmp {at}, {top}",
+            "b.lo 2b",
+            at = inout(reg) from => _,
+            top = out(reg) _,
+            word = const size_of::<usize>(),
+            options(nostack),
+        );
+    }
+}
+
 /// How far SP stands above the lowest byte of the running thread's stack; more than any stack has
 /// where SP is not on it. Interrupts off: the thread stays on this CPU.
 #[inline(always)]

@@ -12,6 +12,7 @@ use super::cause::{MACHINE_CHECK, PAGE_FAULT, fault_address};
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::report::{self, Suspicion};
+use crate::shifted;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Delivery;
 
@@ -19,7 +20,7 @@ use kstack_core::verdict::Delivery;
 pub(super) fn on_exception(vector: u8, regs: &mut SavedRegs) {
     let address = if vector == PAGE_FAULT { fault_address() } else { Addr::new(0) };
     if regs.from_user() {
-        (hooks().user_exception)(vector, address, regs);
+        shifted::user_exception(vector, address, regs);
         return;
     }
     if vector == PAGE_FAULT {

@@ -9,6 +9,7 @@ use super::cause::{BREAKPOINT, INTERRUPT, SOFTWARE, accessed, breakpoint_at};
 use super::regs::SavedRegs;
 use crate::hooks::hooks;
 use crate::report::{self, Suspicion};
+use crate::shifted;
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Delivery;
 
@@ -26,7 +27,7 @@ pub(super) extern "C" fn on_trap(regs: &mut SavedRegs) {
 fn on_exception(cause: u8, regs: &mut SavedRegs) {
     let address = accessed(regs).unwrap_or(Addr::new(0));
     if regs.from_user() {
-        (hooks().user_exception)(cause, address, regs);
+        shifted::user_exception(cause, address, regs);
         return;
     }
     if cause == BREAKPOINT {

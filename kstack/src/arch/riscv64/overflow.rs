@@ -37,7 +37,6 @@ use crate::report::{self, Suspicion};
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
 use kstack_core::addr::{Addr, ByteSize};
-use kstack_core::arena::Place;
 use kstack_core::stacks::StackLookup;
 use kstack_core::verdict::Delivery;
 
@@ -142,7 +141,6 @@ extern "C" fn on_no_room(regs: &mut SavedRegs) -> *mut SavedRegs {
 fn is_sound(local: &CpuLocal, regs: &SavedRegs) -> bool {
     let Some(registry) = registry::get() else { return false };
     let lowest = place(regs);
-    let Place::Body { .. } = registry.arena().place(lowest) else { return false };
     registry.stack_at(lowest).is_some_and(|stack| {
         let mine = match stack.cpu {
             Some(cpu) => cpu == local.cpu(),

@@ -10,12 +10,12 @@
 //! (`m1_every_cpu_and_all_memory_...`): a machine of which a part is not used has failed. Each
 //! verdict shows the rows M1 and M2.
 
+mod lists;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -32,80 +32,12 @@ use crate::progress::Activity;
 use crate::proof::emulated::Verdict;
 use crate::setup::{self, Ready};
 use crate::workspace;
-use table::{Emulator, Expected, Row, TABLE};
+use lists::{
+    CONTIGUOUS, HARDENED, IRQ_THREADS, NODES, PRIVILEGES_OF_PCS, PRIVILEGES_OF_X86_64,
+    SHADOW_STACKS, SMOKE, SMOKE_OF_PCS,
+};
+use table::{Emulator, Expected, Row, Special, TABLE};
 
-/// What each machine that runs has to show: a program, threads, a contained overflow, and that all
-/// of it is used.
-const SMOKE: [&str; 6] = [
-    "m1_every_cpu_and_all_memory_of_the_machine_are_used",
-    "m1_memory_that_was_never_used_is_mapped_and_each_frame_is_its_own",
-    "m1_booting_touches_page_tables_and_no_other_memory",
-    "s2_a_kernel_thread_starts_with_its_function_and_argument",
-    "p1_busybox_passes_arguments_and_environment_on",
-    "o1_o5_a_thread_that_recurses_too_deep_is_ended_and_reported",
-];
-/// The same on PCs, whose CPUs save registers of programs in three ways (`fxsave`, `xsave`,
-/// `xsaveopt`) and have vectors or not.
-const SMOKE_OF_PCS: [&str; 2] = [
-    "p2_s1_vector_registers_of_programs_are_kept_apart",
-    "p6_a_frame_has_the_states_of_the_processor_and_gives_back_what_fits",
-];
-/// What Bochs enforces and QEMU's TCG does not, or what it does otherwise: privileges, and what is
-/// left over. With how many CPUs each can be shown there: some act from another CPU.
-const PRIVILEGES_OF_PCS: [(&str, RangeInclusive<u32>); 7] = [
-    ("u1_every_cpu_has_the_control_registers_of_the_table", ANY),
-    ("u1_a_control_register_that_was_left_otherwise_is_set", ANY),
-    ("u1_what_is_written_once_is_read_only", ANY),
-    ("u1_a_handler_between_the_halves_of_an_ipi_leaves_it_its_destination", 4..=64),
-    ("u1_the_old_interrupt_controllers_raise_no_exception", ANY),
-    ("u1_s1_floating_point_registers_are_kept_apart_where_pointers_stay", ANY),
-    ("u1_p8_no_entry_keeps_the_flags_that_a_program_chose", 2..=64),
-];
-/// The same that the 64-bit kernel alone has. The last one sets an instruction breakpoint. With
-/// more than one CPU, Bochs 3.0 raises that one's exception again and again and executes nothing:
-/// its loop over several CPUs looks for a breakpoint at the address of the last instruction it
-/// committed, and an exception commits none there (seen in its CPU's state: RIP at the handler's
-/// first instruction, the committed address at the breakpoint, a thousand exceptions on end). With
-/// one CPU its loop commits.
-const PRIVILEGES_OF_X86_64: [(&str, RangeInclusive<u32>); 6] = [
-    ("i8_u1_a_debug_exception_in_user_mode_is_handled_on_the_thread_stack", ANY),
-    ("u1_p8_a_system_call_of_compatibility_mode_is_refused", ANY),
-    ("u1_x1_loading_the_tables_leaves_nothing_of_what_was_there", ANY),
-    ("u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it", ANY),
-    ("u1_s1_a_program_starts_with_no_selector_of_another", ANY),
-    ("u1_p8_only_an_address_in_the_lower_half_goes_back_by_sysret", 1..=1),
-];
-const ANY: RangeInclusive<u32> = 1..=64;
-/// What is different on a CPU that has shadow stacks for programs; the last one on x86_64 alone.
-const SHADOW_STACKS: [&str; 6] = [
-    "p7_only_calls_and_returns_write_a_shadow_stack_and_a_return_elsewhere_is_told",
-    "p7_a_handler_returns_by_the_kernels_word_and_by_no_other",
-    "p7_threads_children_and_new_programs_have_the_shadow_stack_of_linux",
-    "p7_a_program_switches_to_a_shadow_stack_that_it_mapped",
-    "p7_a_page_below_a_shadow_stack_is_left_free_and_ends_what_overflows",
-    "p7_shadow_stacks_are_there_where_the_cpu_has_them_and_nmis_leave_them_alone",
-];
-/// What is the same with interrupts that have threads: where hard interrupts run, what softirqs may
-/// and may not, that timers are right. (How soon they are is not, since a thread has to have its
-/// turn first, nor is where softirqs run: the tests of `i3_` and `i4_` that compare their stacks
-/// are not among them.)
-const IRQ_THREADS: [&str; 15] = [
-    "i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at",
-    "i2_an_interrupt_in_a_thread_moves_to_the_irq_stack_and_marks_it",
-    "i2_an_interrupt_that_comes_while_the_irq_stack_is_in_use_stays_on_it",
-    "i4_softirqs_never_nest",
-    "i4_a_thread_with_bottom_halves_disabled_is_not_preempted",
-    "i3_i5_a_softirq_that_raises_itself_each_time_starves_no_thread",
-    "i5_what_is_too_much_for_the_way_out_of_interrupts_runs_in_a_thread",
-    "i5_a_storm_of_softirqs_on_all_cpus_leaves_threads_and_timers_their_time",
-    "i5_a_tasklet_runs_on_one_cpu_at_a_time_and_after_each_time_it_was_scheduled",
-    "i5_tasklets_run_in_the_order_in_which_they_were_scheduled",
-    "i6_a_device_with_a_thread_is_quiet_until_the_thread_has_served_it",
-    "i6_with_interrupt_threads_every_softirq_runs_in_a_thread",
-    "p6_p8_clocks_sleeps_and_timers_of_programs_are_as_on_linux",
-    "o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported",
-    "b2_t8_backtraces_in_a_storm_of_threads_harm_nothing",
-];
 /// Lines of the console shown with a failure.
 const SHOWN_LINES: usize = 25;
 /// Between these the table stands in CAVEATS.md.
@@ -240,12 +172,22 @@ fn release_of(emulator: Emulator, arch: Arch) -> Result<String> {
     }
 }
 
+/// What a machine that runs shows besides M1 and M2.
+const fn runs(row: &Row) -> &'static str {
+    match row.special {
+        Special::IrqThreads => "i5_i6_runs_with_interrupt_threads",
+        Special::Contiguous => "t3_runs_with_threads_on_contiguous_stacks",
+        Special::Nodes => "t6_runs_with_two_memory_nodes",
+        Special::Hardened => "h2_h3_runs_with_erased_stacks_and_offsets",
+        Special::Nothing if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
+        Special::Nothing => "runs",
+    }
+}
+
 /// A verdict's name, with the rows it shows.
 fn name_of(row: &Row) -> String {
     let does = match row.expected {
-        Expected::Runs if row.irq_threads => "i5_i6_runs_with_interrupt_threads",
-        Expected::Runs if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
-        Expected::Runs => "runs",
+        Expected::Runs => runs(row),
         Expected::Refuses(_) => "says_what_it_lacks",
     };
     let cpus = if row.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", row.cpus) };
@@ -299,12 +241,18 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         (true, _) => &SHADOW_STACKS[..5],
         (false, _) => &[],
     };
-    let threads: &[_] = if row.irq_threads { &IRQ_THREADS } else { &[] };
-    SMOKE
+    let (smoke, special): (&[_], &[_]) = match row.special {
+        Special::Nothing => (&SMOKE, &[]),
+        Special::IrqThreads => (&SMOKE, &IRQ_THREADS),
+        Special::Contiguous => (&SMOKE[..SMOKE.len() - 1], &CONTIGUOUS),
+        Special::Nodes => (&SMOKE, &NODES),
+        Special::Hardened => (&SMOKE, &HARDENED),
+    };
+    smoke
         .iter()
         .chain(of_pcs)
         .chain(shadow)
-        .chain(threads)
+        .chain(special)
         .copied()
         .chain(fit.map(|&(test, _)| test))
         .collect()
@@ -317,7 +265,13 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
     let mut on_line = |line: &str| heard.line(line);
     let Prepared { kernel, image } = &built.prepared;
     let shadow = u8::from(row.shadow_stacks);
-    let options = if row.irq_threads { "threadirqs " } else { "" };
+    let options = match row.special {
+        Special::Nothing => "",
+        Special::Nodes => "nodes=2 ",
+        Special::IrqThreads => "threadirqs ",
+        Special::Contiguous => "stacks=contiguous ",
+        Special::Hardened => "stack_erasing=on randomize_kstack_offset=on ",
+    };
     let tests_to_run = tests.join(",");
     let command_line =
         format!("{options}mode=test has-shadow-stacks={shadow} tests={tests_to_run}");
@@ -541,9 +495,12 @@ mod tests {
             let models: HashSet<_> = rows().map(|row| row.cpu).collect();
             assert!(models.len() >= 3, "{arch}");
             for row in rows() {
-                let more: &[_] = match (row.shadow_stacks, row.irq_threads) {
+                let more: &[_] = match (row.shadow_stacks, row.special) {
                     (true, _) => &["P7"],
-                    (_, true) => &["I5", "I6"],
+                    (_, Special::IrqThreads) => &["I5", "I6"],
+                    (_, Special::Contiguous) => &["T3"],
+                    (_, Special::Nodes) => &["T6"],
+                    (_, Special::Hardened) => &["H2", "H3"],
                     _ => &[],
                 };
                 assert_eq!(catalogue::ids_of(&name_of(row)), [&["M1", "M2"], more].concat());

@@ -15,6 +15,22 @@ pub(super) enum Expected {
     Refuses(&'static str),
 }
 
+/// How the kernel is started there, where not as usual.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Special {
+    /// As usual.
+    Nothing,
+    /// With interrupts that have threads (`threadirqs`).
+    IrqThreads,
+    /// With threads on physically contiguous stacks (`stacks=contiguous`).
+    Contiguous,
+    /// As usual, on a machine with two memory nodes.
+    Nodes,
+    /// What calls leave on stacks is erased, and the next begins elsewhere (`stack_erasing=on` and
+    /// `randomize_kstack_offset=on`).
+    Hardened,
+}
+
 /// What emulates it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Emulator {
@@ -44,8 +60,8 @@ pub(super) struct Row {
     pub(super) expected: Expected,
     /// Whether its CPU has shadow stacks for programs, and the tests of them run.
     pub(super) shadow_stacks: bool,
-    /// Whether its interrupts have threads (the kernel's option `threadirqs`).
-    pub(super) irq_threads: bool,
+    /// How the kernel is started.
+    pub(super) special: Special,
     /// Whether every run of the tests boots it.
     pub(super) always: bool,
 }
@@ -94,6 +110,25 @@ const LOW_HYP: &[&str] = &["virt,highmem=off,virtualization=on"];
 const I440FX: &[&str] = &["i440fx"];
 const VIRT: &[&str] = &["virt"];
 
+/// Two CPUs and half of 768 MiB on each of two nodes.
+macro_rules! two_nodes {
+    ($machine:literal) => {
+        &[
+            $machine,
+            "-object",
+            "memory-backend-ram,id=near,size=384M,reserve=off",
+            "-object",
+            "memory-backend-ram,id=far,size=384M,reserve=off",
+            "-numa",
+            "node,nodeid=0,cpus=0-1,memdev=near",
+            "-numa",
+            "node,nodeid=1,cpus=2-3,memdev=far",
+        ]
+    };
+}
+const Q35_TWO_NODES: &[&str] = two_nodes!("q35");
+const GIC3_TWO_NODES: &[&str] = two_nodes!("virt,gic-version=3");
+
 const fn row(
     arch: Arch,
     machine: &'static [&'static str],
@@ -112,7 +147,7 @@ const fn row(
         odd: None,
         expected: Runs,
         shadow_stacks: false,
-        irq_threads: false,
+        special: Special::Nothing,
         always: false,
     }
 }
@@ -148,7 +183,25 @@ impl Row {
 
     /// With interrupts that have threads.
     const fn irq_threads(mut self) -> Row {
-        self.irq_threads = true;
+        self.special = Special::IrqThreads;
+        self
+    }
+
+    /// With threads on contiguous stacks.
+    const fn contiguous(mut self) -> Row {
+        self.special = Special::Contiguous;
+        self
+    }
+
+    /// With two memory nodes.
+    const fn nodes(mut self) -> Row {
+        self.special = Special::Nodes;
+        self
+    }
+
+    /// With stacks that are erased, and calls that begin elsewhere each time.
+    const fn hardened(mut self) -> Row {
+        self.special = Special::Hardened;
         self
     }
 
@@ -182,6 +235,9 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "Nehalem", "1200M", 2).always(),
     row(X86_64, PC, "EPYC", "6G", 4).always(),
     row(X86_64, Q35, "max", "512M", 4).irq_threads().always(),
+    row(X86_64, Q35, "max", "512M", 4).contiguous().always(),
+    row(X86_64, Q35_TWO_NODES, "max", "768M", 4).nodes().always(),
+    row(X86_64, Q35, "max", "512M", 4).hardened().always(),
     row(X86_64, PC, "Opteron_G1", "3500M", 1),
     row(X86_64, Q35, "qemu64", "2G", 16),
     row(X86_64, Q35, "Skylake-Client", "16G", 8),
@@ -215,6 +271,8 @@ pub(super) const TABLE: &[Row] = &[
     row(I386, Q35, "Nehalem", "1200M", 2).always(),
     row(I386, PC, "EPYC", "3500M", 2).always(),
     row(I386, Q35, "max", "512M", 4).irq_threads().always(),
+    row(I386, Q35, "max", "512M", 4).contiguous().always(),
+    row(I386, Q35, "max", "512M", 4).hardened().always(),
     row(I386, PC, "n270", "2G", 2),
     row(I386, Q35, "qemu64", "8G", 16),
     row(I386, Q35, "Opteron_G3", "16G", 4),
@@ -235,6 +293,9 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC3, "cortex-a57", "3G", 2).always(),
     row(Arm64, GIC2, "neoverse-n1", "1200M", 4).always(),
     row(Arm64, GIC3, "max", "512M", 4).irq_threads().always(),
+    row(Arm64, GIC3, "max", "512M", 4).contiguous().always(),
+    row(Arm64, GIC3_TWO_NODES, "max", "768M", 4).nodes().always(),
+    row(Arm64, GIC3, "max", "512M", 4).hardened().always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),
     row(Arm64, GIC3_EL2, "max", "1G", 2).shadow_stacks(),
@@ -250,6 +311,8 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm32, HIGH, "cortex-a15", "2G", 4),
     row(Arm32, HIGH, "cortex-a15", "8G", 2).always(),
     row(Arm32, LOW, "cortex-a15", "512M", 4).irq_threads().always(),
+    row(Arm32, LOW, "cortex-a15", "512M", 4).contiguous().always(),
+    row(Arm32, LOW, "cortex-a15", "512M", 4).hardened().always(),
     row(Arm32, LOW, "max", "512M", 4),
     row(Arm32, LOW, "cortex-a7", "768M", 8),
     row(Arm32, LOW_HYP, "cortex-a15", "512M", 1).refuses("not in HYP mode"),
@@ -260,6 +323,8 @@ pub(super) const TABLE: &[Row] = &[
     row(Riscv64, VIRT, "rv64,svade=on,svadu=off", "3G", 2).always(),
     row(Riscv64, VIRT, "max", "6G", 4).always(),
     row(Riscv64, VIRT, "rv64", "512M", 4).irq_threads().always(),
+    row(Riscv64, VIRT, "rv64", "512M", 4).contiguous().always(),
+    row(Riscv64, VIRT, "rv64", "512M", 4).hardened().always(),
     row(Riscv64, VIRT, "rva22s64,sv48=on", "1G", 4),
     row(Riscv64, VIRT, "rva23s64,sv48=on", "2G", 2),
     row(Riscv64, VIRT, "rv64,svade=on,svadu=on", "16G", 8),

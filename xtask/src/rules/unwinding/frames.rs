@@ -16,6 +16,8 @@ pub(super) enum Rule {
     /// Saved, so far from the CFA.
     At(i64),
     Undefined,
+    /// In its register.
+    Same,
     Other,
 }
 
@@ -66,6 +68,7 @@ pub(super) fn read(data: &[u8], word: u8) -> Result<Vec<Description>> {
             let rule = |rule: &RegisterRule<usize>| match *rule {
                 RegisterRule::Offset(offset) => Rule::At(offset),
                 RegisterRule::Undefined => Rule::Undefined,
+                RegisterRule::SameValue => Rule::Same,
                 _ => Rule::Other,
             };
             rows.push(Row {

@@ -17,6 +17,8 @@ pub(super) struct Machine {
     pub(super) fp: u16,
     /// Whether the frame pointer points above the frame record, not at it.
     pub(super) fp_is_cfa: bool,
+    /// Whether a call leaves the return address in a register.
+    pub(super) has_link: bool,
     /// In `SwitchFrame`; where it returns to is the first.
     pub(super) switched: &'static [Saved],
     /// In `SavedRegs`; the interrupted address is the first.
@@ -42,6 +44,7 @@ static X86_64: Machine = Machine {
     sp: 7,
     fp: 6,
     fp_is_cfa: false,
+    has_link: false,
     switched: &[
         (16, "return_address", 0),
         (3, "rbx", 0),
@@ -88,6 +91,7 @@ static I386: Machine = Machine {
     sp: 4,
     fp: 5,
     fp_is_cfa: false,
+    has_link: false,
     switched: &[
         (8, "return_address", 0),
         (3, "ebx", 0),
@@ -122,6 +126,7 @@ static ARM64: Machine = Machine {
     sp: 31,
     fp: 29,
     fp_is_cfa: false,
+    has_link: true,
     switched: &[
         (30, "x30", 0),
         (29, "x29", 0),
@@ -177,6 +182,7 @@ static ARM32: Machine = Machine {
     sp: 13,
     fp: 11,
     fp_is_cfa: false,
+    has_link: true,
     switched: &[
         (14, "pc", 0),
         (13, "sp", 0),
@@ -222,6 +228,7 @@ static RISCV64: Machine = Machine {
     sp: 2,
     fp: 8,
     fp_is_cfa: true,
+    has_link: true,
     switched: &[
         (1, "return_address", 0),
         (8, "s0", 0),

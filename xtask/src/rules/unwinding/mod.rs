@@ -13,21 +13,23 @@
 //! | the starts of stacks | the return address is undefined: a backtrace ends there |
 //! | the image | it has no `.eh_frame`, which would be loaded |
 
+mod declared;
 mod frames;
 mod layout;
 mod machines;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use declared::{saved_regs, source};
 use frames::{Description, Function, Rule};
 use layout::Layout;
 use machines::Machine;
 use object::{Object, ObjectSection};
-
-use crate::workspace;
+pub(crate) use table::table;
 
 /// Where a thread that was switched out continues, in every tree.
 const RESUME: &str = "kstack_switch_resume";
@@ -40,13 +42,8 @@ pub(crate) fn check(kernel: &Path) -> Result<()> {
         .with_context(|| format!("cannot read {} as ELF", kernel.display()))?;
     ensure!(file.section_by_name(".eh_frame").is_none(), "the kernel loads an .eh_frame");
     let machine = machines::of(file.architecture()).context("a kernel for an unknown machine")?;
-    let tree = workspace::root().join("kstack/src/arch").join(machine.name);
-    let source = |name: &str| {
-        let path = tree.join(name);
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let saved_regs = Layout::read(&source("regs.rs")?, "SavedRegs")?;
-    let switch_frame = Layout::read(&source("switch.rs")?, "SwitchFrame")?;
+    let saved_regs = saved_regs(machine)?;
+    let switch_frame = Layout::read(&source(machine, "switch.rs")?, "SwitchFrame")?;
     let section = file.section_by_name(".debug_frame").context("the kernel has no .debug_frame")?;
     let descriptions = frames::read(section.data()?, machine.word)?;
     let functions = frames::functions(&file)?;

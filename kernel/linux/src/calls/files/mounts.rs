@@ -7,8 +7,9 @@ use crate::files::made::{Hides, Seen, View};
 use crate::files::mount_flags::{Rules, flag};
 use crate::files::mounts::{self, Made, New, number};
 use crate::files::open::Target;
-use crate::files::room::Room;
+use crate::files::room::{Room, scaled};
 use crate::files::tree::{self, Content, Node, Special};
+use crate::proc;
 use crate::process::identity::credentials::capability;
 use crate::process::identity::users;
 use crate::process::names::numbers;
@@ -80,7 +81,7 @@ fn made_below(path: &str) -> Result<Vec<(String, Made, Seen)>, Errno> {
 fn show_below(place: &str, rest: &str, made: Made, view: Seen) -> Result<(), Errno> {
     let path = tree::absolute(place, rest.trim_start_matches('/'))?;
     let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
-    let kind = if made == Made::Proc { "proc" } else { "sysfs" };
+    let kind = made.kind();
     let rules = Rules::new(0);
     let new = New {
         root: node.clone(),
@@ -135,6 +136,32 @@ fn view(options: &str) -> Result<View, Errno> {
     Ok(View { number, space: numbers::here().clone(), hides, group, only_processes })
 }
 
+/// Mounts the control groups: over a directory, or over one that is made when it is read
+/// (/sys/fs/cgroup).
+fn mount_groups(source: u64, target: u64, options: &str, rules: Rules) -> SysResult {
+    const KNOWN: [&str; 4] =
+        ["nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot"];
+    if options.split(',').any(|option| !option.is_empty() && !KNOWN.contains(&option)) {
+        return Err(Errno::EINVAL);
+    }
+    let (over, place) = match place_at(HERE, target, true)? {
+        Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => {
+            // Found by its path alone: nothing of the tree lies there.
+            (Node::directory()?, path)
+        }
+        Place::Node(node, path) if node.is_directory() && path != "/" => (node, path),
+        Place::Node(node, _) if node.is_directory() => return Err(Errno::EBUSY),
+        _ => return Err(Errno::ENOTDIR),
+    };
+    let root = Node::new(Content::Special(Special::Proc), 0o755)?;
+    let source = text(source)?;
+    let source = if source.is_empty() { "none" } else { &source };
+    let made = Some((Made::Groups, None));
+    let kind = Made::Groups.kind();
+    mounts::add(over, &place, New { root, source, kind, made, rules, is_along: false })?;
+    Ok(0)
+}
+
 pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) -> SysResult {
     const REMOUNT: u32 = 0x20;
     const BIND: u32 = 0x1000;
@@ -156,6 +183,9 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
     }
     let rules = Rules::new(flags);
     let asked = flags & !(WITHOUT_EFFECT | flag::KEPT);
+    if asked == 0 && kind == "cgroup2" {
+        return mount_groups(source, target, &options, rules);
+    }
     let (over, place) = if asked == BIND { anything(target)? } else { directory(target)? };
     match asked {
         REMOUNT | REMOUNT_BIND => {
@@ -179,11 +209,7 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
                 return Err(Errno::ENOTDIR);
             }
             let made = made_at(&root, &from);
-            let kind = match &made {
-                None => "tmpfs",
-                Some((Made::Proc, _)) => "proc",
-                Some((Made::Sys, _)) => "sysfs",
-            };
+            let kind = made.as_ref().map_or("tmpfs", |(made, _)| made.kind());
             // Flags are those of where it comes from, until it is mounted again.
             let rules = mounts::rules_at(&from);
             let below = if made.is_some() { Vec::new() } else { made_below(&from)? };
@@ -291,23 +317,6 @@ fn limits(options: &str) -> Result<(Option<u64>, Option<u64>), Errno> {
         }
     }
     Ok((nodes, pages))
-}
-
-/// A number with a unit behind it, as `memparse` of Linux reads it.
-fn scaled(value: &str) -> Result<u64, Errno> {
-    const UNITS: &[u8] = b"kmgtpe";
-    let unit = value.bytes().last().map(|last| last.to_ascii_lowercase());
-    let power = UNITS.iter().zip(1..).find(|&(&name, _)| Some(name) == unit);
-    let (digits, shift) = match power {
-        Some((_, power)) => (&value[..value.len() - 1], 10 * power),
-        None => (value, 0),
-    };
-    let number: u64 = match digits.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => digits.parse(),
-    }
-    .map_err(|_| Errno::EINVAL)?;
-    if number > u64::MAX >> shift { Err(Errno::EINVAL) } else { Ok(number << shift) }
 }
 
 fn is_below(path: &str, place: &str) -> bool {

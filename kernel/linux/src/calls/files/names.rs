@@ -2,6 +2,7 @@
 
 use super::at::{HERE, Last, directory, file, named_at, new_at, path_at, place_at};
 use crate::error::{Errno, SysResult};
+use crate::files::mounts;
 use crate::files::standing::Standing;
 use crate::files::text;
 use crate::files::tree::{self, Content, MAX_NAME, MAX_NAME_TEXT, Node};
@@ -11,7 +12,7 @@ use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions;
 use crate::process::names::namespaces;
 use crate::process::user_memory::{path, put};
-use crate::process::walk::Place;
+use crate::process::walk::{self, Place};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -113,10 +114,34 @@ pub(crate) fn chdir(at: u64) -> SysResult {
 }
 
 pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
+    if let Some(path) = among_groups(&path_at(from, at)?)?
+        && let Some(made) = proc::make_group(&path)
+    {
+        return made.map(|()| 0);
+    }
     let node = Node::directory()?;
     node.attributes.set_permissions(masked(mode) & 0o1777);
     let path = path_at(from, at)?;
     add(node, &path)
+}
+
+/// The path of a control group that is to be made or removed, with no link in it, if the caller
+/// may; `None`: it is none.
+fn among_groups(path: &str) -> Result<Option<String>, Errno> {
+    // No other names that are made when they are read can be changed.
+    if !walk::is_made(path) {
+        return Ok(None);
+    }
+    let Place::Made(path) = walk::find(fallible::text(path)?, false)? else { return Ok(None) };
+    if !proc::is_among_groups(&path) {
+        return Ok(None);
+    }
+    let end = path.rfind('/').unwrap_or(0).max(1);
+    if let Ok(above) = proc::stat(&path[..end]) {
+        permissions::check(&above, permissions::WRITE | permissions::EXECUTE)?;
+    }
+    mounts::check_change(&path)?;
+    Ok(Some(path))
 }
 
 /// A mode for something new.
@@ -152,6 +177,11 @@ pub(crate) fn unlink(from: u64, at: u64, flags: u64) -> SysResult {
             return Err(Errno::ENOTDIR);
         }
         _ => {}
+    }
+    if let Some(path) = among_groups(&path)?
+        && let Some(removed) = proc::remove_group(&path, is_directory)
+    {
+        return removed.map(|()| 0);
     }
     permissions::remove_name(&path)?;
     tree::remove("/", &path, is_directory).map(|()| 0)

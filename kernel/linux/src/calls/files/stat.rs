@@ -6,7 +6,7 @@ use crate::error::Errno;
 use crate::error::SysResult;
 use crate::files::file_bytes;
 use crate::files::mount_flags::Rules;
-use crate::files::mounts;
+use crate::files::mounts::{self, Made};
 use crate::files::open::Target;
 use crate::files::room::Room;
 use crate::proc;
@@ -106,8 +106,14 @@ fn put_statfs(made: Option<&str>, room: Option<Arc<Room>>, rules: Rules, to: u64
     const TMPFS: u64 = 0x0102_1994;
     const PROC: u64 = 0x9fa0;
     const SYS: u64 = 0x6265_6572;
+    const GROUPS: u64 = 0x6367_7270;
     let encoded = if let Some(path) = made {
-        abi::encode_statfs(if path.starts_with("/sys") { SYS } else { PROC }, [0; 2], flags)
+        let kind = match mounts::made_at(path) {
+            Some((Made::Groups, ..)) => GROUPS,
+            _ if path.starts_with("/sys") => SYS,
+            _ => PROC,
+        };
+        abi::encode_statfs(kind, [0; 2], flags)
     } else {
         let (whole, free) = room.and_then(|room| room.pages()).unwrap_or_else(file_bytes::room);
         abi::encode_statfs(TMPFS, [whole, free.min(frames::free_count() as u64)], flags)

@@ -1,6 +1,7 @@
 //! A process before it has a thread, and what a thread belongs to.
 
 use crate::abi::signals::Signal;
+use crate::cgroups::Membership;
 use crate::error::Errno;
 use crate::files::open::Files;
 use crate::files::readiness::Readiness;
@@ -86,6 +87,11 @@ pub(crate) fn unborn(
         faults: AtomicU64::new(0),
         spent: Spent::new(),
         resumed: WaitQueue::new(),
+        membership: match parent {
+            // It gets its maker's when it is born: `cgroups::Birth`.
+            Some(_) => Membership::none(),
+            None => Membership::first(),
+        },
     })?)
 }
 

@@ -34,6 +34,8 @@ pub(crate) fn exit_thread(status: i32) -> ! {
     {
         let process = current();
         let thread = sched::current();
+        // An overflow inside a clone leaves it half done.
+        current_task().birth.abandon(&process.membership);
         let robust = current_task().robust_list.load(Ordering::Relaxed);
         if robust != 0 {
             futex::release_all(robust, current_task().number());
@@ -62,6 +64,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
                 send::hand_over(process, SignalSet::ALL);
                 send::note_stopped(process);
                 current_task().set_numbers_free();
+                process.membership.thread_ends();
                 // One that starts another program may wait to be alone.
                 process.changed.wake_all();
                 pidfd::tell(process);
@@ -110,6 +113,8 @@ fn end(process: &Process, mut status: i32) {
         }
         OfEnd::HangUp(signal) => send::in_table(other, Info::kernel(signal)),
     };
+    // Before it can be waited for: its group may be removed then.
+    process.membership.process_ends();
     let [parent, reaper] = table::end(process, status, &tell);
     send::tell_parents();
     process.changed.wake_all();

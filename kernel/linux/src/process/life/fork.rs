@@ -23,11 +23,12 @@ use crate::spaces::time::{self, TimeSpace};
 use crate::spaces::user::{self, Users};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
+use kstack::record::AccountId;
 use machine::arch::regs::SavedRegs;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
-use threads::sched;
-use threads::sched::Thread;
+use threads::report::on_purpose;
+use threads::sched::{self, SpawnError, StackError, Thread};
 
 /// The highest number that is given out (`kernel.pid_max`): behind it the lowest that are free.
 pub(crate) static MAX_NUMBER: AtomicU64 = AtomicU64::new(HIGHEST);
@@ -215,6 +216,33 @@ fn inherit_segments(process: &Process, thread: &Thread) {
 
 /// Makes what was asked for; its number.
 pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
+    make(regs, request).inspect_err(|_| current_task().birth.abandon(&current().membership))
+}
+
+/// The thread of what is being born, whose stack its control group pays for.
+fn spawn(
+    task: &Arc<Task>,
+    process: &Process,
+    regs: &SavedRegs,
+    id: u64,
+) -> Result<Arc<Thread>, Errno> {
+    let account = || current_task().birth.account(&current().membership);
+    loop {
+        let asked = account();
+        let owned = task::owned(task.clone());
+        match sched::spawn_user(owned, process.name(), regs, id, asked) {
+            // It was moved meanwhile, and the group removed that it was in.
+            Err(SpawnError::Stack(StackError::OverLimit)) if asked != account() => {}
+            // What copy_process says of it; the limit of all stacks is as one of all threads.
+            Err(SpawnError::Stack(StackError::OverLimit)) if asked != AccountId::SYSTEM => {
+                return Err(Errno::ENOMEM);
+            }
+            made => return Ok(made?),
+        }
+    }
+}
+
+fn make(regs: &SavedRegs, request: Request) -> SysResult {
     let parent = current();
     let mine = current_task().credentials();
     // Who makes a user namespace may make others in it.
@@ -239,6 +267,8 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         return Err(Errno::EAGAIN);
     }
     let is_thread = request.has(flag::THREAD);
+    current_task().birth.begin(&parent.membership, is_thread)?;
+    on_purpose::in_clone();
     let is_in_our_memory = request.has(flag::VM);
     let memory = parent.memory().ok_or(Errno::ENOMEM)?;
     if is_in_our_memory {
@@ -285,7 +315,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
         *task.ports.lock() = ports;
         let id = if !request.numbers.is_empty() { sched::thread::next_id().get() } else { number };
         let is_normal = inherit_policy(&task);
-        let thread = sched::spawn_user(task::owned(task.clone()), process.name(), &child_regs, id)?;
+        let thread = spawn(&task, &process, &child_regs, id)?;
         if is_normal {
             sched::set_rank(&thread, 0, true);
             share::weigh(&thread, &task);
@@ -350,6 +380,7 @@ pub(crate) fn clone(regs: &SavedRegs, request: Request) -> SysResult {
             close_pidfd(error);
         })?;
     }
+    current_task().birth.complete(&process.membership);
     if request.has(flag::PARENT_SETTID) {
         let word = (told as u32).to_le_bytes();
         let _bad_pointer_is_ignored = memory.lock().write(request.parent_word, &word);

@@ -62,10 +62,12 @@ impl Process {
         self.told() != 0
     }
 
-    /// It is in no table any more: its numbers may be given out again.
+    /// It is in no table any more: its numbers may be given out again, and its group may have
+    /// another process.
     pub(in crate::process) fn forget_numbers(&self) {
         let holds = core::mem::take(&mut *self.holds.lock());
         drop(holds);
+        self.membership.leave();
     }
 
     /// It keeps no numbers in use but its own any more: what its group and session were is known

@@ -6,6 +6,7 @@ pub mod exceptions;
 pub mod extras;
 pub mod flush;
 pub mod flushes;
+pub mod mappings;
 pub mod no_segments;
 pub mod paging;
 pub mod segments;

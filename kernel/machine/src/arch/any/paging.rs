@@ -1,6 +1,6 @@
 //! What the page tables of every machine are asked, and answer.
 
-use crate::memory::frames;
+use crate::memory::{IMAGE, frames};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What a page may be used for.
@@ -78,19 +78,27 @@ pub(in crate::arch) fn for_each_present(
 
 /// Cuts memory, of which no page is given twice, into what one entry of the tables maps: `large`
 /// bytes wherever that many lie in it, 4 KiB at its ends. So no entry reaches beyond: what is next
-/// to memory may be a device, or another owner's. `map` is given an address and whether it is
-/// large.
+/// to memory may be a device, or another owner's. `map` is given an address, whether it is large,
+/// and whether it may be written: what the image has read-only has no other address that is not. A
+/// large piece that has some of that in it is cut as well.
 pub fn in_pieces(
     lowest: u64,
     top: u64,
     large: u64,
-    mut map: impl FnMut(u64, bool) -> Result<(), NoMemory>,
+    image: &[(u64, u64, Access)],
+    mut map: impl FnMut(u64, bool, bool) -> Result<(), NoMemory>,
 ) -> Result<(), NoMemory> {
     const PAGE: u64 = 4096;
+    let is_read_only = |at: u64, bytes: u64| {
+        let parts = image.iter().filter(|(_, _, access)| !access.write);
+        let frames = parts.map(|&(lowest, top, _)| (lowest - IMAGE, top - IMAGE));
+        frames.into_iter().any(|(lowest, top)| at < top && lowest < at + bytes)
+    };
     let (mut at, top) = (lowest.next_multiple_of(PAGE), top & !(PAGE - 1));
     while at < top {
-        let is_large = at.is_multiple_of(large) && top - at >= large;
-        map(at, is_large)?;
+        let fits = at.is_multiple_of(large) && top - at >= large;
+        let is_large = fits && !is_read_only(at, large);
+        map(at, is_large, is_large || !is_read_only(at, PAGE))?;
         at += if is_large { large } else { PAGE };
     }
     Ok(())

@@ -34,6 +34,10 @@ use kstack::addr::{Addr, AddrRange, ByteSize};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
+/// Bytes of the guard below it.
+const BOOT_GUARD_BYTES: usize = 4096;
+/// Where the stack begins, counted from the guard's lowest byte.
+const BOOT_STACK_TOP: usize = BOOT_GUARD_BYTES + BOOT_STACK_BYTES;
 
 /// Megabytes that one entry of a second-level table maps.
 const LARGE_SHIFT: u32 = 21;
@@ -236,7 +240,7 @@ global_asm!(
     ".arm",
     ".globl kernel_entry",
     "kernel_entry:",
-    "ldr sp, ={boot_stack} + {boot_stack_bytes}",
+    "ldr sp, ={boot_stack} + {boot_stack_top}",
     "mov r11, #0",
     "mov r0, r10",
     "mov r1, #0",
@@ -285,7 +289,7 @@ global_asm!(
     // I, Z, C, M.
     sctlr_on = const 0x1805_u32,
     boot_stack = sym BOOT_STACK,
-    boot_stack_bytes = const BOOT_STACK_BYTES,
+    boot_stack_top = const BOOT_STACK_TOP,
     kernel_main = sym crate::arch::any::start::kernel_main,
     kernel_secondary = sym crate::arch::any::start::kernel_secondary,
     secondary_tables = sym SECONDARY_TABLES,
@@ -295,14 +299,19 @@ global_asm!(
 );
 
 #[repr(C, align(4096))]
-struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
+struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_TOP]);
 
 static BOOT_STACK: BootStack =
-    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_TOP]);
 
 /// The bounds of the stack that the first CPU boots on.
 pub fn boot_stack() -> AddrRange {
-    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+    AddrRange::sized(boot_guard().top, ByteSize::new(BOOT_STACK_BYTES))
+}
+
+/// What lies below it, and is not mapped once the kernel has tables of its own.
+pub fn boot_guard() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_GUARD_BYTES))
 }
 
 static SECONDARY_TABLES: AtomicU32 = AtomicU32::new(0);

@@ -13,6 +13,7 @@ mod flush;
 pub mod fpu;
 pub mod irqchip;
 pub mod layout;
+pub mod mappings;
 pub mod paging;
 pub mod power;
 mod psci;

@@ -35,20 +35,20 @@ pub const DIRTY_IS_CACHED: bool = false;
 pub(super) const TABLE: u64 = 0b11;
 /// A descriptor of levels 1 and 2 that maps.
 pub(super) const BLOCK: u64 = 0b01;
-const PRESENT: u64 = 1;
-const NOT_BLOCK: u64 = 1 << 1;
+pub(super) const PRESENT: u64 = 1;
+pub(super) const NOT_BLOCK: u64 = 1 << 1;
 /// Accessible, inner shareable, attributes 1: cached.
 pub(super) const NORMAL: u64 = ACCESSED | 0b11 << 8 | 1 << 2;
 /// Accessible, attributes 0: a device.
 pub(super) const DEVICE: u64 = ACCESSED;
-const USER: u64 = 1 << 6;
-const READ_ONLY: u64 = 1 << 7;
+pub(super) const USER: u64 = 1 << 6;
+pub(super) const READ_ONLY: u64 = 1 << 7;
 const ACCESSED: u64 = 1 << 10;
 const NOT_GLOBAL: u64 = 1 << 11;
-const NO_EXEC_PRIVILEGED: u64 = 1 << 53;
+pub(super) const NO_EXEC_PRIVILEGED: u64 = 1 << 53;
 /// No instruction fetches, in any mode.
 pub(super) const NO_EXEC: u64 = 1 << 54;
-const ADDRESS: u64 = 0x0000_00ff_ffff_f000;
+pub(super) const ADDRESS: u64 = 0x0000_00ff_ffff_f000;
 const LARGE_BYTES: u64 = 2 << 20;
 
 /// Memory attributes: 0 a device, 1 cached with write back.
@@ -147,14 +147,15 @@ pub fn set_up_kernel(
             region.lowest,
             region.top().min(EARLY_TOP),
             LARGE_BYTES,
-            |physical, is_large| {
+            image,
+            |physical, is_large, write| {
                 let address = DIRECT_MAP + physical;
                 if is_large {
                     entry(level2, 1, address)
                         .store(physical | BLOCK | NORMAL | NO_EXEC, Ordering::Relaxed);
                 } else {
-                    leaf(root, address)?
-                        .store(physical | TABLE | NORMAL | NO_EXEC, Ordering::Relaxed);
+                    let flags = TABLE | NORMAL | bits(Access { write, exec: false });
+                    leaf(root, address)?.store(physical | flags, Ordering::Relaxed);
                 }
                 Ok(())
             },

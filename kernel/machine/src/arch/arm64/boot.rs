@@ -31,6 +31,11 @@ use kstack::addr::{Addr, AddrRange, ByteSize};
 /// Bytes of the stack the first CPU boots on, until its idle stack is there: a thread's worth, and
 /// aligned like one, so that the bit test of the entry code holds for it too.
 pub const BOOT_STACK_BYTES: usize = 16 * 1024;
+/// Bytes of the guard below it: so many that the stack is aligned to twice its size, as the
+/// bit test wants.
+const BOOT_GUARD_BYTES: usize = 2 * BOOT_STACK_BYTES;
+/// Where the stack begins, counted from the guard's lowest byte.
+const BOOT_STACK_TOP: usize = BOOT_GUARD_BYTES + BOOT_STACK_BYTES;
 const EARLY_STACK_BYTES: usize = 8 * 1024;
 
 /// A block descriptor's bits, in the boot tables.
@@ -327,7 +332,7 @@ global_asm!(
     "kernel_entry:",
     "bl boot_stacks",
     "adrp x1, {boot_stack}",
-    "add x1, x1, #{boot_stack_bytes}",
+    "add x1, x1, #{boot_stack_top}",
     "mov sp, x1",
     "mov x0, x20",
     "bl {kernel_main}",
@@ -433,7 +438,7 @@ global_asm!(
     high_skip = const 510 * size_of::<u64>(),
     image_skip = const 511 * size_of::<u64>(),
     boot_stack = sym BOOT_STACK,
-    boot_stack_bytes = const BOOT_STACK_BYTES,
+    boot_stack_top = const BOOT_STACK_TOP,
     early_stack = sym EARLY_STACK,
     early_stack_bytes = const EARLY_STACK_BYTES,
     kernel_main = sym crate::arch::any::start::kernel_main,
@@ -449,17 +454,22 @@ global_asm!(
 );
 
 #[repr(C, align(32768))]
-struct BootStack([AtomicU8; BOOT_STACK_BYTES]);
+struct BootStack([AtomicU8; BOOT_STACK_TOP]);
 
 #[repr(C, align(4096))]
 struct EarlyStack([AtomicU8; EARLY_STACK_BYTES]);
 
-static BOOT_STACK: BootStack = BootStack([const { AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+static BOOT_STACK: BootStack = BootStack([const { AtomicU8::new(0) }; BOOT_STACK_TOP]);
 static EARLY_STACK: EarlyStack = EarlyStack([const { AtomicU8::new(0) }; EARLY_STACK_BYTES]);
 
 /// The bounds of the stack that the first CPU boots on.
 pub fn boot_stack() -> AddrRange {
-    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+    AddrRange::sized(boot_guard().top, ByteSize::new(BOOT_STACK_BYTES))
+}
+
+/// What lies below it, and is not mapped once the kernel has tables of its own.
+pub fn boot_guard() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_GUARD_BYTES))
 }
 
 static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);

@@ -15,6 +15,7 @@ pub mod fpu;
 mod gic;
 pub mod irqchip;
 pub mod layout;
+pub mod mappings;
 pub mod paging;
 pub mod power;
 mod psci;

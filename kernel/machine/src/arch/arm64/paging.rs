@@ -37,22 +37,22 @@ pub const ABSENT_IS_REMEMBERED: bool = true;
 pub const DIRTY_IS_CACHED: bool = true;
 
 // Descriptors (Arm ARM, D8.3).
-const VALID: u64 = 1;
+pub(super) const VALID: u64 = 1;
 /// A table, or at the last level a page; without it, a block.
 const TABLE_OR_PAGE: u64 = 1 << 1;
 /// A descriptor that leads to a table.
 pub(super) const TABLE: u64 = VALID | TABLE_OR_PAGE;
 const DEVICE_MEMORY: u64 = 1 << 2;
-const USER: u64 = 1 << 6;
-const READ_ONLY: u64 = 1 << 7;
+pub(super) const USER: u64 = 1 << 6;
+pub(super) const READ_ONLY: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 3 << 8;
 const ACCESSED: u64 = 1 << 10;
 const NOT_GLOBAL: u64 = 1 << 11;
 /// The CPU may clear [`READ_ONLY`] at the first write.
-const DIRTY_BY_CPU: u64 = 1 << 51;
-const NO_KERNEL_EXEC: u64 = 1 << 53;
+pub(super) const DIRTY_BY_CPU: u64 = 1 << 51;
+pub(super) const NO_KERNEL_EXEC: u64 = 1 << 53;
 const NO_USER_EXEC: u64 = 1 << 54;
-const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+pub(super) const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 const LARGE_BYTES: u64 = 2 << 20;
 
 /// A block of the boot tables.
@@ -203,7 +203,7 @@ fn absent_bytes(root: u64, address: u64) -> u64 {
 /// Makes what was stored to tables visible to the CPUs' walks. An entry that becomes valid needs no
 /// more than that: CPUs cache no absent translations (Arm ARM, D8.16).
 #[inline(always)]
-fn publish() {
+pub(super) fn publish() {
     // SAFETY: (1) barriers change nothing.
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
@@ -235,12 +235,12 @@ pub fn set_up_kernel(
     // Memory, and nothing next to it: what is reserved is another owner's, and what is neither may
     // not be touched at all.
     for region in regions.filter(|region| region.is_ram) {
-        in_pieces(region.lowest, region.top(), LARGE_BYTES, |physical, is_large| {
+        in_pieces(region.lowest, region.top(), LARGE_BYTES, image, |physical, is_large, write| {
             if is_large {
                 return map_large(physical, INNER_SHAREABLE);
             }
             let flags = TABLE | ACCESSED | INNER_SHAREABLE | NO_USER_EXEC | NO_KERNEL_EXEC;
-            let flags = flags | DIRTY_BY_CPU;
+            let flags = flags | if write { DIRTY_BY_CPU } else { READ_ONLY };
             leaf(root, DIRECT_MAP + physical)?.store(physical | flags, Ordering::Relaxed);
             Ok(())
         })?;

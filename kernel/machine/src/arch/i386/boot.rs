@@ -19,7 +19,7 @@
 use super::cpu;
 use super::layout::{DIRECT_BYTES, DIRECT_MAP, IMAGE};
 use crate::arch::pc::boot_stacks::{
-    BOOT_STACK, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
+    BOOT_STACK, BOOT_STACK_TOP, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
 };
 use crate::arch::pc::control::{BOOT_CR0, BOOT_CR4, BOOT_EFER, EFER};
 use crate::arch::pc::pvh;
@@ -29,7 +29,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::load::fill_gates;
 use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
 
-pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, boot_stack, prepare_secondary};
+pub use crate::arch::pc::boot_stacks::{
+    BOOT_STACK_BYTES, boot_guard, boot_stack, prepare_secondary,
+};
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
 pub(in crate::arch) const START_CODE: u16 = KERNEL_CODE;
@@ -167,7 +169,7 @@ global_asm!(
     ".globl kernel_entry",
     "kernel_entry:",
     "lgdt [high_gdt_pointer]",
-    "lea esp, [{boot_stack} + {boot_stack_bytes}]",
+    "lea esp, [{boot_stack} + {boot_stack_top}]",
     "xor ebp, ebp",
     // One argument of 64 bits; SP is 16-aligned at the call.
     "sub esp, 8",
@@ -207,7 +209,7 @@ global_asm!(
     efer = const BOOT_EFER,
     efer_register = const EFER,
     boot_stack = sym BOOT_STACK,
-    boot_stack_bytes = const BOOT_STACK_BYTES,
+    boot_stack_top = const BOOT_STACK_TOP,
     kernel_main = sym crate::arch::any::start::kernel_main,
     kernel_secondary = sym crate::arch::any::start::kernel_secondary,
     secondary_tables = sym SECONDARY_TABLES,

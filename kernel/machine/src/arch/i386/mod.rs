@@ -6,6 +6,7 @@ pub mod cpu_block;
 pub mod cpu_tables;
 pub mod entries;
 pub mod layout;
+pub mod mappings;
 pub mod paging;
 pub mod step;
 mod sysenter_page;

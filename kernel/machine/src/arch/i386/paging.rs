@@ -68,12 +68,13 @@ pub fn set_up_kernel(
             region.lowest,
             region.top().min(DIRECT_BYTES),
             LARGE_BYTES,
-            |physical, is_large| {
+            image,
+            |physical, is_large, write| {
                 let address = memory::DIRECT_MAP + physical;
                 if is_large {
                     map_large(address, physical, 0);
                 } else {
-                    let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
+                    let flags = PRESENT | GLOBAL | bits(Access { write, exec: false });
                     leaf(root, address, PRESENT | WRITE)?
                         .store(physical | flags, Ordering::Relaxed);
                 }

@@ -18,7 +18,7 @@ use crate::arch::{cpu, walk};
 use acpi::madt::{Madt, MadtEntry};
 use acpi::rsdp::Rsdp;
 use acpi::sdt::SdtHeader;
-use acpi::{AcpiHandler, AcpiTables, PhysicalMapping};
+use acpi::{AcpiHandler, AcpiTable, AcpiTables, PhysicalMapping};
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -115,6 +115,19 @@ fn with_madt<R>(root: u64, ask: impl FnOnce(Pin<&Madt>) -> R) -> Option<R> {
     let answer = tables(root).and_then(|tables| {
         let madt = tables.find_table::<Madt>().ok()?;
         is_whole(&madt).then(|| ask(madt.get()))
+    });
+    hide_all();
+    answer
+}
+
+/// The bytes of another table, whose sum is right; nothing if there is none.
+pub(super) fn with_table<T: AcpiTable, R>(ask: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    let answer = tables(ROOT.load(Ordering::Relaxed)).and_then(|tables| {
+        let table = tables.find_table::<T>().ok()?;
+        let start = table.virtual_start().as_ptr().cast::<u8>();
+        // SAFETY: (1) the window shows the whole table, until it is emptied below.
+        let bytes = unsafe { core::slice::from_raw_parts(start, table.region_length()) };
+        Some(ask(bytes))
     });
     hide_all();
     answer

@@ -8,17 +8,26 @@ use kstack::addr::{Addr, AddrRange, ByteSize};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
+/// Bytes of the guard below it.
+const BOOT_GUARD_BYTES: usize = 4096;
+/// Where the stack begins, counted from the guard's lowest byte.
+pub(in crate::arch) const BOOT_STACK_TOP: usize = BOOT_GUARD_BYTES + BOOT_STACK_BYTES;
 
 /// The stack the first CPU boots on.
 #[repr(C, align(4096))]
-pub(in crate::arch) struct BootStack([AtomicU8; BOOT_STACK_BYTES]);
+pub(in crate::arch) struct BootStack([AtomicU8; BOOT_STACK_TOP]);
 
 pub(in crate::arch) static BOOT_STACK: BootStack =
-    BootStack([const { AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+    BootStack([const { AtomicU8::new(0) }; BOOT_STACK_TOP]);
 
 /// The bounds of the stack that the first CPU boots on.
 pub fn boot_stack() -> AddrRange {
-    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+    AddrRange::sized(boot_guard().top, ByteSize::new(BOOT_STACK_BYTES))
+}
+
+/// What lies below it, and is not mapped once the kernel has tables of its own.
+pub fn boot_guard() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_GUARD_BYTES))
 }
 
 /// Numbers of local APICs that there can be: as many as the eight bits of CPUID leaf 1 name.

@@ -25,6 +25,7 @@ pub mod segments;
 pub mod serial;
 pub mod shadow;
 pub mod smp;
+mod srat;
 pub mod start_page;
 pub mod user_tables;
 pub mod virtio;

@@ -3,6 +3,7 @@
 //!
 //! Source: Intel SDM vol. 3, chapter 5, "4-level paging" and "PAE paging".
 
+use crate::arch::any::mappings::{Entry, Rights};
 use crate::arch::any::paging::{Access, NoMemory, new_table};
 use crate::memory::direct;
 use crate::memory::frames::Frame;
@@ -49,6 +50,29 @@ pub fn next_table(entry: &AtomicU64, flags: u64) -> Result<u64, NoMemory> {
 /// The flags for what a page may be used for.
 pub const fn bits(access: Access) -> u64 {
     (if access.write { WRITE } else { 0 }) | (if access.exec { 0 } else { NO_EXEC })
+}
+
+/// What an entry says, where it may be a table's or, at the last level, not.
+pub(in crate::arch) fn said(value: u64, is_last: bool) -> Entry {
+    if value & PRESENT == 0 {
+        return Entry::Absent;
+    }
+    let access = Access { write: value & WRITE != 0, exec: value & NO_EXEC == 0 };
+    let rights = Rights { access, user: value & USER != 0 };
+    if is_last || value & LARGE != 0 {
+        Entry::Maps(value & ADDRESS, rights)
+    } else {
+        Entry::Table(value & ADDRESS, rights)
+    }
+}
+
+/// Makes a page of the kernel's read-only, or writable. The caller flushes.
+pub fn set_writable(leaf: &AtomicU64, write: bool) {
+    if write {
+        leaf.fetch_or(WRITE, Ordering::AcqRel);
+    } else {
+        leaf.fetch_and(!WRITE, Ordering::AcqRel);
+    }
 }
 
 /// Makes an absent leaf entry map a frame: writable, not executable, in all address spaces.

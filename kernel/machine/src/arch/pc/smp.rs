@@ -60,7 +60,8 @@ pub fn kick(cpu: &Cpu) {
     irqchip::send_interrupt(cpu.hardware_id.load(Ordering::Relaxed), vector::RESCHEDULE);
 }
 
-/// Makes a CPU look whether it is to park, with interrupts off too if this machine can.
-pub fn interrupt_to_park(cpu: &Cpu) {
+/// Interrupts a CPU, with interrupts off too if this machine can: to park it, or to hear where it
+/// is.
+pub fn interrupt_at_once(cpu: &Cpu) {
     irqchip::send_nmi(cpu.hardware_id.load(Ordering::Relaxed));
 }

@@ -38,6 +38,10 @@ use kstack::addr::{Addr, AddrRange, ByteSize, CpuId};
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
+/// Bytes of the guard below it.
+const BOOT_GUARD_BYTES: usize = 4096;
+/// Where the stack begins, counted from the guard's lowest byte.
+const BOOT_STACK_TOP: usize = BOOT_GUARD_BYTES + BOOT_STACK_BYTES;
 
 /// In sstatus, whatever the firmware left there: interrupts; the use of programs' pages by the
 /// kernel (SUM), and reads of what is only executable (MXR). Nothing sets the last two ever again.
@@ -184,7 +188,7 @@ global_asm!(
     ".globl kernel_entry",
     "kernel_entry:",
     "lla sp, {boot_stack}",
-    "li t0, {boot_stack_bytes}",
+    "li t0, {boot_stack_top}",
     "add sp, sp, t0",
     "li s0, 0",
     "li tp, 0",
@@ -201,7 +205,7 @@ global_asm!(
     ".balign 4",
     "boot_trap:",
     "lla sp, {boot_stack}",
-    "li t0, {boot_stack_bytes}",
+    "li t0, {boot_stack_top}",
     "add sp, sp, t0",
     "csrr a0, scause",
     "csrr a1, sepc",
@@ -262,7 +266,7 @@ global_asm!(
     end_at = const power::DEVICE,
     end_panic = const power::word(power::End::Panic),
     boot_stack = sym BOOT_STACK,
-    boot_stack_bytes = const BOOT_STACK_BYTES,
+    boot_stack_top = const BOOT_STACK_TOP,
     boot_hart = sym BOOT_HART,
     kernel_main = sym crate::arch::any::start::kernel_main,
     early_trap = sym early_trap,
@@ -273,14 +277,19 @@ global_asm!(
 );
 
 #[repr(C, align(4096))]
-struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_BYTES]);
+struct BootStack([core::sync::atomic::AtomicU8; BOOT_STACK_TOP]);
 
 static BOOT_STACK: BootStack =
-    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_BYTES]);
+    BootStack([const { core::sync::atomic::AtomicU8::new(0) }; BOOT_STACK_TOP]);
 
 /// The bounds of the stack that the first CPU boots on.
 pub fn boot_stack() -> AddrRange {
-    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_STACK_BYTES))
+    AddrRange::sized(boot_guard().top, ByteSize::new(BOOT_STACK_BYTES))
+}
+
+/// What lies below it, and is not mapped once the kernel has tables of its own.
+pub fn boot_guard() -> AddrRange {
+    AddrRange::sized(Addr::new(&raw const BOOT_STACK as usize), ByteSize::new(BOOT_GUARD_BYTES))
 }
 
 static SECONDARY_TABLES: AtomicU64 = AtomicU64::new(0);

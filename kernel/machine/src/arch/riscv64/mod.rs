@@ -12,6 +12,7 @@ pub mod exceptions;
 pub mod fpu;
 pub mod irqchip;
 pub mod layout;
+pub mod mappings;
 pub mod paging;
 pub mod power;
 pub mod sbi;

@@ -25,17 +25,17 @@ pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
 pub const DIRTY_IS_CACHED: bool = true;
 
-const PRESENT: u64 = 1;
+pub(super) const PRESENT: u64 = 1;
 const READ: u64 = 1 << 1;
-const WRITE: u64 = 1 << 2;
-const EXEC: u64 = 1 << 3;
-const USER: u64 = 1 << 4;
+pub(super) const WRITE: u64 = 1 << 2;
+pub(super) const EXEC: u64 = 1 << 3;
+pub(super) const USER: u64 = 1 << 4;
 const GLOBAL: u64 = 1 << 5;
 const ACCESSED: u64 = 1 << 6;
 /// Set by the CPU on the first write through a translation.
 const DIRTY: u64 = 1 << 7;
 /// A leaf has one of these; an entry without is a pointer to the next table.
-const LEAF: u64 = READ | WRITE | EXEC;
+pub(super) const LEAF: u64 = READ | WRITE | EXEC;
 /// Bits of an entry that hold the physical address, shifted down by two.
 const ADDRESS: u64 = 0x003f_ffff_ffff_fc00;
 const GIB: u64 = 1 << 30;
@@ -45,7 +45,7 @@ const fn entry_of(physical: u64) -> u64 {
     physical >> 2
 }
 
-const fn address_in(entry: u64) -> u64 {
+pub(super) const fn address_in(entry: u64) -> u64 {
     (entry & ADDRESS) << 2
 }
 
@@ -138,7 +138,7 @@ pub fn set_up_kernel(
     // memory lies below the image.
     for region in regions.filter(|region| region.is_ram) {
         let lowest = region.lowest.max(super::layout::IMAGE_LOWEST);
-        in_pieces(lowest, region.top(), LARGE_BYTES, |physical, is_large| {
+        in_pieces(lowest, region.top(), LARGE_BYTES, image, |physical, is_large, write| {
             let address = memory::DIRECT_MAP + physical;
             let at = if is_large {
                 let level3 = next_table(entry(root, address >> 39))?;
@@ -146,7 +146,8 @@ pub fn set_up_kernel(
             } else {
                 leaf(root, address)?
             };
-            at.store(entry_of(physical) | EVERYTHING, Ordering::Relaxed);
+            let flags = if write { EVERYTHING } else { EVERYTHING & !WRITE };
+            at.store(entry_of(physical) | flags, Ordering::Relaxed);
             Ok(())
         })?;
     }

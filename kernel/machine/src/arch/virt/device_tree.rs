@@ -3,6 +3,7 @@
 
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::memory::frames::FRAME_BYTES;
+use crate::nodes;
 use fdt::Fdt;
 use fdt::node::FdtNode;
 
@@ -35,8 +36,12 @@ impl<'t> Tree<'t> {
             let Some(reg) = node.property("reg") else { continue };
             for (lowest, bytes) in stretches(reg.value, sizes.address_cells, sizes.size_cells) {
                 info.add_region(MemoryRegion { lowest, bytes, is_ram: true });
+                if let Some(domain) = domain_of(&node) {
+                    nodes::add_memory(lowest, bytes, domain);
+                }
             }
         }
+        self.tell_nodes_of_cpus();
         self.leave_out_reserved(info);
         if let (Some(lowest), Some(top)) = (
             self.number("/chosen", "linux,initrd-start"),
@@ -48,6 +53,17 @@ impl<'t> Tree<'t> {
         }
         if let Some(line) = self.text("/chosen", "bootargs") {
             info.set_command_line(line.bytes());
+        }
+    }
+
+    /// Which CPU is on which memory node.
+    fn tell_nodes_of_cpus(&self) {
+        let all = self.node("/cpus").into_iter().flat_map(|cpus| cpus.children());
+        for cpu in all {
+            let number = cpu.property("reg").and_then(|reg| reg.value.last_chunk::<4>());
+            if let (Some(number), Some(domain)) = (number, domain_of(&cpu)) {
+                nodes::add_cpu(u32::from_be_bytes(*number), domain);
+            }
         }
     }
 
@@ -128,6 +144,11 @@ impl<'t> Tree<'t> {
             Some((u32::from_be_bytes(*number), handle))
         })
     }
+}
+
+/// The memory node that a CPU or memory is of, if the tree says so.
+fn domain_of(node: &FdtNode<'_, '_>) -> Option<u32> {
+    node.property("numa-node-id")?.as_usize().map(|domain| domain as u32)
 }
 
 /// Whether a node has this name, whatever its address.

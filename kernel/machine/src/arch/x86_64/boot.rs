@@ -16,7 +16,7 @@
 //! tables, and continue in `kernel_secondary` on the stack given.
 
 use crate::arch::pc::boot_stacks::{
-    BOOT_STACK, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
+    BOOT_STACK, BOOT_STACK_TOP, SECONDARY_NUMBERS, SECONDARY_STACKS, SECONDARY_TABLES,
 };
 use crate::arch::pc::control::{BOOT_CR0, BOOT_CR4, BOOT_EFER, EFER};
 use crate::arch::pc::pvh;
@@ -24,7 +24,9 @@ use crate::boot_info::BootInfo;
 use core::arch::global_asm;
 use kstack::arch::current::load::fill_gates;
 
-pub use crate::arch::pc::boot_stacks::{BOOT_STACK_BYTES, boot_stack, prepare_secondary};
+pub use crate::arch::pc::boot_stacks::{
+    BOOT_STACK_BYTES, boot_guard, boot_stack, prepare_secondary,
+};
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
 pub(in crate::arch) const START_CODE: u16 = 0x18;
@@ -156,7 +158,7 @@ global_asm!(
     ".section .text.boot_high, \"ax\"",
     ".globl kernel_entry",
     "kernel_entry:",
-    "lea rsp, [rip + {boot_stack} + {boot_stack_bytes}]",
+    "lea rsp, [rip + {boot_stack} + {boot_stack_top}]",
     "xor ebp, ebp",
     "mov edi, edi",
     "call {kernel_main}",
@@ -190,7 +192,7 @@ global_asm!(
     efer = const BOOT_EFER,
     efer_register = const EFER,
     boot_stack = sym BOOT_STACK,
-    boot_stack_bytes = const BOOT_STACK_BYTES,
+    boot_stack_top = const BOOT_STACK_TOP,
     kernel_main = sym crate::arch::any::start::kernel_main,
     kernel_secondary = sym crate::arch::any::start::kernel_secondary,
     secondary_tables = sym SECONDARY_TABLES,

@@ -50,11 +50,11 @@ pub fn set_up_kernel(
     }
     // Memory, and nothing next to it: what is reserved may be a device's, and must not be cached.
     for region in regions.filter(|region| region.is_ram) {
-        in_pieces(region.lowest, region.top(), LARGE_BYTES, |physical, is_large| {
+        in_pieces(region.lowest, region.top(), LARGE_BYTES, image, |physical, is_large, write| {
             if is_large {
                 return map_large(physical, 0);
             }
-            let flags = PRESENT | WRITE | GLOBAL | NO_EXEC;
+            let flags = PRESENT | GLOBAL | bits(Access { write, exec: false });
             leaf(root, memory::DIRECT_MAP + physical, PRESENT | WRITE)?
                 .store(physical | flags, Ordering::Relaxed);
             Ok(())

@@ -1,5 +1,6 @@
 //! arm64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod attempts;
 pub(in crate::tests) mod depth;
 pub(in crate::tests) mod every_instruction;
 pub(in crate::tests) mod evidence;
@@ -18,7 +19,6 @@ table! {
         first_use::t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack,
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top,
         overflow_stack::i9_user_mode_that_reads_an_overflow_stack_faults,
-        user_memory::h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident,
         user_memory::p8_an_abort_that_no_page_can_mend_is_a_signal_and_cache_maintenance_is_no_write,
         user_memory::h5_no_cpu_lets_the_kernel_use_user_memory_not_in_a_system_call_either,
         every_instruction::s4_an_exception_and_an_interrupt_on_every_instruction_of_the_entry_and_switch_paths_disturb_nothing,

@@ -1,84 +1,14 @@
 //! What the kernel must not do with user memory, and the CPU's own refusal: PXN everywhere, PAN
 //! where the CPU has it.
 
-use crate::hooks;
 use crate::tests::support::on_every_cpu;
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
-use core::arch::{asm, naked_asm};
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
-use kstack::addr::Addr;
-use kstack::hooks::Hooks;
 use machine::arch::cpu;
 use machine::arch::exceptions::{self, UserFault};
-use machine::arch::paging::{Access, UserTables};
 use machine::arch::regs::SavedRegs;
-use machine::memory::frames;
-use threads::sched;
-
-const PAGE: u64 = 0x40_0000;
-const INSTRUCTION_ABORT: u8 = 0x21;
-const DATA_ABORT: u8 = 0x25;
-/// In the syndrome: a permission, on the last level.
-const PERMISSION: u64 = 0xf;
-
-/// Class, fault status and address of the last exception.
-static SEEN: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
-
-/// Notes the exception, and continues as if the function that touched user memory had returned.
-fn note(vector: u8, fault: Addr, regs: &mut SavedRegs) {
-    let status = regs.esr & 0x3f;
-    for (place, value) in SEEN.iter().zip([vector.into(), status, fault.get() as u64]) {
-        place.store(value, Ordering::Relaxed);
-    }
-    regs.pc = regs.x[30];
-}
-
-fn seen() -> [u64; 3] {
-    [0, 1, 2].map(|place| SEEN[place].swap(0, Ordering::Relaxed))
-}
-
-/// Loads the word at x0.
-#[unsafe(naked)]
-extern "C" fn load(_address: u64) -> u64 {
-    naked_asm!("ldr x0, [x0]", "ret")
-}
-
-/// Goes to x0.
-#[unsafe(naked)]
-extern "C" fn go_to(_address: u64) {
-    naked_asm!("br x0")
-}
-
-/// A page of user memory that a program may read and execute, in the tables that are loaded. Red if
-/// the page can be executed by the kernel, or if a kernel thread runs with PAN clear on a CPU that
-/// has it.
-pub fn h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident() -> Outcome {
-    static HOOKS: Hooks = hooks::HOOKS.kernel_exception(note);
-    let frame = frames::alloc_zeroed().ok_or("no frame")?;
-    let mut tables = UserTables::new().ok_or("no tables")?;
-    let mapped = tables.map(PAGE, frame, Access { write: false, exec: true });
-    mapped.map_err(|_| "no table")?;
-    let use_tables = |root| {
-        cpu::without_interrupts(|| {
-            sched::current().set_tables_root(root);
-            sched::load_tables_of(sched::current());
-        });
-    };
-    crate::tests::support::install_hooks(&HOOKS);
-    use_tables(tables.root());
-    go_to(PAGE);
-    let executed = seen();
-    load(PAGE);
-    let loaded = seen();
-    use_tables(0);
-    crate::tests::support::install_hooks(&hooks::HOOKS);
-    frames::release(frame);
-    check!(executed == [INSTRUCTION_ABORT.into(), PERMISSION, PAGE], "executed: {executed:x?}");
-    let refused = [DATA_ABORT.into(), PERMISSION, PAGE];
-    check!(loaded == if cpu::has_pan() { refused } else { [0; 3] }, "loaded: {loaded:x?}");
-    Ok(())
-}
 
 /// Red if a CPU starts with PAN clear although it has it, or a program gets into the kernel without
 /// it being set.

@@ -1,5 +1,6 @@
 //! i386: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod attempts;
 pub(in crate::tests) mod depth;
 pub(in crate::tests) mod evidence;
 pub(in crate::tests) mod expectations;

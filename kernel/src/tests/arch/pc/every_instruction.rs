@@ -31,7 +31,7 @@ use super::entry_work::{self, IN_USER_MODE, OWN_NMIS, TWICE};
 use super::work::{Work, send_nmi_to_this_cpu};
 use crate::tests::arch::{entry_code, sweep};
 use crate::tests::support::{kind_at, stack_at, until};
-use crate::tests::user_mode;
+use crate::tests::user_mode::{self, STACK_TOP};
 use crate::tests::{Outcome, check};
 use alloc::format;
 use alloc::string::String;
@@ -299,6 +299,7 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
             symbol.is_some_and(|symbol| names.iter().any(|name| symbol.name.contains(name)))
         };
         let empty = |sp: usize| (thread_top - size_of::<SavedRegs>()..=*thread_top).contains(&sp);
+        let is_programs = |sp: usize| sp <= STACK_TOP as usize && stack_at(sp).is_none();
         let known = empty(regs.sp().get())
             || steps.steps().iter().any(|(step, _)| match step {
                 // An NMI that hit the first instructions of an entry, and is itself hit.
@@ -307,6 +308,9 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
                 Step::Caller(pc) => {
                     leads_to(pc.get() as u64 - 1, &["every_instruction", "first_return"])
                 }
+                // An entry that still has the program's SP, or a way back that has it again: there is
+                // nothing below the program.
+                Step::Interrupted(regs) if is_programs(regs.sp.get()) => true,
                 Step::Interrupted(regs) => {
                     leads_to(regs.pc.get() as u64, &["first_return", "switch::switch"])
                 }

@@ -2,6 +2,8 @@
 //! flags, NMIs, the sweep, backtraces from a function's edges, and where the task state segments
 //! lie.
 
+#[cfg(target_arch = "x86_64")]
+pub(in crate::tests) mod breakpoints;
 pub(in crate::tests) mod control;
 pub(in crate::tests) mod double_fault;
 pub(in crate::tests) mod entry_work;
@@ -11,6 +13,7 @@ pub(in crate::tests) mod firmware;
 pub(in crate::tests) mod first_instruction;
 pub(in crate::tests) mod io_maps;
 pub(in crate::tests) mod nmi;
+pub(in crate::tests) mod refusals;
 pub(in crate::tests) mod tss_guards;
 pub(in crate::tests) mod vectors;
 pub(in crate::tests) mod work;

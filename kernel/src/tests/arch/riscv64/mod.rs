@@ -1,5 +1,6 @@
 //! riscv64: tests of what only it has, and what portable tests need.
 
+pub(in crate::tests) mod attempts;
 pub(in crate::tests) mod depth;
 pub(in crate::tests) mod evidence;
 pub(in crate::tests) mod expectations;
@@ -10,17 +11,19 @@ pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
 use super::{first_use, flush};
-use crate::tests::table;
+use crate::tests::{samples, table};
 
 table! {
     HERE,
     shared: [
+        samples::b3_a_thread_that_runs_on_another_cpu_is_traced_where_it_is,
+        samples::b3_a_cpu_with_interrupts_off_answers_by_nmi_or_is_given_up_in_time,
+        samples::b3_ten_thousand_samples_under_load_unwind_to_the_outermost_frame,
         first_use::t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack,
         flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards,
         overflow_stack::i9_p8_user_mode_that_reads_what_entries_rest_on_faults,
         harts::i1_whichever_hart_is_started_first_is_cpu_0_and_all_others_come,
-        user_memory::h5_the_kernel_executes_no_user_memory_and_touches_none_by_accident,
         user_memory::h5_no_cpu_lets_the_kernel_use_user_memory_not_in_a_system_call_either,
         overflow_stack::i9_an_exception_in_the_overflow_handler_is_handled_further_down_its_stack,
         overflow_stack::i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_threads,

@@ -48,8 +48,8 @@ pub fn i8_an_nmi_lands_on_the_nmi_stack_and_is_handled_on_the_body_stack() -> Ou
         let landing = stack_of_cpu(StackKind::Nmi, me);
         if let Ok(stack) = landing {
             // SAFETY: (1) no NMI is being handled on this CPU: no other code uses its NMI stack.
-            // What the CPU does not write stays zero.
-            unsafe { (stack.range.lowest.get() as *mut u8).write_bytes(0, 4096 - 16) };
+            // What the CPU does not write stays zero; the end word below is the tick's to look at.
+            unsafe { (stack.range.lowest.get() as *mut u8).add(16).write_bytes(0, 4096 - 32) };
         }
         send_to_this_cpu();
         (me, landing)

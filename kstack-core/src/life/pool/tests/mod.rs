@@ -11,6 +11,8 @@ mod census;
 mod failures;
 mod interleavings;
 mod machine;
+mod nodes;
 mod paths;
 mod random;
+mod runs;
 mod schedule;
