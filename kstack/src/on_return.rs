@@ -1,4 +1,4 @@
-//! Erasing what a call from user mode left on stacks, on the way back.
+//! Erasing what a call from user mode left on stacks, on the return path.
 //!
 //! ```text
 //!   top      | SavedRegs                       |
@@ -20,8 +20,8 @@
 //! the deepest word is noted in the stack's [`Watermark`](crate::meter::Watermark) before.
 //!
 //! Of a CPU's stacks those of interrupts and softirqs are erased as well, where one has used them
-//! since: nothing does while interrupts are off in a thread. Those of exceptions that may come at any
-//! time are not.
+//! since: nothing does while interrupts are off in a thread. Those of exceptions that may come at
+//! any time are not.
 
 use crate::arch::current::this_cpu;
 use crate::end_word::{self, END_WORD};

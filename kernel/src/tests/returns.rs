@@ -1,6 +1,7 @@
 //! What is done last on the way to user mode: erasing, and the offset of the next call. The options
 //! are turned on and off here, so these tests say the same on a machine that was started with them.
 
+use super::arch::expectations::EXPECTED;
 use super::arch::user_code;
 use super::support::{install_hooks, on_every_cpu, stack_of_cpu};
 use super::user_mode::{self, UserThread};
@@ -27,9 +28,6 @@ const PLACES: usize = 1 << BITS;
 const UNIT: usize = 16;
 /// What the way to the offset takes of the stack besides.
 const FRAME: usize = 128;
-/// Ways in for system calls, from which the handler stands elsewhere: i386 has `int 0x80` and
-/// `sysenter`.
-const WAYS_IN: usize = if cfg!(target_arch = "x86") { 2 } else { 1 };
 /// What is looked at below the registers.
 const LOOKED_AT: usize = 4096 / UNIT;
 
@@ -111,7 +109,7 @@ pub fn h2_calls_and_exceptions_begin_at_places_that_are_even_and_unforeseen() ->
     static HOOKS: Hooks = hooks::HOOKS.syscall(note_call).user_exception(note_exception);
     forget();
     with(0, || calls(100, &HOOKS))?;
-    for (what, places, most) in [("calls", &CALLS, WAYS_IN), ("exceptions", &EXCEPTIONS, 1)] {
+    for (what, places, most) in [("calls", &CALLS, EXPECTED.syscall_entries), ("exceptions", &EXCEPTIONS, 1)] {
         let (_, used, all) = spread(places);
         check!(all > 20 && used <= most, "without the option {all} {what} are in {used} places");
     }
@@ -123,7 +121,7 @@ pub fn h2_calls_and_exceptions_begin_at_places_that_are_even_and_unforeseen() ->
     let (span, used, all) = spread(&CALLS);
     // Without an offset, the handler is called as ever; with one, by way of a frame of its own.
     let most = PLACES + FRAME / UNIT;
-    let used_at_most = PLACES + 2 * (WAYS_IN - 1);
+    let used_at_most = PLACES + 2 * (EXPECTED.syscall_entries - 1);
     check!(span <= most, "{span} places, more than the {} bytes that are said", MOST.get());
     let squares = CALLS.iter().map(|count| {
         let count = u64::from(count.load(Ordering::Relaxed));

@@ -13,6 +13,9 @@ pub(in crate::tests) struct Expected {
     pub(in crate::tests) saved_regs: usize,
     /// Bytes at the low end of a running thread's stack that are not the thread's to write.
     pub(in crate::tests) kept_below: usize,
+    /// Entries for system calls, from each of which the handler stands elsewhere below the
+    /// registers.
+    pub(in crate::tests) syscall_entries: usize,
     /// Bytes of the registers that a switch saves.
     pub(in crate::tests) switch_frame: usize,
     /// The stacks that each CPU has besides its idle stack and its IRQ stack.

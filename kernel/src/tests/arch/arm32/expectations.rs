@@ -11,6 +11,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_align_kib: 16,
     saved_regs: 80,
     kept_below: if THREAD_INFO_ON_STACK { 8 } else { 0 },
+    syscall_entries: 1,
     switch_frame: 48,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,

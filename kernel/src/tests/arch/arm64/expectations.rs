@@ -10,6 +10,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_align_kib: 32,
     saved_regs: 288,
     kept_below: 0,
+    syscall_entries: 1,
     switch_frame: 96,
     cpu_stacks: &[StackKind::Overflow],
     softirq_stack: StackKind::Irq,

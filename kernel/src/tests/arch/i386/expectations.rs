@@ -10,6 +10,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_align_kib: 8,
     saved_regs: 68,
     kept_below: 0,
+    syscall_entries: 2,
     switch_frame: 24,
     cpu_stacks: &[
         StackKind::Softirq,

@@ -10,6 +10,7 @@ pub(in crate::tests) const EXPECTED: Expected = Expected {
     stack_align_kib: 16,
     saved_regs: 168,
     kept_below: 0,
+    syscall_entries: 1,
     switch_frame: 56,
     cpu_stacks: &[
         StackKind::DoubleFault,
