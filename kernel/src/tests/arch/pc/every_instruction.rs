@@ -308,8 +308,8 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
                 Step::Caller(pc) => {
                     leads_to(pc.get() as u64 - 1, &["every_instruction", "first_return"])
                 }
-                // An entry that still has the program's SP, or a way back that has it again: there is
-                // nothing below the program.
+                // An entry that still has the program's SP, or a return path that has it again:
+                // there is nothing below the program.
                 Step::Interrupted(regs) if is_programs(regs.sp.get()) => true,
                 Step::Interrupted(regs) => {
                     leads_to(regs.pc.get() as u64, &["first_return", "switch::switch"])
