@@ -28,9 +28,6 @@ mod programs;
 mod questions;
 mod reports;
 mod returns;
-// Where the table of frames leaves no doubt: see CAVEATS.md.
-#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
-mod samples;
 mod sequences;
 mod shadow_stacks;
 mod signals;

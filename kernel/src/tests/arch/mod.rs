@@ -51,6 +51,10 @@ mod entry_code;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod overflow_handler;
 
+// Where the table of frames leaves no doubt: see CAVEATS.md.
+#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
+mod samples;
+
 // Where a CPU may fault on a page that has just been mapped.
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 mod first_use;

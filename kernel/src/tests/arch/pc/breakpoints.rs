@@ -1,8 +1,8 @@
 //! Samples by breakpoints: debug exceptions right before instructions that the load is known to
 //! execute, on whichever CPU comes there first.
 
+use crate::tests::arch::samples::{self, Tally};
 use crate::tests::arch::sweep;
-use crate::tests::samples::{self, Tally};
 use crate::tests::{Outcome, check};
 use alloc::vec::Vec;
 use core::hint::spin_loop;

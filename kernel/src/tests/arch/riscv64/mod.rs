@@ -10,8 +10,8 @@ pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::{first_use, flush};
-use crate::tests::{samples, table};
+use super::{first_use, flush, samples};
+use crate::tests::table;
 
 table! {
     HERE,

@@ -12,12 +12,12 @@ pub(in crate::tests) mod sweep;
 pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
-use super::flush;
 use super::pc::{
     breakpoints, control, double_fault, every_instruction, firmware, first_instruction, io_maps,
     tss_guards, vectors,
 };
-use crate::tests::{samples, table};
+use super::{flush, samples};
+use crate::tests::table;
 
 table! {
     HERE,

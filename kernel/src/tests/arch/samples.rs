@@ -1,9 +1,9 @@
 //! Samples: interrupts that land anywhere while the machine does everything that it can, each
 //! followed to the outermost frame; and threads that are looked at while they run elsewhere.
 
-use super::arch::depth::SEND_NMI;
-use super::support::until;
-use super::{Outcome, check};
+use super::depth::SEND_NMI;
+use crate::tests::support::until;
+use crate::tests::{Outcome, check};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -48,7 +48,7 @@ static LANDINGS: [SpinLock<Landing>; 8] =
 
 /// The handler. The lock is free: the tester takes it only when all have landed, and sends no other
 /// before.
-pub(super) fn land(regs: &mut SavedRegs) {
+pub(in crate::tests) fn land(regs: &mut SavedRegs) {
     {
         let mut landing = LANDINGS[cpus::this().id().index() % LANDINGS.len()].lock();
         backtrace::keep_steps_from_regs(regs, &mut landing.steps);
@@ -144,7 +144,7 @@ const OUTERMOST: [&str; 7] = [
 
 /// What was seen of all samples.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(in crate::tests) struct Tally {
     of_programs: usize,
     in_entries: usize,
     /// Where there is no record, and the caller is the table's to tell.
@@ -158,7 +158,7 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Says what was seen; an error if any sample is wrong.
-    pub(super) fn judge(&self, what: &str) -> Outcome {
+    pub(in crate::tests) fn judge(&self, what: &str) -> Outcome {
         log!(
             "  {what}: {} of programs, {} in entries, {} without a record ({} by the table alone), {} known callers",
             self.of_programs,
@@ -252,19 +252,22 @@ fn sample(send: impl Fn(u32), others: &[u32]) -> Outcome {
 }
 
 /// What the interrupt controller calls the other CPUs.
-pub(super) fn others() -> Vec<u32> {
+pub(in crate::tests) fn others() -> Vec<u32> {
     let me = cpus::this().id();
     let others = cpus::online().filter(|cpu| cpu.id() != me);
     others.map(|cpu| cpu.hardware_id.load(Ordering::Relaxed)).collect()
 }
 
 /// How many have landed.
-pub(super) fn taken() -> u64 {
+pub(in crate::tests) fn taken() -> u64 {
     TAKEN.load(Ordering::Acquire)
 }
 
 /// Looks at all that have landed, each once; `each` sees where. How many there were.
-pub(super) fn look_at_landed(tally: &mut Tally, mut each: impl FnMut(&SavedRegs)) -> usize {
+pub(in crate::tests) fn look_at_landed(
+    tally: &mut Tally,
+    mut each: impl FnMut(&SavedRegs),
+) -> usize {
     let mut count = 0;
     for place in &LANDINGS {
         let mut landing = place.lock();
@@ -278,7 +281,7 @@ pub(super) fn look_at_landed(tally: &mut Tally, mut each: impl FnMut(&SavedRegs)
 }
 
 /// Takes this many samples of all CPUs but this one; `each` sees where they landed.
-pub(super) fn take(
+pub(in crate::tests) fn take(
     send: fn(u32),
     count: usize,
     tally: &mut Tally,
@@ -306,12 +309,12 @@ pub(super) fn take(
 }
 
 /// Sends what runs [`land`] on a CPU.
-pub(super) fn send_call(hardware_id: u32) {
+pub(in crate::tests) fn send_call(hardware_id: u32) {
     irqchip::send_interrupt(hardware_id, vector::CALL);
 }
 
 /// Does it while threads of every kind run on all CPUs.
-pub(super) fn under_load(body: impl FnOnce() -> Outcome) -> Outcome {
+pub(in crate::tests) fn under_load(body: impl FnOnce() -> Outcome) -> Outcome {
     LEAVE.store(false, Ordering::Relaxed);
     softirq::set_probe(|| {
         black_box(root_of_branches());
