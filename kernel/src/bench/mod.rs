@@ -7,6 +7,7 @@
 mod dma;
 mod entries;
 mod memory;
+mod returns;
 pub(crate) mod stacks;
 mod threads;
 
@@ -31,29 +32,31 @@ pub fn run() {
     threads::run(overhead);
     memory::run();
     dma::run(overhead);
+    returns::run(overhead);
     if machine::options::has("depths") {
         stacks::depths(overhead);
         entries::depths(overhead);
     }
 
     machine::arch::irqchip::start_timer();
-    programs();
+    program(b"/kstack/bin/returns-at-once", |name| name);
+    returns::calls();
     sleepers.wake();
     control!("end");
 }
 
 /// What the kernel does for programs is measured by one, which prints lines `name value`. A figure
-/// that it does not print is missed by the host.
-fn programs() {
+/// that it does not print is missed by the host. `called` tells what each is called here.
+fn program(argument: &[u8], called: impl for<'a> Fn(&'a str) -> &'a str) {
     let path = "/kstack/bin/program-bench";
-    let argv: [&[u8]; 2] = [b"program-bench", b"/kstack/bin/returns-at-once"];
+    let argv: [&[u8]; 2] = [b"program-bench", argument];
     let (status, output) = match linux::run_captured(path, &argv) {
         Ok(ended) => ended,
         Err(error) => return log!("{path}: {error}"),
     };
     for line in output.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         match core::str::from_utf8(line).ok().and_then(figure) {
-            Some((name, value)) => report(name, value, "instructions"),
+            Some((name, value)) => report(called(name), value, "instructions"),
             None => log!("{path}: {}", line.escape_ascii()),
         }
     }

@@ -27,7 +27,7 @@ mod processes;
 mod programs;
 mod questions;
 mod reports;
-mod returns;
+pub(crate) mod returns;
 mod sequences;
 mod shadow_stacks;
 mod signals;

@@ -38,6 +38,10 @@ questions! {
         "switching", "Red if the switch saves nothing, or comes back elsewhere.";
     d3_d4_ask_why_a_device_gets_no_stack:
         "dma", "Red if the device finds every byte, or is lent the buffer.";
+    h2_ask_how_well_places_of_calls_are_foreseen:
+        "offset", "Red if an offset has less entropy than bits, or the option does nothing.";
+    h3_t13_ask_what_a_call_finds_of_the_one_before:
+        "erasing", "Red if a word stays, or the depth of what was erased is forgotten.";
     p1_ask_where_argc_argv_and_the_environment_are:
         "argv", "Red if a part lies elsewhere, or in another order.";
     p3_ask_who_makes_and_grows_a_programs_stack:

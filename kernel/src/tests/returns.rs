@@ -8,6 +8,8 @@ use super::user_mode::{self, UserThread};
 use super::{Outcome, check};
 use crate::hooks;
 use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kstack::addr::Addr;
 use kstack::end_word;
@@ -32,7 +34,7 @@ const FRAME: usize = 128;
 const LOOKED_AT: usize = 4096 / UNIT;
 
 /// Does it with these options, and none of the offsets from before.
-fn with(bits: u8, what: impl FnOnce() -> Outcome) -> Outcome {
+fn with<T>(bits: u8, what: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let before = on_return::wanted();
     on_return::want(bits);
     on_every_cpu(|_| {
@@ -91,6 +93,15 @@ fn spread(places: &[AtomicU32; LOOKED_AT]) -> (usize, usize, u32) {
     let first = counts().position(|count| count > 0).unwrap_or(0);
     let span = counts().rposition(|count| count > 0).map_or(0, |last| last + 1 - first);
     (span, counts().filter(|count| *count > 0).count(), counts().sum())
+}
+
+/// How often the handler of a program's calls stood so many units of 16 bytes below the registers,
+/// with these options.
+pub(crate) fn places_of_calls(bits: u8, count: u32) -> Result<Vec<u32>, String> {
+    static HOOKS: Hooks = hooks::HOOKS.syscall(note_call);
+    forget();
+    with(bits, || calls(count, &HOOKS))?;
+    Ok(CALLS.iter().map(|count| count.load(Ordering::Relaxed)).collect())
 }
 
 fn forget() {
@@ -174,22 +185,25 @@ fn look(regs: &mut SavedRegs) {
     (hooks::HOOKS.syscall)(regs);
 }
 
+/// Of some 400 calls of a program with these options: how many find nothing of the one before on
+/// their thread's stack, on the CPU's IRQ stack, and how many there were.
+pub(crate) fn calls_that_find_nothing(bits: u8) -> Result<[u32; 3], String> {
+    static HOOKS: Hooks = hooks::HOOKS.syscall(look);
+    CLEAN.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    with(bits, || calls(400, &HOOKS))?;
+    Ok([0, 1, 2].map(|which: usize| CLEAN[which].load(Ordering::Relaxed)))
+}
+
 /// Each call of a program looks at what the one before left. An interrupt may come between the
 /// entry and the look, so not all find nothing. Red without the erasing, of either stack: then the
 /// first half of the test is as the second.
 pub fn h3_what_a_call_left_on_stacks_is_erased_before_user_mode() -> Outcome {
-    static HOOKS: Hooks = hooks::HOOKS.syscall(look);
-    let count = |bits| -> Result<[u32; 3], alloc::string::String> {
-        CLEAN.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-        with(bits, || calls(400, &HOOKS))?;
-        Ok([0, 1, 2].map(|which: usize| CLEAN[which].load(Ordering::Relaxed)))
-    };
-    let [threads, irq, all] = count(0)?;
+    let [threads, irq, all] = calls_that_find_nothing(0)?;
     log!(
         "    without erasing, {threads} of {all} calls find a clean stack, {irq} a clean IRQ stack"
     );
     check!(all >= 400 && threads < all / 10 && irq < all / 10, "{threads}, {irq} of {all}");
-    let [threads, irq, all] = count(ERASE)?;
+    let [threads, irq, all] = calls_that_find_nothing(ERASE)?;
     log!("    with it, {threads} of {all}, and {irq}");
     check!(all >= 400 && threads > all * 9 / 10, "{threads} of {all} stacks are clean");
     check!(irq > all * 9 / 10, "{irq} of {all} IRQ stacks are clean");
@@ -206,30 +220,47 @@ fn reach_down() {
     // SAFETY: (1) a word of its own stack, far below SP.
     unsafe {
         FOUND.store((at as *const usize).read_volatile() + 1, Ordering::Relaxed);
-        (at as *mut usize).write_volatile(0x5a);
+        (at as *mut usize).write_volatile(Word::WRITTEN);
     }
 }
 
-/// Two calls of a program, each of which writes the same word. Red if the word is still there in
-/// the second, or if the depth of the thread, when it has ended, is that of what was not erased.
-pub fn h3_t13_what_was_erased_counts_for_the_depth() -> Outcome {
+/// What a call found that the call before had written.
+pub(crate) struct Word {
+    pub(crate) found: usize,
+    /// Bytes of the thread's stack that were never used, as its meter has it.
+    pub(crate) left: usize,
+}
+
+impl Word {
+    pub(crate) const WRITTEN: usize = 0x5a;
+}
+
+/// Two calls of a program, with these options, each of which writes the same word.
+pub(crate) fn word_of_the_call_before(bits: u8) -> Result<Word, String> {
     let was_on = depths::turn(true);
-    let found = |bits| -> Result<usize, alloc::string::String> {
-        depths::of_ended().forget_record();
-        with(bits, || {
-            user_mode::with_hooks(Some(reach_down), || {
-                UserThread::start(user_code::call_twice, 0)?.finish_unharmed()
-            })?;
-            let left = depths::of_ended().least_left().map(|left| left.get());
-            check!(left == Some(LEFT), "{left:?} bytes left, not {LEFT}");
-            Ok(())
-        })?;
-        Ok(FOUND.load(Ordering::Relaxed))
-    };
-    let (kept, erased) = (found(0)?, found(ERASE)?);
+    depths::of_ended().forget_record();
+    let ran = with(bits, || {
+        user_mode::with_hooks(Some(reach_down), || {
+            UserThread::start(user_code::call_twice, 0)?.finish_unharmed()
+        })
+    });
+    let left = depths::of_ended().least_left();
     depths::turn(was_on);
     depths::of_ended().forget_record();
-    check!(kept == 0x5b, "without erasing the second call finds {kept:#x}");
-    check!(erased == 1, "with erasing the second call finds {erased:#x}");
+    ran?;
+    let left = left.ok_or("no thread has ended")?.get();
+    let found = FOUND.load(Ordering::Relaxed).checked_sub(1).ok_or("no call has looked")?;
+    Ok(Word { found, left })
+}
+
+/// Red if the word is still there in the second call, or if the depth of the thread, when it has
+/// ended, is that of what was not erased.
+pub fn h3_t13_what_was_erased_counts_for_the_depth() -> Outcome {
+    let (kept, erased) = (word_of_the_call_before(0)?, word_of_the_call_before(ERASE)?);
+    for word in [&kept, &erased] {
+        check!(word.left == LEFT, "{} bytes left, not {LEFT}", word.left);
+    }
+    check!(kept.found == Word::WRITTEN, "without erasing it finds {:#x}", kept.found);
+    check!(erased.found == 0, "with erasing the second call finds {:#x}", erased.found);
     Ok(())
 }

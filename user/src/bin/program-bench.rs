@@ -6,7 +6,7 @@
 //! it measured happened, or the program ends with status 1 and no further figure.
 //!
 //! `program-bench FILE` executes FILE, a program that ends with status 42, where `execve` is
-//! measured. It asks nothing of the kernel that Linux does not have, and gives Linux's figures
+//! measured; `program-bench null-call` measures that call alone. It asks nothing of the kernel that Linux does not have, and gives Linux's figures
 //! there (`xtask::proof::against`).
 
 #![no_std]
@@ -38,6 +38,9 @@ fn main() -> i32 {
     // The argument is a string in memory that stays: its address serves the child as well.
     EXECUTED.store(file.as_ptr().expose_provenance(), Ordering::Relaxed);
     let Some(empty) = median::<MANY, _>(0, |_| (), |_, ()| true) else { return 3 };
+    if file == b"null-call" {
+        return null_call(empty);
+    }
     for bench in [null_call, processes, execs, threads, signals, faults, pipes] {
         match bench(empty) {
             0 => {}

@@ -45,7 +45,7 @@ const fn figure(
 const SAME_PROGRAM: &str = "the same program";
 
 /// All of them, in the order of the table.
-pub(crate) const WANTED: [Wanted; 21] = [
+pub(crate) const WANTED: [Wanted; 25] = [
     figure(
         "stack_cached_1k",
         Some(700.0),
@@ -85,6 +85,10 @@ pub(crate) const WANTED: [Wanted; 21] = [
     figure("softirq_inline", None, None, "what a softirq adds to an interrupt that raises it"),
     figure("softirq_from_thread", None, None, "local_bh_disable, raise_softirq, local_bh_enable"),
     figure("syscall_null", Some(90.0), Some(90.0), SAME_PROGRAM),
+    figure("syscall_null_offset", None, None, "not measured: the option is off there"),
+    figure("syscall_null_erasing", None, None, "not measured: the option is off there"),
+    figure("erasing_512", None, None, "not measured: the option is off there"),
+    figure("erasing_4096", None, None, "not measured: the option is off there"),
     figure("fork_exit_wait", Some(45_000.0), Some(45_000.0), SAME_PROGRAM),
     figure("vfork_exec_wait", None, None, SAME_PROGRAM),
     figure("clone_join", Some(7000.0), Some(7000.0), SAME_PROGRAM),

@@ -6,6 +6,7 @@
 //! | `answer` | an answer as it is given: lines, records for pictures, what did not hold |
 //! | `entries` | interrupts, softirqs, exceptions: where they stand |
 //! | `threads` | threads, their stacks, the switch between them; devices |
+//! | `returns` | what is done last on the way to user mode |
 //! | `programs` | stacks of programs: what programs say, and what the kernel sees of them |
 //!
 //! Invariant: an answer is made of what was observed in this run. What an experiment expects is
@@ -14,6 +15,7 @@
 mod answer;
 mod entries;
 mod programs;
+mod returns;
 mod threads;
 
 use super::println;
@@ -28,7 +30,7 @@ struct Question {
     answer: fn(&mut Answer) -> Result<(), String>,
 }
 
-const QUESTIONS: [Question; 17] = [
+const QUESTIONS: [Question; 19] = [
     Question {
         name: "irq-from-user",
         asks: "Does an interrupt from user mode switch stacks twice?",
@@ -78,6 +80,16 @@ const QUESTIONS: [Question; 17] = [
         name: "dma",
         asks: "Why may a buffer on a mapped stack not be handed to a device?",
         answer: threads::dma,
+    },
+    Question {
+        name: "offset",
+        asks: "How well can a program foresee where a call's frames are?",
+        answer: returns::offset,
+    },
+    Question {
+        name: "erasing",
+        asks: "What does a call find on its stack of the call before?",
+        answer: returns::erasing,
     },
     Question {
         name: "argv",
