@@ -280,6 +280,8 @@ table! {
         questions::t4_ask_what_a_stack_costs,
         questions::s1_s4_ask_what_happens_when_the_stack_is_switched,
         questions::d3_d4_ask_why_a_device_gets_no_stack,
+        questions::h2_ask_how_well_places_of_calls_are_foreseen,
+        questions::h3_t13_ask_what_a_call_finds_of_the_one_before,
         questions::p1_ask_where_argc_argv_and_the_environment_are,
         questions::p3_ask_who_makes_and_grows_a_programs_stack,
         questions::p3_ask_whether_a_stacks_pages_are_given_back,
