@@ -6,8 +6,8 @@
 //! it measured happened, or the program ends with status 1 and no further figure.
 //!
 //! `program-bench FILE` executes FILE, a program that ends with status 42, where `execve` is
-//! measured; `program-bench null-call` measures that call alone. It asks nothing of the kernel that Linux does not have, and gives Linux's figures
-//! there (`xtask::proof::against`).
+//! measured; `program-bench null-call` measures that call alone. It asks nothing of the kernel that
+//! Linux does not have, and gives Linux's figures there (`xtask::proof::against`).
 
 #![no_std]
 #![no_main]
