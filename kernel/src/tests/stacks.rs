@@ -289,7 +289,7 @@ pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() ->
     let thread = sched::spawn_kernel("resting", body, 0).map_err(|error| format!("{error:?}"))?;
     until("it rests", || thread.state() == sched::State::Blocked && !thread.is_on_cpu())?;
     let stack = thread.stack_ref();
-    let borrowed = stacks::borrow(stack).ok_or("a resting thread's stack cannot be borrowed")?;
+    let borrowed = thread.borrow_stack().ok_or("a resting thread's stack cannot be borrowed")?;
     let range = borrowed.range();
     let before = count(range);
     RISE.store(true, Ordering::Relaxed);
@@ -298,19 +298,19 @@ pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() ->
     check!(thread.is_reaped() && !thread.has_stack(), "it has not ended");
     check!(before >= 64 && count(range) >= 64, "{before}, then {} words", count(range));
     check!(paging::kernel_is_mapped(range.lowest.get() as u64), "it is not mapped");
-    let again = stacks::borrow(stack);
+    let again = thread.borrow_stack();
     check!(again.is_none(), "a stack whose owner is gone can be borrowed");
     // No other thread gets it.
     let others = acquire_many(60)?;
     let reused = others.iter().any(|other| other.as_ref().slot == stack.slot);
     check!(!reused, "it has a new owner while it is borrowed");
     drop((others, borrowed));
-    check!(stacks::borrow(stack).is_none(), "it can be borrowed afterwards");
+    check!(thread.borrow_stack().is_none(), "it can be borrowed afterwards");
     let others = acquire_many(CACHE_STACKS * 8)?;
     let found = others.iter().find(|other| other.as_ref().slot == stack.slot);
     let found = found.ok_or("it did not come back")?;
     check!(count(found.range()) == 0, "its words are still there");
-    check!(stacks::borrow(stack).is_none(), "the old life can be borrowed");
+    check!(thread.borrow_stack().is_none(), "the old life can be borrowed");
     Ok(())
 }
 
