@@ -164,15 +164,22 @@ fn write(at: usize) {
     unsafe { (at as *mut u8).write_volatile(0xdb) };
 }
 
-/// Recursion, so that frames with holes are left behind.
+/// Recursion, so that frames with holes are left behind. `above` is SP in the caller.
 #[inline(never)]
-fn leave_frames(lowest: usize) -> usize {
+fn leave_frames(lowest: usize, above: usize) -> usize {
+    /// What is pushed on the way to the interrupt below.
+    const CALLS: usize = 128;
     let frame = core::hint::black_box([0xdb_usize; 40]);
-    // An interrupt must find its room, from the deepest frame too.
-    if cpu::stack_pointer() < lowest + RESERVE.get() + 2 * size_of_val(&frame) {
+    let sp = cpu::stack_pointer();
+    // From the deepest frame, too, an interrupt must find its room, or the thread is ended: its
+    // registers and RESERVE below them. The next frame is as wide as this one.
+    let room = RESERVE.get() + EXPECTED.saved_regs + CALLS;
+    if sp < lowest + room + (above - sp) {
+        // One comes right here, whatever the width of a frame and where the first one began.
+        software_interrupt();
         return frame[3];
     }
-    leave_frames(lowest) + core::hint::black_box(frame)[7]
+    leave_frames(lowest, sp) + core::hint::black_box(frame)[7]
 }
 
 /// Writes to the stack below SP in one of several orders.
@@ -193,7 +200,7 @@ fn stain(way: usize, lowest: usize) {
             write(lowest + (seed >> 33) as usize % (top - lowest));
         }),
         _ => {
-            core::hint::black_box(leave_frames(lowest));
+            core::hint::black_box(leave_frames(lowest, cpu::stack_pointer()));
         }
     }
 }
@@ -321,6 +328,7 @@ struct Balance {
     free_slots: u32,
     mapped_pages: usize,
     charged: usize,
+    /// Those that are page tables of the arena among them.
     free_frames: usize,
 }
 
@@ -344,7 +352,7 @@ fn balance() -> Result<Balance, String> {
         free_slots: census.free,
         mapped_pages: pages::mapped_pages(),
         charged: pages::charged_bytes(),
-        free_frames: free_frames()?,
+        free_frames: free_frames()? + pages::leaf_tables(),
     })
 }
 
