@@ -56,7 +56,7 @@ pub fn pool() -> Result<&'static Stacks<StackPages>, NoMemory> {
 /// Makes the pool, or finds the one that another CPU made meanwhile: then what was made here goes
 /// back. Also when there is one already: what a CPU does that asked before there was.
 pub fn make() -> Result<&'static Stacks<StackPages>, NoMemory> {
-    let mut new = match New::new() {
+    let mut new = match Candidate::new() {
         Ok(new) => new,
         // Another CPU has the memory that is missing, perhaps.
         Err(NoMemory) => return pool_if_made().ok_or(NoMemory),
@@ -76,13 +76,13 @@ pub fn make() -> Result<&'static Stacks<StackPages>, NoMemory> {
 }
 
 /// A pool that nothing knows of yet, and the memory it is made of.
-struct New {
+struct Candidate {
     /// Null once they are to stay.
     stacks: *mut Stacks<StackPages>,
     records: *mut [SlotRecord],
 }
 
-impl New {
+impl Candidate {
     fn new() -> Result<Self, NoMemory> {
         let arena = arena();
         let slots = arena.slots() as usize;
@@ -112,7 +112,7 @@ impl New {
     }
 }
 
-impl Drop for New {
+impl Drop for Candidate {
     fn drop(&mut self) {
         if !self.stacks.is_null() {
             // SAFETY: (1) made of a box by `new`; (2) no other code was told of it.
