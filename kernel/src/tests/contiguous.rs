@@ -79,7 +79,8 @@ pub fn t3_t11_cpus_that_make_the_pool_at_one_instant_have_one_and_lose_nothing()
             thread.join();
         }
         let made = &MADE[..cpus::online_count() as usize];
-        let the_one = contiguous::pool_if_made().map_or(1, |pool| core::ptr::from_ref(pool) as _);
+        let the_one =
+            contiguous::pool_if_made().map_or(1, |pool| core::ptr::from_ref(pool) as usize);
         let same = made.iter().all(|made| made.load(Ordering::Acquire) == the_one);
         check!(same, "{made:x?}, and {the_one:x} is known");
         Ok(())
