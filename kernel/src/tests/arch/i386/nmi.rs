@@ -65,9 +65,9 @@ pub fn i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack
     check_landing(StackKind::NmiBody)
 }
 
-/// Whether the thread's end word is whole after `int number` with SP so far above the lowest word of
-/// its stack, and the register that was saved there is as before. Interrupts are off, so that the
-/// thread is not ended for want of room.
+/// Whether the thread's end word is whole after `int number` with SP so far above the lowest word
+/// of its stack, and the register that was saved there is as before. Interrupts are off, so that
+/// the thread is not ended for want of room.
 fn end_word_survives<const NUMBER: u8>(above: usize) -> bool {
     const IN_EBX: usize = 0x5eed_0b0e;
     let lowest = sched::current().stack_range().lowest;
