@@ -17,6 +17,7 @@
 //! | the stack has been mapped | the pool, by [`Backing::mark_end`](crate::Backing::mark_end) |
 //! | its lowest page has been erased | the same: the word is the same for every owner, and shows nothing of the last |
 //! | a thread that overflowed is about to be ended on its stack | the overflow's handler: its own frames went over the word |
+//! | an NMI or a debug exception had just room for its registers on the thread's stack (i386) | its return path |
 //!
 //! A thread's is looked at by every switch away from it, those of a CPU's own stacks by the
 //! kernel's tick ([`CpuLocal::check_ends`]). Found overwritten, it stops the system with a

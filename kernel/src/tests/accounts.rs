@@ -83,7 +83,7 @@ pub fn t7_t8_a_charge_follows_the_stack_through_cache_depot_and_borrow() -> Outc
     drop(again);
     let cached = pair.acquire().map_err(text)?;
     check_used("from the cache", 1)?;
-    let borrowed = stacks::borrow(cached.as_ref()).ok_or("no borrow")?;
+    let borrowed = cached.stacks().borrow(cached.as_ref()).ok_or("no borrow")?;
     drop(cached);
     check_used("borrowed", 1)?;
     drop(borrowed);

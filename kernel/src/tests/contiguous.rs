@@ -15,13 +15,16 @@ use kstack::dma::pieces::pieces;
 use kstack::dma::{Memory, judge};
 use kstack::end_word;
 use kstack::kind::StackKind;
+use kstack::record::SlotRecord;
 use kstack::stacks::ThreadId;
 use kstack::verdict::{Cause, Consequence};
 use linux::run_captured;
 use machine::arch::irqchip::software_interrupt;
 use machine::arch::{cpu, paging};
+use machine::cpus::{self, MAX_CPUS};
 use machine::dma::Physical;
 use machine::memory::frames::{self, FRAME_BYTES, Frame, RUN_FRAMES};
+use machine::memory::heap;
 use threads::report::overflow;
 use threads::sched;
 use threads::stacks::pages::{self, StackPages};
@@ -52,6 +55,45 @@ fn settle() -> Outcome {
         let census = pool.census();
         census.parked == 0 && census.ending == 0
     })
+}
+
+/// Every CPU asks for the pool at one instant, and then makes one that comes too late: all have the
+/// same, and the memory of the others is back. Red if what comes too late keeps its records.
+pub fn t3_t11_cpus_that_make_the_pool_at_one_instant_have_one_and_lose_nothing() -> Outcome {
+    static MET: AtomicU64 = AtomicU64::new(0);
+    static MADE: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CPUS];
+    fn meet_and_make(place: usize) {
+        MET.fetch_add(1, Ordering::AcqRel);
+        while MET.load(Ordering::Acquire) < u64::from(cpus::online_count()) {
+            core::hint::spin_loop();
+        }
+        let made = contiguous::make().map_or(0, |pool| core::ptr::from_ref(pool) as usize);
+        MADE[place].store(made, Ordering::Release);
+    }
+    let all_make = || -> Outcome {
+        MET.store(0, Ordering::Release);
+        let cpus = cpus::online().zip(0..);
+        let threads: Result<Vec<_>, _> =
+            cpus.map(|(cpu, at)| sched::spawn_on(cpu.id(), "making", meet_and_make, at)).collect();
+        for thread in threads.map_err(|error| format!("{error:?}"))? {
+            thread.join();
+        }
+        let made = &MADE[..cpus::online_count() as usize];
+        let the_one =
+            contiguous::pool_if_made().map_or(1, |pool| core::ptr::from_ref(pool) as usize);
+        let same = made.iter().all(|made| made.load(Ordering::Acquire) == the_one);
+        check!(same, "{made:x?}, and {the_one:x} is known");
+        Ok(())
+    };
+    all_make()?;
+    let before = heap::allocated_bytes();
+    for _ in 0..4 {
+        all_make()?;
+    }
+    let records = pool()?.arena().slots() as usize * size_of::<SlotRecord>();
+    let more = heap::allocated_bytes().saturating_sub(before);
+    check!(more < records / 2, "{more} bytes more, where one pool's records take {records}");
+    Ok(())
 }
 
 /// A device finds it in one piece, an SP finds its alignment, and what is around it is memory of

@@ -149,12 +149,15 @@ pub fn t12_n10_every_stack_has_its_end_word_whatever_its_kind() -> Outcome {
             let whole = unsafe { end_word::is_whole(stack.range.lowest) };
             check!(whole, "{stack} has no end word");
         }
+        let mut saw_own = false;
         for thread in sched::all() {
-            let Some(borrowed) = stacks::borrow(thread.stack_ref()) else { continue };
+            let Some(borrowed) = thread.borrow_stack() else { continue };
             // SAFETY: (1) borrowed, so it stays mapped.
             let whole = unsafe { end_word::is_whole(borrowed.range().lowest) };
             check!(whole, "the stack of {} has no end word", thread.name());
+            saw_own |= thread.id() == sched::current().id();
         }
+        check!(saw_own, "the stack of the thread that looks was not looked at");
         sched::spawn_kernel("brief", |_| {}, 0).map_err(|error| format!("{error:?}"))?.join();
     }
     Ok(())

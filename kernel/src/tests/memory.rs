@@ -376,7 +376,7 @@ fn deep(levels: usize) -> usize {
 
 fn deep_thread(_: usize) {
     core::hint::black_box(deep(16));
-    let noted = stacks::lowest_seen(sched::current().stack_ref().slot);
+    let noted = sched::current().lowest_seen();
     NOTED.store(noted.map_or(0, Addr::get), Ordering::Release);
 }
 

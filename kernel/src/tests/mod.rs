@@ -132,6 +132,7 @@ table! {
         stacks::t11_a_thread_that_cannot_be_made_is_an_error_and_leaks_nothing,
         stacks::t11_over_the_limit_creation_fails_and_charges_nothing,
         stacks::t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind,
+        contiguous::t3_t11_cpus_that_make_the_pool_at_one_instant_have_one_and_lose_nothing,
         contiguous::t3_a_contiguous_stack_is_one_piece_of_memory_aligned_as_stacks_are,
         contiguous::t3_d2_a_buffer_on_a_contiguous_stack_is_refused_by_the_stacks_name,
         contiguous::t3_t5_a_contiguous_stack_used_again_reads_as_zero,

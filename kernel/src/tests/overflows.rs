@@ -261,7 +261,7 @@ pub fn t2_a_read_or_write_of_either_guard_traps_and_names_stack_and_side() -> Ou
     };
     for stack in &others {
         machine::arch::cpu::without_interrupts(|| {
-            threads::stacks::make_coherent(stack.as_ref().slot, machine::cpus::this().id());
+            stack.make_coherent(machine::cpus::this().id());
             pattern(stack.range()).fill(0xa5);
         });
     }

@@ -164,15 +164,22 @@ fn write(at: usize) {
     unsafe { (at as *mut u8).write_volatile(0xdb) };
 }
 
-/// Recursion, so that frames with holes are left behind.
+/// Recursion, so that frames with holes are left behind. `above` is SP in the caller.
 #[inline(never)]
-fn leave_frames(lowest: usize) -> usize {
+fn leave_frames(lowest: usize, above: usize) -> usize {
+    /// What is pushed on the way to the interrupt below.
+    const CALLS: usize = 128;
     let frame = core::hint::black_box([0xdb_usize; 40]);
-    // An interrupt must find its room, from the deepest frame too.
-    if cpu::stack_pointer() < lowest + RESERVE.get() + 2 * size_of_val(&frame) {
+    let sp = cpu::stack_pointer();
+    // From the deepest frame, too, an interrupt must find its room, or the thread is ended: its
+    // registers and RESERVE below them. The next frame is as wide as this one.
+    let room = RESERVE.get() + EXPECTED.saved_regs + CALLS;
+    if sp < lowest + room + (above - sp) {
+        // One comes right here, whatever the width of a frame and where the first one began.
+        software_interrupt();
         return frame[3];
     }
-    leave_frames(lowest) + core::hint::black_box(frame)[7]
+    leave_frames(lowest, sp) + core::hint::black_box(frame)[7]
 }
 
 /// Writes to the stack below SP in one of several orders.
@@ -193,7 +200,7 @@ fn stain(way: usize, lowest: usize) {
             write(lowest + (seed >> 33) as usize % (top - lowest));
         }),
         _ => {
-            core::hint::black_box(leave_frames(lowest));
+            core::hint::black_box(leave_frames(lowest, cpu::stack_pointer()));
         }
     }
 }
@@ -289,7 +296,7 @@ pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() ->
     let thread = sched::spawn_kernel("resting", body, 0).map_err(|error| format!("{error:?}"))?;
     until("it rests", || thread.state() == sched::State::Blocked && !thread.is_on_cpu())?;
     let stack = thread.stack_ref();
-    let borrowed = stacks::borrow(stack).ok_or("a resting thread's stack cannot be borrowed")?;
+    let borrowed = thread.borrow_stack().ok_or("a resting thread's stack cannot be borrowed")?;
     let range = borrowed.range();
     let before = count(range);
     RISE.store(true, Ordering::Relaxed);
@@ -298,19 +305,19 @@ pub fn t8_a_borrowed_stack_outlives_its_thread_and_cannot_be_borrowed_after() ->
     check!(thread.is_reaped() && !thread.has_stack(), "it has not ended");
     check!(before >= 64 && count(range) >= 64, "{before}, then {} words", count(range));
     check!(paging::kernel_is_mapped(range.lowest.get() as u64), "it is not mapped");
-    let again = stacks::borrow(stack);
+    let again = thread.borrow_stack();
     check!(again.is_none(), "a stack whose owner is gone can be borrowed");
     // No other thread gets it.
     let others = acquire_many(60)?;
     let reused = others.iter().any(|other| other.as_ref().slot == stack.slot);
     check!(!reused, "it has a new owner while it is borrowed");
     drop((others, borrowed));
-    check!(stacks::borrow(stack).is_none(), "it can be borrowed afterwards");
+    check!(thread.borrow_stack().is_none(), "it can be borrowed afterwards");
     let others = acquire_many(CACHE_STACKS * 8)?;
     let found = others.iter().find(|other| other.as_ref().slot == stack.slot);
     let found = found.ok_or("it did not come back")?;
     check!(count(found.range()) == 0, "its words are still there");
-    check!(stacks::borrow(stack).is_none(), "the old life can be borrowed");
+    check!(thread.borrow_stack().is_none(), "the old life can be borrowed");
     Ok(())
 }
 
@@ -321,6 +328,7 @@ struct Balance {
     free_slots: u32,
     mapped_pages: usize,
     charged: usize,
+    /// Those that are page tables of the arena among them.
     free_frames: usize,
 }
 
@@ -344,7 +352,7 @@ fn balance() -> Result<Balance, String> {
         free_slots: census.free,
         mapped_pages: pages::mapped_pages(),
         charged: pages::charged_bytes(),
-        free_frames: free_frames()?,
+        free_frames: free_frames()? + pages::leaf_tables(),
     })
 }
 

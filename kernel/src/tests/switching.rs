@@ -24,7 +24,7 @@ use machine::cpus;
 use machine::spin::SpinLock;
 use threads::entry::probes;
 use threads::sched::{self, Thread, WaitQueue};
-use threads::stacks;
+use threads::stacks::{self, all_stacks};
 
 /// Starts threads, or says why not.
 fn spawn_all(
@@ -322,7 +322,7 @@ pub fn s2_the_first_frame_holds_registers_at_the_top_and_function_and_argument()
     let mut seen = Vec::new();
     for start in [Start::Kernel { function: never_called, argument: 0x1234 }, Start::User(&user)] {
         let sp = cpu::without_interrupts(|| {
-            stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
+            stack.make_coherent(cpus::this().id());
             // SAFETY: (1) the stack is ours alone, and mapped.
             unsafe { first_frame::build(range, start) }
         });
@@ -468,7 +468,7 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
     VISITS.store(0, Ordering::Relaxed);
     // More than fit into the caches, so that some are mapped now.
     let stacks: Result<Vec<_>, _> =
-        (0..40).map(|number| stacks::acquire_thread(ThreadId::new(number))).collect();
+        (0..40).map(|number| all_stacks().acquire_thread(ThreadId::new(number))).collect();
     let stacks = stacks.map_err(|error| format!("{error:?}"))?;
     let mut outcome = Ok(());
     for stack in &stacks {
@@ -481,7 +481,7 @@ pub fn t10_a_new_stack_is_there_on_every_cpu_under_every_address_space() -> Outc
                 let body = stacks::arena().geometry().body().get();
                 let old = cpus::this().tables_root.load(Ordering::Relaxed);
                 let slot = SlotIndex::new(SLOT.load(Ordering::Relaxed));
-                stacks::make_coherent(slot, cpus::this().id());
+                all_stacks().make_coherent(slot, cpus::this().id());
                 // SAFETY: (1) the tables are complete and stay until the old ones, which this CPU
                 // used, are back; (2) interrupts are off, and no other code uses the new stack.
                 unsafe {

@@ -135,7 +135,7 @@ pub(super) fn switching(answer: &mut Answer) -> Result<(), String> {
         !other.is_on_cpu() && other.state() == sched::State::Blocked
     })?;
     let mine = own_stack()?;
-    let borrowed = stacks::borrow(other.stack_ref()).ok_or("its stack is gone")?;
+    let borrowed = other.borrow_stack().ok_or("its stack is gone")?;
     let theirs = stack_at(other.saved_sp()).ok_or("its saved SP is on no stack")?;
     let saved = other.saved_sp();
     // SAFETY: (1) the stack is borrowed, so it is mapped; (2) the thread is off its CPU and waits

@@ -18,7 +18,7 @@ const MAX_TICKS: u64 = 2500;
 static ASTRAY: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn end(_: usize) {
-    let record = stacks::registry().record(sched::current().stack_ref().slot);
+    let record = sched::current().stack_record();
     if cpu::without_interrupts(|| record.needs_flush(cpus::this().id())) {
         ASTRAY.fetch_add(1, Ordering::Relaxed);
     }
@@ -39,7 +39,7 @@ pub fn t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack() -> O
         built_on.push(cpu::without_interrupts(|| cpus::this().id()));
     }
     let is_alone = |thread: &sched::Thread| {
-        let record = stacks::registry().record(thread.stack_ref().slot);
+        let record = thread.stack_record();
         cpus::online().all(|cpu| record.needs_flush(cpu.id()))
     };
     let alone = threads.iter().filter(|thread| is_alone(thread)).count();

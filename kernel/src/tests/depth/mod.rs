@@ -341,7 +341,7 @@ pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> 
     }));
     let contained = overflow::contained_count();
     let run_as = |thread: &Thread| {
-        let watermark = stacks::registry().record(thread.stack_ref().slot).watermark();
+        let watermark = thread.stack_record().watermark();
         let word = core::ptr::from_ref(thread) as usize;
         let local = &cpus::this().local;
         // SAFETY: (1) interrupts are off, as right before a switch; (2) not so: that is the test;

@@ -13,8 +13,7 @@ use machine::arch::regs::SavedRegs;
 /// `false`: it does not sleep, or did not all the while.
 pub fn functions(thread: &Thread, mut each: impl FnMut(&'static str)) -> bool {
     // Its stack is borrowed until the walk is over: the thread may end meanwhile.
-    let stack = crate::stacks::borrow_at(thread.stack_range(), thread.stack_ref());
-    let Some(stack) = stack else { return false };
+    let Some(stack) = thread.borrow_stack() else { return false };
     if thread.is_on_cpu() {
         return false;
     }
@@ -40,7 +39,7 @@ pub fn functions(thread: &Thread, mut each: impl FnMut(&'static str)) -> bool {
 /// The registers with which a thread that sleeps left user mode. `None`: it does not sleep, or
 /// never was there.
 pub fn user_regs(thread: &Thread) -> Option<SavedRegs> {
-    let _borrowed = crate::stacks::borrow_at(thread.stack_range(), thread.stack_ref())?;
+    let _borrowed = thread.borrow_stack()?;
     if thread.is_on_cpu() {
         return None;
     }

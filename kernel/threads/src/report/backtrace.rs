@@ -131,8 +131,7 @@ pub fn of_thread(thread: &Thread) -> Option<String> {
 /// while it runs. Its stack is borrowed until the walk is over: the thread may end meanwhile, and
 /// its stack be unmapped.
 pub fn print_thread(thread: &Thread, to: &mut dyn Write) -> bool {
-    let stack = crate::stacks::borrow_at(thread.stack_range(), thread.stack_ref());
-    let Some(stack) = stack else { return false };
+    let Some(stack) = thread.borrow_stack() else { return false };
     if thread.is_on_cpu() {
         return false;
     }

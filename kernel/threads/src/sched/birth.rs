@@ -166,7 +166,7 @@ fn create_on(
     let sp = cpu::without_interrupts(|| {
         let cpu = cpus::this();
         if stack.record().needs_flush_by(cpu.local.coherent_bit()) {
-            stacks::make_coherent_at(range, stack.as_ref().slot, cpu.id());
+            stack.make_coherent(cpu.id());
         }
         // SAFETY: (1) the stack was just given out to us.
         let sp = unsafe { first_frame::build(range, start) };

@@ -60,7 +60,7 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
     }
     let record = next.stack_record();
     if record.needs_flush_by(cpu.local.coherent_bit()) {
-        stacks::make_coherent_at(next.stack_range(), next.stack_ref().slot, cpu.id());
+        stacks::make_coherent(next.stack_range(), next.stack_ref().slot, cpu.id());
     }
     // SAFETY: (1) this CPU's block; interrupts are off; (2) every thread's stack is the pool's.
     unsafe { cpu.local.check_end() };

@@ -7,7 +7,8 @@ use super::owner::{Owned, Owner, OwnerKind};
 use super::rank::Urgency;
 use super::sleep::{Crowd, RunState, attention};
 use super::weight::Share;
-use crate::stacks::{OwnedStack, StackRef};
+use crate::stacks::pages::StackPages;
+use crate::stacks::{self, OwnedStack, StackRef};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -16,6 +17,7 @@ use core::fmt;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+use kstack::Borrowed;
 use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::record::SlotRecord;
 use kstack::stacks::ThreadId;
@@ -422,8 +424,14 @@ impl Thread {
 
     /// What the pool knows of its stack.
     #[inline(always)]
-    pub(super) fn stack_record(&self) -> &'static SlotRecord {
+    pub fn stack_record(&self) -> &'static SlotRecord {
         self.stack_record
+    }
+
+    /// Keeps its stack there while it is read, even if the thread ends; `None` if it is gone
+    /// already.
+    pub fn borrow_stack(&self) -> Option<Borrowed<StackPages>> {
+        stacks::borrow(self.stack_range(), self.stack_ref())
     }
 
     /// Whether its stack has not been taken back yet.

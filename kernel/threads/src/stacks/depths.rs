@@ -63,10 +63,10 @@ fn erased(stack: AddrRange) -> Option<Addr> {
     if on_return::wanted() & on_return::ERASE == 0 {
         return None;
     }
-    match super::arena().place(stack.lowest) {
-        Place::Body { slot, .. } => registry().record(slot).watermark().lowest_sample(),
+    kstack::registry::all().find_map(|all| match all.arena().place(stack.lowest) {
+        Place::Body { slot, .. } => all.record(slot).watermark().lowest_sample(),
         _ => None,
-    }
+    })
 }
 
 /// The lowest word that is not zero.

@@ -131,33 +131,17 @@ pub fn acquire_charged(owner: ThreadId, account: AccountId) -> Result<OwnedStack
     of_threads().acquire(&request)
 }
 
-/// Before this CPU writes to a stack or runs on it: forgets translations that are older than the
-/// last erasing. Interrupts off.
+/// Before this CPU writes to a stack, of either kind, or runs on it: forgets translations that are
+/// older than the last erasing. Interrupts off.
 #[cold]
 #[inline(never)]
-pub fn make_coherent(slot: SlotIndex, cpu: CpuId) {
-    all_stacks().make_coherent(slot, cpu);
-}
-
-/// The same for a stack of either kind.
-#[cold]
-#[inline(never)]
-pub(crate) fn make_coherent_at(stack: AddrRange, slot: SlotIndex, cpu: CpuId) {
+pub(crate) fn make_coherent(stack: AddrRange, slot: SlotIndex, cpu: CpuId) {
     home(stack).make_coherent(slot, cpu);
 }
 
-/// The lowest SP sampled on a stack in its present life.
-pub fn lowest_seen(slot: SlotIndex) -> Option<Addr> {
-    registry().record(slot).watermark().lowest_sample()
-}
-
-/// Keeps a stack there while it is read, even if its thread ends; `None` if it is gone already.
-pub fn borrow(stack: StackRef) -> Option<Borrowed<StackPages>> {
-    all_stacks().borrow(stack)
-}
-
-/// The same for a stack of either kind, which lies there.
-pub fn borrow_at(range: AddrRange, stack: StackRef) -> Option<Borrowed<StackPages>> {
+/// Keeps a stack there while it is read, even if its thread ends; `None` if it is gone already. A
+/// slot's number is one of its own pool, so it takes where the stack lies, too.
+pub(crate) fn borrow(range: AddrRange, stack: StackRef) -> Option<Borrowed<StackPages>> {
     home(range).borrow(stack)
 }
 

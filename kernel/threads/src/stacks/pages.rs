@@ -63,6 +63,12 @@ const _: () = assert!(
 static LEAF_TABLES: [AtomicUsize; MAX_LEAF_TABLES] =
     [const { AtomicUsize::new(0) }; MAX_LEAF_TABLES];
 
+/// Page tables of the arena: frames that stay once they were taken. Which stretches of the arena
+/// are in use, and so how many tables there are, depends on which CPUs made stacks at one time.
+pub fn leaf_tables() -> usize {
+    LEAF_TABLES.iter().filter(|table| table.load(Ordering::Relaxed) != 0).count()
+}
+
 /// Where the leaf entries of the 2 MiB around a page of the arena begin, and which of them is the
 /// page's; if they are there.
 #[inline(always)]

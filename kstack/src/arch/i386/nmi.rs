@@ -17,6 +17,7 @@
 //! | CS of user mode | runs the handler on the (empty) thread stack |
 //! | active = 0 | active = 1; handler on the body stack; active = 0; if latched was set: latched = 0, once more |
 //! | active = 1 | sets latched = 1, goes back |
+//! | just room for its registers, over the end word | goes back, and the word is written again (`restore_at_end`): it is not the thread that went so far |
 //!
 //! `active` is cleared *before* `latched` is looked at: an NMI in between runs the handler itself,
 //! and the look may run it once more for nothing. The other order would lose it. Either way the
@@ -35,6 +36,7 @@
 //! entered once. The report that it prints is deep, and must not hit the end of the stack that was
 //! interrupted.
 
+use super::RESERVE;
 use super::local::ArchLocal;
 use super::regs::SavedRegs;
 use super::save::{frame_above_stub, frame_above_word, frame_at_sp, push_segment, saving_entry};
@@ -86,10 +88,16 @@ extern "C" fn nmi_save() {
             "xchg eax, fs:[{LATCHED}]",
             "test eax, eax",
             "jnz 3b",
+            // Did the registers go over the end word of the thread's stack?
+            "2:",
+            "lea eax, [esp + {RESERVE}]",
+            "sub eax, fs:[{THREAD_LINE}]",
+            "cmp eax, {WORD}",
+            "jbe {restore_at_end}",
             "jmp {restore}",
             "4:",
             "mov dword ptr fs:[{LATCHED}], 1",
-            "jmp {restore}",
+            "jmp 2b",
             // No pending work after it: a thread switch would leave NMIs held back for as long as
             // the next thread stays in the kernel.
             "5:",
@@ -107,8 +115,11 @@ extern "C" fn nmi_save() {
         ACTIVE = const ArchLocal::NMI_ACTIVE,
         LATCHED = const ArchLocal::NMI_LATCHED,
         BODY_TOP = const ArchLocal::NMI_BODY_TOP,
+        RESERVE = const RESERVE.get(),
+        THREAD_LINE = const CpuLocal::THREAD_LINE,
         on_nmi = sym on_nmi,
         restore = sym super::return_path::restore,
+        restore_at_end = sym super::return_path::restore_at_end,
     )
 }
 
@@ -163,6 +174,11 @@ extern "C" fn debug_save() {
             "call {on_debug}",
             "mov esp, ebx",
             "mov dword ptr fs:[{ACTIVE}], 0",
+            // As at the end of an NMI.
+            "lea eax, [esp + {RESERVE}]",
+            "sub eax, fs:[{THREAD_LINE}]",
+            "cmp eax, {WORD}",
+            "jbe {restore_at_end}",
             "jmp {restore}",
             "3:",
             "and esp, -16",
@@ -174,6 +190,9 @@ extern "C" fn debug_save() {
         ]
         ACTIVE = const ArchLocal::DEBUG_ACTIVE,
         TOP = const ArchLocal::DEBUG_TOP,
+        RESERVE = const RESERVE.get(),
+        THREAD_LINE = const CpuLocal::THREAD_LINE,
+        restore_at_end = sym super::return_path::restore_at_end,
         on_debug = sym on_debug,
         restore = sym super::return_path::restore_after_debug,
     )

@@ -5,6 +5,7 @@ use super::save::{
     AT_CS, AT_EFLAGS, AT_EIP, AT_ESP, AT_SS, WORD, frame_above_word, pop_segment, regs_at,
 };
 use crate::arch::cfi::{called, interrupted};
+use crate::end_word::END_WORD;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
@@ -36,16 +37,18 @@ pub(super) extern "C" fn return_path() {
     )
 }
 
-/// A naked function that loads every register from the SavedRegs at SP and continues there.
-/// Interrupts are off.
+/// A naked function that loads every register from the SavedRegs at SP and continues there. What
+/// it is given runs before, and once the lowest word is loaded. Interrupts are off.
 macro_rules! restoring {
-    () => {
+    ([$($before:expr),* $(,)?] [$($behind:expr),*] $($operands:tt)*) => {
         naked_asm!(
             interrupted!(),
             regs_at!("esp", "0"),
+            $($before,)*
             "pop ebx",
             ".cfi_adjust_cfa_offset -{WORD}",
             ".cfi_same_value ebx",
+            $($behind,)*
             "pop ecx",
             ".cfi_adjust_cfa_offset -{WORD}",
             ".cfi_same_value ecx",
@@ -118,6 +121,7 @@ macro_rules! restoring {
             AT_EFLAGS = const AT_EFLAGS,
             AT_ESP = const AT_ESP,
             AT_SS = const AT_SS,
+            $($operands)*
         )
     };
 }
@@ -126,7 +130,7 @@ macro_rules! restoring {
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_entry")]
 pub(super) extern "C" fn restore() {
-    restoring!()
+    restoring!([] [])
 }
 
 /// The end of a debug exception: the same again, so that a breakpoint on the other does not lead
@@ -134,7 +138,30 @@ pub(super) extern "C" fn restore() {
 #[unsafe(naked)]
 #[unsafe(link_section = ".text.kstack_own")]
 pub(super) extern "C" fn restore_after_debug() {
-    restoring!()
+    restoring!([] [])
+}
+
+/// The end of an NMI or a debug exception that hit a thread with just enough left of its stack for
+/// the registers: they went over the end word, or what clears the flags did, a word below them.
+/// They are given up, and the thread is not: so the word is written again, as soon as what is there
+/// has been loaded. An NMI in between finds no room, and ends the thread.
+///
+/// In: eax = how far SP stands above the lowest word, 0 or a word.
+#[unsafe(naked)]
+#[unsafe(link_section = ".text.kstack_own")]
+pub(super) extern "C" fn restore_at_end() {
+    restoring!(
+        [
+            "test eax, eax",
+            "jz 3f",
+            "mov dword ptr [esp - {WORD}], {END}",
+            "jmp {restore}",
+            "3:",
+        ]
+        ["mov dword ptr [esp - {WORD}], {END}"]
+        END = const END_WORD,
+        restore = sym restore_after_debug,
+    )
 }
 
 /// Where a stack that never ran starts: the switch returns to here.

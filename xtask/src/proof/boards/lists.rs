@@ -76,7 +76,8 @@ pub(super) const IRQ_THREADS: [&str; 15] = [
 ];
 /// What is the same where threads have physically contiguous stacks, without guards: of the smoke
 /// tests all but the last, which runs into a guard; and what looks for a thread's stack.
-pub(super) const CONTIGUOUS: [&str; 13] = [
+pub(super) const CONTIGUOUS: [&str; 14] = [
+    "t3_t11_cpus_that_make_the_pool_at_one_instant_have_one_and_lose_nothing",
     "t3_a_contiguous_stack_is_one_piece_of_memory_aligned_as_stacks_are",
     "t3_b2_threads_on_contiguous_stacks_switch_sleep_are_walked_and_end",
     "t3_o1_o5_a_thread_too_deep_on_a_contiguous_stack_is_ended_by_the_next_entry",
@@ -92,13 +93,14 @@ pub(super) const CONTIGUOUS: [&str; 13] = [
     "p6_p8_clocks_sleeps_and_timers_of_programs_are_as_on_linux",
 ];
 /// What there is to show where there are two memory nodes, and what must be as ever there.
-pub(super) const NODES: [&str; 10] = [
+pub(super) const NODES: [&str; 11] = [
     "t6_every_cpu_and_all_memory_is_of_the_node_that_firmware_says",
     "t6_a_cpus_stacks_come_from_its_own_node",
     "t6_a_threads_stack_comes_from_the_node_of_the_cpu_that_made_it",
     "t6_a_stack_that_is_let_go_of_on_another_node_goes_home",
     "t6_t11_a_node_without_frames_takes_anothers_and_counts_it",
     "t6_t7_what_is_in_use_on_each_node_adds_up",
+    "t3_t11_cpus_that_make_the_pool_at_one_instant_have_one_and_lose_nothing",
     "t3_t6_a_contiguous_stack_comes_from_its_node_and_goes_back_there",
     "t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind",
     "t11_every_failing_frame_is_an_error_and_leaks_nothing",

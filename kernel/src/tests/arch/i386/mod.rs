@@ -37,6 +37,7 @@ table! {
         tss_guards::x4_user_mode_that_reads_the_task_state_segment_faults,
         nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
         nmi::i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack,
+        nmi::o6_t12_an_nmi_or_debug_exception_with_just_room_leaves_the_end_word,
         nmi::i8_a_debug_exception_in_the_kernel_is_handled_on_its_own_stack,
         nmi::i8_a_machine_check_is_handled_on_its_own_stack,
         nmi::i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it,

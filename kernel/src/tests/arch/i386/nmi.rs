@@ -11,6 +11,7 @@ use crate::tests::support::{kind_at, on_every_cpu, stack_at, until};
 use crate::tests::{Outcome, check};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use kstack::end_word;
 use kstack::kind::StackKind;
 use machine::arch::cpu;
 use machine::arch::regs::SavedRegs;
@@ -62,6 +63,68 @@ pub fn i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack
     probes::set_nmi_probe(None);
     came?;
     check_landing(StackKind::NmiBody)
+}
+
+/// Whether the thread's end word is whole after `int number` with SP so far above the lowest word
+/// of its stack, and the register that was saved there is as before. Interrupts are off, so that
+/// the thread is not ended for want of room.
+fn end_word_survives<const NUMBER: u8>(above: usize) -> bool {
+    const IN_EBX: usize = 0x5eed_0b0e;
+    let lowest = sched::current().stack_range().lowest;
+    let ebx = cpu::without_interrupts(|| {
+        let ebx: usize;
+        // SAFETY: (1) the vectors' handlers are ours and return; (2) what is pushed lies on this
+        // thread's stack, far below what it uses; SP and EBX come back.
+        unsafe {
+            core::arch::asm!(
+                "mov {kept}, esp",
+                "mov esp, {sp}",
+                "xchg ebx, {value}",
+                "int {number}",
+                "xchg ebx, {value}",
+                "mov esp, {kept}",
+                kept = out(reg) _, sp = in(reg) lowest.get() + above,
+                value = inout(reg) IN_EBX => ebx, number = const NUMBER,
+            );
+        }
+        ebx
+    });
+    // SAFETY: (1) this thread's own stack.
+    ebx == IN_EBX && unsafe { end_word::is_whole(lowest) }
+}
+
+/// By their vectors, raised by an instruction: an NMI of the hardware's comes at any SP. Red if the
+/// word is left overwritten: the next switch stops the machine, for a thread that did nothing
+/// wrong.
+pub fn o6_t12_an_nmi_or_debug_exception_with_just_room_leaves_the_end_word() -> Outcome {
+    static FAILED: AtomicUsize = AtomicUsize::new(0);
+    fn body(_: usize) {
+        let lowest = size_of::<SavedRegs>();
+        for above in (lowest..lowest + 40).step_by(size_of::<usize>()).rev() {
+            let survives = end_word_survives::<2>(above) && end_word_survives::<1>(above);
+            if !survives {
+                FAILED.store(above, Ordering::Relaxed);
+                // The switch away is to find it whole: the test has seen what it wanted.
+                let lowest = sched::current().stack_range().lowest.get();
+                // SAFETY: (1) the lowest word of this thread's stack, which nothing uses.
+                unsafe { (lowest as *mut usize).write_volatile(end_word::END_WORD) };
+                return;
+            }
+        }
+    }
+    clear();
+    FAILED.store(0, Ordering::Relaxed);
+    probes::set_nmi_probe(Some(note));
+    probes::set_debug_probe(Some(note));
+    let thread = sched::spawn_kernel("at its end", body, 0);
+    let joined = thread.map(|thread| thread.join()).map_err(|error| alloc::format!("{error:?}"));
+    probes::set_nmi_probe(None);
+    probes::set_debug_probe(None);
+    joined?;
+    let failed = FAILED.load(Ordering::Relaxed);
+    check!(failed == 0, "with SP {failed} bytes above the lowest word");
+    check!(COUNT.load(Ordering::Relaxed) == 20, "{COUNT:?} exceptions of 20");
+    Ok(())
 }
 
 /// Single step: the exception of a trap flag, in the kernel.

@@ -106,7 +106,7 @@ pub fn i9_a_stack_that_the_entry_does_not_know_is_used_if_it_is_this_cpus_or_thr
     for _ in 0..4 {
         SAVED.store(0, Ordering::Relaxed);
         cpu::without_interrupts(|| {
-            stacks::make_coherent(stack.as_ref().slot, cpus::this().id());
+            stack.make_coherent(cpus::this().id());
             // SAFETY: (1) acquired above, and in no other use; (2) `visit` returns; (3)
             // interrupts are off.
             unsafe { call_on_stack(0, 0, visit, range.top.get()) };
