@@ -71,7 +71,8 @@ fn told(answer: &Answer) -> String {
     const SHOWN: usize = 24;
     let output = String::from_utf8_lossy(&answer.output);
     let last = output.lines().next_back().unwrap_or_default();
-    let mut shown: String = last.chars().take(SHOWN).collect::<String>().replace(['|', '`'], " ");
+    let mut shown: String =
+        last.chars().take(SHOWN).collect::<String>().replace(['|', '`', '\t'], " ");
     if last.chars().count() > SHOWN {
         shown.push('…');
     }
@@ -98,7 +99,7 @@ mod tests {
             entry: entry.clone(),
             answer: Ok(Answer { status, ..entry.linux.clone().unwrap() }),
         };
-        let (a, b) = (entry("p1_a", "x\ny|z\n"), entry("p2_b", ""));
+        let (a, b) = (entry("p1_a", "x\ny|z\t1\n"), entry("p2_b", ""));
         let text = table(&[
             (Arch::X86_64, vec![did(&a, 0), did(&b, 139)]),
             (Arch::Arm64, vec![did(&a, 0)]),
@@ -108,7 +109,7 @@ mod tests {
             [
                 "| program | of | Linux: status, output | x86_64 | arm64 |",
                 "| --- | --- | --- | --- | --- |",
-                "| `p1_a` | dash | 0, 2 lines, the last `y z` | the same | the same |",
+                "| `p1_a` | dash | 0, 2 lines, the last `y z 1` | the same | the same |",
                 "| `p2_b` | dash | 0, nothing | **differs** |  |",
                 "",
                 "2 of 3 runs are as in Linux.",
