@@ -8,7 +8,8 @@ use machine::arch::regs::SavedRegs;
 use machine::arch::{cpu, entries, extras, irqchip, power};
 use machine::{cpus, halt, memory};
 use threads::entry::{interrupts, ksoftirqd, on_return, probes, softirq_table};
-use threads::report::{overflow, symbols};
+use threads::report::overflow::{self, Failure};
+use threads::report::symbols;
 use threads::sched;
 
 /// The table.
@@ -92,7 +93,7 @@ fn kernel_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
         return;
     }
     // In the middle of a report: what it was about matters more.
-    overflow::continue_stopping();
+    overflow::continue_stopping(&Failure::Exception(vector, fault, regs.pc()));
     let _unreached = halt::park_others();
     overflow::print_exception(vector, fault, regs);
     power::end(power::End::Panic)

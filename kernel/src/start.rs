@@ -154,6 +154,9 @@ fn first_on_idle_stack() -> ! {
         if let Some(table) = machine::initramfs::find(archive, "kstack/frames") {
             threads::report::symbols::set_frames(table);
         }
+        if let Some(text) = machine::initramfs::find(archive, "kstack/checked") {
+            threads::report::symbols::set_checked(text);
+        }
         linux::fs::unpack(archive);
     }
     linux::dispatch::set_up();
@@ -287,10 +290,12 @@ fn start_other_cpus() {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     use core::fmt::Write;
+    use threads::report::overflow::{self, Failure};
     // Whatever is left of the stack.
     // SAFETY: (1) this is the kernel; (2) they stay off.
     unsafe { kstack::arch::current::interrupts::off() };
-    threads::report::overflow::continue_stopping();
+    let (file, line) = info.location().map_or(("?", 0), |at| (at.file(), at.line()));
+    overflow::continue_stopping(&Failure::Panic(file, line));
     let running = halt::park_others();
     let mut console = serial::CONSOLE;
     // Nothing can be done about a console that refuses text.

@@ -216,7 +216,7 @@ pub mod local;
 #[cfg(feature = "entry")]
 pub mod on_return;
 #[cfg(feature = "entry")]
-mod report;
+pub mod report;
 #[cfg(feature = "entry")]
 pub mod room;
 #[cfg(feature = "entry")]

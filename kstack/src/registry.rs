@@ -111,15 +111,32 @@ impl Registry {
 impl StackLookup for Registry {
     #[inline]
     fn stack_at(&self, addr: Addr) -> Option<StackId> {
-        match self.arena().place(addr) {
-            Place::Body { slot, .. } => self
-                .record(slot)
-                .stack(self.arena(), slot)
-                .filter(|stack| stack.range.contains(addr)),
-            Place::Outside => {
-                self.beside().and_then(|other| other.stack_at(addr)).or_else(|| outside(addr))
+        if let Some(found) = self.own_stack_at(addr) {
+            return found;
+        }
+        // In a loop: the handler of overflows looks here, and its depth has a bound.
+        let mut others = self.beside();
+        while let Some(other) = others {
+            match other.own_stack_at(addr) {
+                Some(Some(stack)) => return Some(stack),
+                Some(None) => break,
+                None => others = other.beside(),
             }
-            _ => None,
+        }
+        outside(addr)
+    }
+}
+
+impl Registry {
+    /// The stack of this arena that an address lies on; `None`: it is not in this arena.
+    fn own_stack_at(&self, addr: Addr) -> Option<Option<StackId>> {
+        match self.arena().place(addr) {
+            Place::Body { slot, .. } => {
+                let stack = self.record(slot).stack(self.arena(), slot);
+                Some(stack.filter(|stack| stack.range.contains(addr)))
+            }
+            Place::Outside => None,
+            _ => Some(None),
         }
     }
 }

@@ -4,16 +4,29 @@
 //! An entry that finds that a fault may be about a stack asks here, on whatever stack it has.
 //! Nothing is allocated, and the report never lies on that stack, not even on its way: it is larger
 //! than the smallest of them.
+//!
+//! What is asked of the kernel meanwhile may fail in its turn. So each CPU notes how far its report
+//! is, and [`under_way`] completes it without asking:
+//!
+//! | failed | the report then has |
+//! | --- | --- |
+//! | when the kernel was asked for the context | the verdict on the first fault, as far as the library knows the context; no backtrace |
+//! | when the kernel was asked about code | the verdict, and the backtrace up to there |
+//! | in the kernel's hook | all of it |
+//!
+//! A verdict that is given while another is under way asks the kernel for nothing: the handler of
+//! overflows has failed itself, and the system stops.
 
 use crate::arch::current::containment;
 use crate::arch::current::regs::SavedRegs;
-use crate::hooks::hooks;
+use crate::hooks::{self, hooks};
 use crate::local::CpuLocal;
 use crate::registry::{self, Registry};
 use crate::unwind;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::copy_nonoverlapping;
+use core::sync::atomic::{AtomicU8, Ordering};
 use kstack_core::addr::{Addr, ByteSize, CpuId};
 use kstack_core::arena::SlotIndex;
 use kstack_core::stacks::{StackId, StackLookup};
@@ -24,20 +37,48 @@ use kstack_core::verdict::{
 };
 
 /// One report per CPU.
-struct Reports([UnsafeCell<MaybeUninit<OverflowReport>>; MAX_CPUS]);
+struct Reports([Place; MAX_CPUS]);
 
 /// CPUs that can report at the same time.
 const MAX_CPUS: usize = 64;
+
+/// Where a CPU makes its report.
+struct Place {
+    /// How far it is: one of the constants below.
+    step: AtomicU8,
+    /// What is being judged, and whether interrupts were off there.
+    asked: UnsafeCell<MaybeUninit<(Fault, bool)>>,
+    report: UnsafeCell<MaybeUninit<OverflowReport>>,
+}
+
+/// There is none.
+const NONE: u8 = 0;
+/// The kernel is asked for the context.
+const ASKING: u8 = 1;
+/// The verdict is written.
+const WRITTEN: u8 = 2;
 
 // SAFETY: (1) a CPU touches its own element only; (2) with interrupts off, from a handler of
 // faults, and until the thread that is ended has read it, or the system has stopped. What overflows
 // while it is read never goes back to reading it.
 unsafe impl Sync for Reports {}
 
-static REPORTS: Reports = Reports([const { UnsafeCell::new(MaybeUninit::uninit()) }; MAX_CPUS]);
+static REPORTS: Reports = Reports(
+    [const {
+        Place {
+            step: AtomicU8::new(NONE),
+            asked: UnsafeCell::new(MaybeUninit::uninit()),
+            report: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }; MAX_CPUS],
+);
 
 /// What a report starts with: copied from here, not made on the stack first.
 static NO_STEPS: Backtrace<REPORT_STEPS> = Backtrace::empty();
+
+fn place_of(cpu: CpuId) -> &'static Place {
+    &REPORTS.0[cpu.index() % MAX_CPUS]
+}
 
 /// Judges a fault and writes this CPU's report; nothing if no stack explains the fault. `address`
 /// is where the access went that failed, or where the registers would have gone. `interrupts_off`:
@@ -52,8 +93,22 @@ fn of(
     // SAFETY: (1) entry code: the CPU has loaded its block.
     let cpu = unsafe { CpuLocal::this() }.cpu();
     let fault = Fault { delivery, address, sp: regs.sp(), pc: regs.pc(), cpu };
-    let context = Context { interrupts_off, ..(hooks().context)() };
-    let verdict = judge(registry.arena(), registry, &fault, &context)?;
+    let place = place_of(cpu);
+    let before = place.step.load(Ordering::Relaxed);
+    let known = if before == NONE {
+        // SAFETY: (1) this CPU's own element, see `Reports`.
+        unsafe { (*place.asked.get()).write((fault, interrupts_off)) };
+        place.step.store(ASKING, Ordering::Release);
+        (hooks().context)()
+    } else {
+        // The handler has failed: who is asked may be why.
+        hooks::own_context()
+    };
+    let context = Context { interrupts_off, ..known };
+    let Some(verdict) = judge(registry.arena(), registry, &fault, &context) else {
+        place.step.store(before, Ordering::Relaxed);
+        return None;
+    };
     let report = write(verdict, fault, context);
     // SAFETY: (1) the entry that found the fault saved them, and has not gone back.
     unsafe { unwind::from_regs(registry, regs, &mut report.backtrace) };
@@ -62,16 +117,51 @@ fn of(
 
 /// Writes this CPU's report, without a backtrace. Interrupts off.
 fn write(verdict: Verdict, fault: Fault, context: Context) -> &'static mut OverflowReport {
-    let place = REPORTS.0[fault.cpu.index() % MAX_CPUS].get().cast::<OverflowReport>();
+    let place = place_of(fault.cpu);
+    let report = place.report.get().cast::<OverflowReport>();
     // SAFETY: (1) this CPU's own element, see `Reports`; (2) every field is written, each where it
     // stays.
-    unsafe {
-        (&raw mut (*place).verdict).write(verdict);
-        (&raw mut (*place).fault).write(fault);
-        (&raw mut (*place).context).write(context);
-        copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*place).backtrace, 1);
-        &mut *place
+    let report = unsafe {
+        (&raw mut (*report).verdict).write(verdict);
+        (&raw mut (*report).fault).write(fault);
+        (&raw mut (*report).context).write(context);
+        copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*report).backtrace, 1);
+        &mut *report
+    };
+    place.step.store(WRITTEN, Ordering::Release);
+    report
+}
+
+/// The report that this CPU was making, or had given to [`Hooks::stop`](field@hooks::Hooks::stop),
+/// when something failed: the system stops with it, whatever the first verdict was. `None` if no
+/// report is under way. For a kernel's handler of panics and for
+/// [`Hooks::kernel_exception`](field@hooks::Hooks::kernel_exception).
+///
+/// Interrupts off.
+pub fn under_way() -> Option<&'static OverflowReport> {
+    let registry = registry::get()?;
+    // SAFETY: (1) by the promise of `Registry::new`.
+    let cpu = unsafe { CpuLocal::if_loaded() }?.cpu();
+    let place = place_of(cpu);
+    match place.step.load(Ordering::Acquire) {
+        NONE => return None,
+        ASKING => {
+            // SAFETY: (1) written before the step said so, by this CPU.
+            let (fault, interrupts_off) = unsafe { (*place.asked.get()).assume_init() };
+            let context = Context { interrupts_off, ..hooks::own_context() };
+            let Some(verdict) = judge(registry.arena(), registry, &fault, &context) else {
+                place.step.store(NONE, Ordering::Relaxed);
+                return None;
+            };
+            write(verdict, fault, context);
+        }
+        _ => {}
     }
+    // SAFETY: (1) this CPU's own element, whole since the step said so; what was writing to its
+    // backtrace has failed and never continues.
+    let report = unsafe { (*place.report.get()).assume_init_mut() };
+    report.verdict.consequence = Consequence::StopSystem;
+    Some(report)
 }
 
 /// The end word of a stack, at `address`, has been overwritten: stops the system. `fp` and `sp` are
@@ -84,7 +174,6 @@ pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, address: Addr) {
     let nowhere = Addr::new(0);
     let delivery = Delivery::OwnStack;
     let fault = Fault { delivery, address, sp, pc: nowhere, cpu: local.cpu() };
-    let context = Context { interrupts_off: true, ..(hooks().context)() };
     let verdict = Verdict {
         stack,
         side: Side::Below,
@@ -92,7 +181,8 @@ pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, address: Addr) {
         cause: Cause::EndOverwritten,
         consequence: Consequence::StopSystem,
     };
-    let report = write(verdict, fault, context);
+    let report = write(verdict, fault, hooks::own_context());
+    report.context = Context { interrupts_off: true, ..(hooks().context)() };
     unwind::from_fp(registry, fp, &mut report.backtrace);
     let pc = report.code_addresses().next();
     report.fault.pc = pc.unwrap_or(nowhere);
@@ -132,6 +222,8 @@ pub(crate) fn carry_out<const N: usize>(
                     // be ended at the top of its stack.
                     unsafe { CpuLocal::this().mark_end_again() };
                 }
+                // The stack that this runs on is free again, and so is what comes next to fail.
+                place_of(report.fault.cpu).step.store(NONE, Ordering::Relaxed);
                 containment::end_on_own_stack(report, regs)
             }
             _ => {

@@ -66,7 +66,7 @@ use clap::{Parser, Subcommand};
 
 use arch::Arch;
 use build::kernel;
-use commands::{bench, fuzz, lint, msrv, mutants, programs, run, semver, test, tour};
+use commands::{bench, depth, fuzz, lint, msrv, mutants, programs, run, semver, test, tour};
 
 /// Set-up, run, test and measure kstack and its reference kernel.
 #[derive(Parser)]
@@ -122,6 +122,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Count instructions in the emulator's deterministic mode, beside Linux's figures.
     Bench(bench::Options),
+    /// Say how much of its stack the handler of overflows takes, at most, by the kernel's code.
+    Depth(depth::Options),
     /// Plant small bugs in what the host can test, one at a time: each must be noticed, or accepted
     /// with a reason.
     ///
@@ -160,6 +162,7 @@ fn main() -> ExitCode {
         Command::Tour(options) => tour::command(&options),
         Command::Fuzz(options) => fuzz::command(&options),
         Command::Bench(options) => bench::command(&options),
+        Command::Depth(options) => depth::command(&options),
         Command::Mutants(options) => mutants::command(&options),
         Command::Msrv => msrv::command(),
         Command::Semver(options) => semver::command(&options),

@@ -44,7 +44,8 @@ pub fn critical<R>(body: impl FnOnce(&InterruptsOff) -> R) -> R {
     unsafe { interrupts::without(body) }
 }
 fn on_interrupt(_vector: u8, _regs: &mut SavedRegs) {
-    crate::on_tick(devices::on_timer());
+    devices::on_timer();
+    crate::on_tick();
     // SAFETY: (1) the CPU is up.
     unsafe { CpuLocal::this() }.ask_for_preemption();
 }

@@ -19,7 +19,7 @@
 
 use crate::arch::{cpu, smp};
 use crate::cpus;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The CPU that ends the machine, plus one; 0: none does.
 static ENDING: AtomicU32 = AtomicU32::new(0);
@@ -32,24 +32,42 @@ const MAX_LOOKS: u32 = 20_000_000;
 /// Parks every other CPU. Returns how many could not be reached. Only one CPU returns from here,
 /// and that one again if it fails on the rest of its way. No lock is taken.
 pub fn park_others() -> u32 {
-    let me = cpus::this().id();
-    match ENDING.compare_exchange(0, me.get() + 1, Ordering::SeqCst, Ordering::SeqCst) {
-        Ok(_) => {
-            for other in cpus::online().filter(|cpu| cpu.id() != me) {
-                smp::interrupt_at_once(other);
-            }
-        }
-        Err(ending) if ending == me.get() + 1 => {}
+    claim_end();
+    interrupt_others()
+}
+
+/// This CPU ends the machine, unless another one does: then it is parked. Only one CPU returns from
+/// here, and that one each time.
+pub fn claim_end() {
+    let me = cpus::this().id().get() + 1;
+    match ENDING.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => {}
+        Err(ending) if ending == me => {}
         Err(_) => park(),
     }
-    let others = cpus::online_count().saturating_sub(1);
-    for _ in 0..MAX_LOOKS {
-        if PARKED.load(Ordering::SeqCst) >= others {
-            break;
+}
+
+/// The second half of [`park_others`], once; later it only counts who still runs.
+pub fn interrupt_others() -> u32 {
+    static IS_DONE: AtomicBool = AtomicBool::new(false);
+    if !IS_DONE.swap(true, Ordering::SeqCst) {
+        let me = cpus::this().id();
+        for other in cpus::online().filter(|cpu| cpu.id() != me) {
+            smp::interrupt_at_once(other);
         }
-        core::hint::spin_loop();
+        for _ in 0..MAX_LOOKS {
+            if running() == 0 {
+                break;
+            }
+            core::hint::spin_loop();
+        }
     }
-    others.saturating_sub(PARKED.load(Ordering::SeqCst))
+    running()
+}
+
+/// How many other CPUs have not been parked.
+fn running() -> u32 {
+    cpus::online_count().saturating_sub(1).saturating_sub(PARKED.load(Ordering::SeqCst))
 }
 
 fn park() -> ! {

@@ -14,6 +14,7 @@ mod depths;
 mod dma;
 mod dma_devices;
 mod every_moment;
+mod frames;
 mod hostile;
 pub(crate) mod interrupts;
 mod layouts;
@@ -99,7 +100,10 @@ table! {
         depths::t13_a_thread_that_ends_with_a_new_record_says_exactly_how_much_it_left,
         depths::t13_proc_vmstat_counts_ended_threads_by_depth_under_linuxs_names,
         depths::t13_n10_the_record_of_every_stack_of_a_cpu_is_exact,
-        reports::o4_n10_the_handler_of_overflows_keeps_to_a_part_of_its_stack,
+        reports::o4_n10_the_handler_of_overflows_stays_within_its_bound,
+        frames::o3_the_image_was_checked_against_the_guard_that_stacks_have,
+        frames::o3_a_frame_as_wide_as_the_guard_is_caught_in_it,
+        frames::o3_a_frame_wider_than_the_guard_is_found_and_its_thread_ended,
         depths::t12_n10_every_stack_has_its_end_word_whatever_its_kind,
         depths::n10_the_boot_stack_has_a_guard_a_record_a_place_in_the_registry_and_is_erased,
         pages::h5_no_page_of_the_kernel_is_writable_and_executable_by_any_address_on_any_cpu,
@@ -361,11 +365,22 @@ table! {
         hostile::u1_system_calls_with_any_arguments_break_nothing,
     ],
     own: [
+        reports::o4_a_report_that_fails_before_others_are_parked_ends_in_an_orderly_stop,
         reports::o4_a_report_that_fails_before_anything_is_said_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_when_it_names_the_stack_ends_in_an_orderly_stop,
         reports::o4_a_report_that_fails_when_it_names_who_ran_ends_in_an_orderly_stop,
         reports::o4_a_report_that_fails_when_it_traces_calls_ends_in_an_orderly_stop,
-        reports::o4_a_report_that_fails_again_and_again_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_strays_ends_in_an_orderly_stop,
         reports::o4_a_panic_in_a_report_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_before_its_record_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_when_its_record_names_calls_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_when_all_is_told_ends_in_an_orderly_stop,
+        reports::o4_a_report_that_fails_again_and_again_ends_in_an_orderly_stop,
+        reports::o4_a_kernel_that_faults_when_it_is_asked_what_ran_stops_with_the_report,
+        reports::o4_a_kernel_that_panics_when_it_is_asked_what_ran_stops_with_the_report,
+        reports::o4_a_kernel_that_faults_when_it_is_asked_about_code_stops_with_the_report,
+        reports::o4_a_report_that_fails_while_a_thread_is_ended_stops_the_machine,
+        reports::o4_a_kernel_that_overflows_whenever_it_is_asked_stops_with_a_report,
         depths::t12_a_thread_whose_end_word_is_overwritten_stops_the_machine_when_it_leaves_its_cpu,
         depths::t12_n10_an_irq_stack_whose_end_word_is_overwritten_stops_the_machine_at_the_next_tick,
         depths::t12_n10_the_tick_looks_at_the_end_words_of_the_stacks_of_exceptions_too,

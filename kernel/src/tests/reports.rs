@@ -1,9 +1,13 @@
-//! Failures inside the report of an overflow: each ends in an orderly stop that still says which
-//! stack it was.
+//! Failures inside the report of an overflow, at each of its steps: each ends in an orderly stop
+//! that still says which stack it was, and what failed.
 
-use super::{Outcome, check};
+use super::arch::expectations::EXPECTED;
+use super::support::install_hooks;
+use super::{Outcome, check, frames};
+use crate::hooks;
 use crate::provoke::{self, How};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
 use kstack::verdict::Cause;
 use threads::report::overflow::{self, Stage};
@@ -11,6 +15,8 @@ use threads::stacks::depths;
 
 /// Failures still to come.
 static LEFT: AtomicU32 = AtomicU32::new(0);
+/// The stage that fails.
+static STAGE: AtomicU8 = AtomicU8::new(0);
 
 /// Reads from the first page, where nothing ever is.
 fn fault() {
@@ -19,110 +25,249 @@ fn fault() {
     core::hint::black_box(unsafe { nowhere.read_volatile() });
 }
 
+/// Calls what is no code.
+fn stray() {
+    static WORDS: [usize; 2] = [0; 2];
+    let nowhere = core::hint::black_box(WORDS.as_ptr());
+    // SAFETY: (1) none: the data is not executable, so the call faults, in the report. That is the
+    // test.
+    unsafe { core::mem::transmute::<*const usize, fn()>(nowhere)() };
+}
+
 fn may_fail() -> bool {
     LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
-/// Overflows the IRQ stack, with a probe in the report. The machine stops with a record that says
-/// how often telling it has failed.
-fn stop_with(test: &str, probe: fn(&mut Stage), failures: u32, victim: &str) -> Outcome {
-    LEFT.store(failures, Ordering::Relaxed);
-    overflow::set_stage_probe(Some(probe));
+fn is_chosen(stage: Stage) -> bool {
+    stage as u8 == STAGE.load(Ordering::Relaxed) && may_fail()
+}
+
+fn fault_at_chosen(stage: &mut Stage) {
+    if is_chosen(*stage) {
+        fault();
+    }
+}
+
+fn stray_at_chosen(stage: &mut Stage) {
+    if is_chosen(*stage) {
+        stray();
+    }
+}
+
+fn panic_at_chosen(stage: &mut Stage) {
+    assert!(!is_chosen(*stage), "on purpose");
+}
+
+/// Announces the record that the machine will stop with.
+fn expect(test: &str, stack: StackKind, victim: &str, failed: &str) {
     control!(
-        "expect {test} stack={} cause={} side=below consequence=stop-system victim={victim} running=0 failed={failures}",
-        StackKind::Irq,
+        "expect {test} stack={stack} cause={} side=below consequence=stop-system victim={victim} running=0 {failed}",
         Cause::GuardHit.name(),
     );
+}
+
+/// Overflows the IRQ stack, with a probe in the report. The machine stops with a record that says
+/// how often telling it has failed, and where.
+fn stop_with(
+    test: &str,
+    probe: fn(&mut Stage),
+    stage: Stage,
+    failures: u32,
+    victim: &str,
+    failed: &str,
+) -> Outcome {
+    LEFT.store(failures, Ordering::Relaxed);
+    STAGE.store(stage as u8, Ordering::Relaxed);
+    overflow::set_stage_probe(Some(probe));
+    expect(test, StackKind::Irq, victim, failed);
     provoke::in_interrupt(How::Recursion);
     Err("the machine went on".into())
 }
 
-/// Red if an exception in the report loops, hangs, or ends the machine as a panic that names no
-/// stack.
-pub fn o4_a_report_that_fails_before_anything_is_said_ends_in_an_orderly_stop() -> Outcome {
-    stop_with(
-        "o4_a_report_that_fails_before_anything_is_said_ends_in_an_orderly_stop",
-        |stage| {
-            if *stage == Stage::Parked && may_fail() {
-                fault();
+/// Tests that let a report fail once.
+macro_rules! fails {
+    ($($(#[$doc:meta])* $name:ident: $probe:ident at $stage:ident, $failed:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $name() -> Outcome {
+                stop_with(stringify!($name), $probe, Stage::$stage, 1, "main", $failed)
             }
-        },
-        1,
-        "main",
-    )
+        )*
+    };
 }
 
-/// The same in the middle of the text.
-pub fn o4_a_report_that_fails_when_it_names_who_ran_ends_in_an_orderly_stop() -> Outcome {
-    stop_with(
-        "o4_a_report_that_fails_when_it_names_who_ran_ends_in_an_orderly_stop",
-        |stage| {
-            if *stage == Stage::Name && may_fail() {
-                fault();
-            }
-        },
-        1,
-        "main",
-    )
-}
-
-/// The same right before the backtrace.
-pub fn o4_a_report_that_fails_when_it_traces_calls_ends_in_an_orderly_stop() -> Outcome {
-    stop_with(
-        "o4_a_report_that_fails_when_it_traces_calls_ends_in_an_orderly_stop",
-        |stage| {
-            if *stage == Stage::Trace && may_fail() {
-                fault();
-            }
-        },
-        1,
-        "main",
-    )
+fails! {
+    /// Red if other CPUs go on, or are waited for without end.
+    o4_a_report_that_fails_before_others_are_parked_ends_in_an_orderly_stop:
+        fault_at_chosen at Parking, "failed=1 at=parking";
+    /// Red if an exception in the report loops, hangs, or ends the machine as a panic that names no
+    /// stack.
+    o4_a_report_that_fails_before_anything_is_said_ends_in_an_orderly_stop:
+        fault_at_chosen at Parked, "failed=1 at=parked";
+    /// Before the first line.
+    o4_a_report_that_fails_when_it_names_the_stack_ends_in_an_orderly_stop:
+        fault_at_chosen at Head, "failed=1 at=head";
+    /// In the middle of the text.
+    o4_a_report_that_fails_when_it_names_who_ran_ends_in_an_orderly_stop:
+        fault_at_chosen at Name, "failed=1 at=name";
+    /// Right before the backtrace.
+    o4_a_report_that_fails_when_it_traces_calls_ends_in_an_orderly_stop:
+        fault_at_chosen at Trace, "failed=1 at=trace";
+    /// An instruction that cannot be fetched, instead of data that cannot be read.
+    o4_a_report_that_strays_ends_in_an_orderly_stop:
+        stray_at_chosen at Trace, "failed=1 at=trace";
+    /// A failed check of the kernel's own, instead of the CPU's.
+    o4_a_panic_in_a_report_ends_in_an_orderly_stop:
+        panic_at_chosen at Trace, "failed=1 at=trace";
+    /// With the text told, and nothing of the record.
+    o4_a_report_that_fails_before_its_record_ends_in_an_orderly_stop:
+        fault_at_chosen at Record, "failed=1 at=record";
+    /// In the middle of the record's line. Red if the line is begun again, or never ended.
+    o4_a_report_that_fails_when_its_record_names_calls_ends_in_an_orderly_stop:
+        fault_at_chosen at Names, "failed=1 at=names";
+    /// With everything told. Red if it is told twice, or the machine does not end.
+    o4_a_report_that_fails_when_all_is_told_ends_in_an_orderly_stop:
+        fault_at_chosen at End, "failed=0 at=- frames>=60";
 }
 
 /// Each time the record is to be written: the third time it is, by what asks for nothing.
 pub fn o4_a_report_that_fails_again_and_again_ends_in_an_orderly_stop() -> Outcome {
     stop_with(
         "o4_a_report_that_fails_again_and_again_ends_in_an_orderly_stop",
-        |stage| {
-            if *stage == Stage::Record && may_fail() {
-                fault();
-            }
-        },
+        fault_at_chosen,
+        Stage::Record,
         2,
         "?",
+        "failed=2 at=record",
     )
 }
 
-/// A failed check of the kernel's own, instead of the CPU's.
-pub fn o4_a_panic_in_a_report_ends_in_an_orderly_stop() -> Outcome {
-    stop_with(
-        "o4_a_panic_in_a_report_ends_in_an_orderly_stop",
-        |stage| assert!(*stage != Stage::Trace || !may_fail(), "on purpose"),
-        1,
-        "main",
+/// Overflows the IRQ stack, with hooks of which one fails once.
+fn stop_with_hooks(test: &str, hooks: &'static Hooks, failed: &str) -> Outcome {
+    LEFT.store(1, Ordering::Relaxed);
+    install_hooks(hooks);
+    expect(test, StackKind::Irq, "main", failed);
+    provoke::in_interrupt(How::Recursion);
+    Err("the machine went on".into())
+}
+
+/// Before there is a verdict. Red if the machine ends with the fault and does not say what had
+/// overflowed.
+pub fn o4_a_kernel_that_faults_when_it_is_asked_what_ran_stops_with_the_report() -> Outcome {
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        if may_fail() {
+            fault();
+        }
+        (hooks::HOOKS.context)()
+    });
+    stop_with_hooks(
+        "o4_a_kernel_that_faults_when_it_is_asked_what_ran_stops_with_the_report",
+        &HOOKS,
+        "failed=1 at=judging",
     )
+}
+
+/// The same by a panic.
+pub fn o4_a_kernel_that_panics_when_it_is_asked_what_ran_stops_with_the_report() -> Outcome {
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        assert!(!may_fail(), "on purpose");
+        (hooks::HOOKS.context)()
+    });
+    stop_with_hooks(
+        "o4_a_kernel_that_panics_when_it_is_asked_what_ran_stops_with_the_report",
+        &HOOKS,
+        "failed=1 at=judging",
+    )
+}
+
+/// After the verdict, in the walk through the calls.
+pub fn o4_a_kernel_that_faults_when_it_is_asked_about_code_stops_with_the_report() -> Outcome {
+    static HOOKS: Hooks = hooks::HOOKS.frame(|pc| {
+        if may_fail() {
+            fault();
+        }
+        (hooks::HOOKS.frame)(pc)
+    });
+    stop_with_hooks(
+        "o4_a_kernel_that_faults_when_it_is_asked_about_code_stops_with_the_report",
+        &HOOKS,
+        "failed=1 at=judging",
+    )
+}
+
+/// While a thread's end is told, with the text's lock held. Red if the machine ends without the
+/// thread's name, or waits for the lock.
+pub fn o4_a_report_that_fails_while_a_thread_is_ended_stops_the_machine() -> Outcome {
+    LEFT.store(1, Ordering::Relaxed);
+    STAGE.store(Stage::Trace as u8, Ordering::Relaxed);
+    overflow::set_stage_probe(Some(fault_at_chosen));
+    expect(
+        "o4_a_report_that_fails_while_a_thread_is_ended_stops_the_machine",
+        StackKind::Thread,
+        "overflowing",
+        "failed=1 at=trace",
+    );
+    provoke::in_thread(How::Recursion);
+    Err("the machine went on".into())
+}
+
+/// The stack on which overflows are handled.
+pub(super) fn handlers_stack() -> StackKind {
+    let has = |kind| EXPECTED.cpu_stacks.contains(&kind);
+    if has(StackKind::DoubleFault) { StackKind::DoubleFault } else { StackKind::Overflow }
+}
+
+/// The second time the kernel is asked for nothing. Red if the handler is begun again and again, or
+/// its CPU parked without a word.
+pub fn o4_a_kernel_that_overflows_whenever_it_is_asked_stops_with_a_report() -> Outcome {
+    static HOOKS: Hooks = hooks::HOOKS.context(|| {
+        provoke::overflow_here(How::Recursion);
+        (hooks::HOOKS.context)()
+    });
+    install_hooks(&HOOKS);
+    expect(
+        "o4_a_kernel_that_overflows_whenever_it_is_asked_stops_with_a_report",
+        handlers_stack(),
+        "overflowing",
+        "failed=0 at=-",
+    );
+    provoke::in_thread(How::Recursion);
+    Err("the machine went on".into())
+}
+
+/// The bound of the image's analysis for a stack of this kind: the stack's bytes, how deep the
+/// handler goes if nothing fails, and how much deeper if it fails.
+fn bound_of(kind: StackKind) -> Result<[usize; 3], alloc::string::String> {
+    let mut bound = [0; 3];
+    for line in frames::checked()? {
+        let Some(line) = line.strip_prefix("stack ") else { continue };
+        let (numbers, name) = frames::numbers::<3>(line).ok_or("no numbers")?;
+        if name == kind.name() {
+            bound = core::array::from_fn(|at| bound[at].max(numbers[at]));
+        }
+    }
+    check!(bound[0] > 0, "the analysis knows no {kind} stack");
+    Ok(bound)
 }
 
 /// After thread overflows of both sorts, and their reports: how far the stack was used on which
-/// overflows are handled. Red if less than a quarter of it was left at the deepest.
-pub fn o4_n10_the_handler_of_overflows_keeps_to_a_part_of_its_stack() -> Outcome {
+/// overflows are handled. Red if it was used further than the analysis of the image says is
+/// possible, if that is more than there is, or if the stack is not the one that was analysed.
+pub fn o4_n10_the_handler_of_overflows_stays_within_its_bound() -> Outcome {
     for how in [How::Recursion, How::GiantFrame] {
         provoke::in_thread(how);
     }
-    let mut used = 0;
-    for (stack, left) in depths::of_cpus() {
-        if !matches!(stack.kind, StackKind::DoubleFault | StackKind::Overflow) {
-            continue;
-        }
+    let kind = handlers_stack();
+    let [analysed, handler, failure] = bound_of(kind)?;
+    check!(handler + failure < analysed, "{handler} and {failure} of {analysed} bytes");
+    let mut deepest = 0;
+    for (stack, left) in depths::of_cpus().filter(|(stack, _)| stack.kind == kind) {
         let size = stack.range.size().get();
-        log!("  {stack}: {} of {size} bytes used", size - left.get());
-        check!(left.get() >= size / 4, "{stack}: {} of {size} bytes left", left.get());
-        used += usize::from(left.get() < size - 64);
+        check!(size == analysed, "{stack}: {size} bytes, {analysed} were analysed");
+        deepest = deepest.max(size - left.get());
     }
-    // Where it is a stack of its own at all, one CPU at least has used it.
-    let has_own = depths::of_cpus()
-        .any(|(stack, _)| matches!(stack.kind, StackKind::DoubleFault | StackKind::Overflow));
-    check!(!has_own || used > 0, "no stack of that kind was used");
+    log!("  {kind}: {deepest} bytes used, {handler} at most by the analysis, of {analysed}");
+    check!(deepest > 512, "no stack of that kind was used: {deepest} bytes");
+    check!(deepest <= handler, "{deepest} bytes were used, {handler} at most by the analysis");
     Ok(())
 }

@@ -96,6 +96,11 @@ pub(super) fn stop(report: &OverflowReport) -> ! {
 /// thread is the owner of the stack that [`CpuLocal::set_thread`] named, if it is a thread's; the
 /// kernel's half is that of the stacks, where an address tells it.
 pub fn running_context() -> Context {
+    Context { spinning_locks: (hooks().spinning_locks)(), ..own_context() }
+}
+
+/// What this library knows by itself: it asks the kernel for nothing.
+pub(crate) fn own_context() -> Context {
     // SAFETY: (1) called by entry code: the CPU has loaded its block.
     let local = unsafe { CpuLocal::this() };
     let irq = local.irq.snapshot();
@@ -104,7 +109,7 @@ pub fn running_context() -> Context {
     let thread = running.filter(|stack| stack.kind == StackKind::Thread);
     Context {
         thread: thread.map_or(ThreadId::NONE, |stack| stack.owner),
-        spinning_locks: (hooks().spinning_locks)(),
+        spinning_locks: 0,
         in_interrupt: irq.hardirq_depth() > 0,
         in_softirq: irq.in_softirq(),
         in_nmi: local.arch.in_nmi(),

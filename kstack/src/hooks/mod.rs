@@ -21,6 +21,7 @@
 mod defaults;
 mod table;
 
+pub(crate) use defaults::own_context;
 pub use defaults::running_context;
 pub use table::{Hooks, are_installed, install, place};
 pub(crate) use table::{code_at, frame_at, hooks};

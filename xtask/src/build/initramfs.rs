@@ -7,6 +7,7 @@
 //!   /etc/passwd ...     what a shell wants to see
 //!   /kstack/symbols     the kernel's functions by address (see symbols)
 //!   /kstack/frames      where the caller of each instruction is (see crate::rules::unwinding)
+//!   /kstack/checked     what the checks of the kernel's image have found (see kernel::checked)
 //!   /kstack/bin/*       our own user programs
 //!   /kstack/argv        mode=run: NUL-separated arguments, the first one is the program's name
 //!   /kstack/program     mode=run: a link to the program, which lies where it was named, if nothing
@@ -186,6 +187,7 @@ struct Contents<'a> {
     /// The text of the symbol table.
     symbols: &'a str,
     frames: &'a [u8],
+    checked: &'a str,
     /// Our own user programs.
     user: &'a [Built],
     /// The program of mode=run.
@@ -214,11 +216,13 @@ pub(crate) fn prepare(
     let kernel = kernel::build(arch, board.features, ready)?;
     let symbols = symbols::table(&kernel)?;
     let frames = unwinding::table(&kernel)?;
+    let checked = kernel::checked(&kernel)?;
     let user = user::build(arch, ready)?;
     let contents = Contents {
         busybox: &ready.busybox,
         symbols: &symbols,
         frames: &frames,
+        checked: &checked,
         user: &user,
         program,
         system,
@@ -260,6 +264,7 @@ fn write(contents: &Contents<'_>, path: PathBuf) -> Result<PathBuf> {
     archive.add("etc/hostname", FILE, b"kstack\n")?;
     archive.add("kstack/symbols", FILE, contents.symbols.as_bytes())?;
     archive.add("kstack/frames", FILE, contents.frames)?;
+    archive.add("kstack/checked", FILE, contents.checked.as_bytes())?;
     for Built { name, path } in contents.user {
         let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         archive.add(&format!("kstack/bin/{name}"), PROGRAM, &file)?;
@@ -327,6 +332,7 @@ mod tests {
             busybox: &busybox,
             symbols: "0 1 start\n",
             frames: b"frames",
+            checked: "checked",
             user: &[Built { name: "bench".to_owned(), path: own }],
             program: Some(&program),
             system: None,

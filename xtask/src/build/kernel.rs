@@ -1,13 +1,16 @@
 //! Building the reference kernel with the compiler that set-up found.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::progress::{self, Activity};
-use crate::rules::{frames, instructions, unwinding};
+use crate::rules::depth::{self, Bound};
+use crate::rules::frames::{self, Checked};
+use crate::rules::{instructions, unwinding};
 use crate::setup::{self, Ready};
 use crate::workspace;
 
@@ -32,6 +35,8 @@ pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
     flags.extend(ready.linker.flags());
     flags.extend(known.kernel_flags.iter().chain(known.codegen_flags).map(|&flag| flag.to_owned()));
     flags.push(format!("-Clink-arg=-T{}", script.display()));
+    // Which instruction and which word names what: [`crate::rules::depth`] reads it.
+    flags.push("-Clink-arg=--emit-relocs".to_owned());
     flags
 }
 
@@ -86,9 +91,40 @@ pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<Path
     ensure!(path.is_file(), "cargo built no {}", path.display());
     instructions::check(&path)?;
     unwinding::check(&path)?;
-    let checked = frames::check(&path)?;
-    progress::detail(|| checked.to_string());
+    let frames = frames::check(&path)?;
+    progress::detail(|| frames.to_string());
+    let bounds = depth::check(&path)?;
+    bounds.iter().for_each(|bound| progress::detail(|| bound.to_string()));
+    fs::write(found(&path), told(&frames, &bounds))
+        .with_context(|| format!("cannot write {}", found(&path).display()))?;
     Ok(path)
+}
+
+/// Where the checks of a kernel's image write what they have found.
+fn found(kernel: &Path) -> PathBuf {
+    kernel.with_extension("checked")
+}
+
+/// What the checks of a kernel's image have found, as the kernel's tests read it:
+///
+/// ```text
+///   guard BYTES                    below each stack
+///   frame BYTES FUNCTION           each that is wider than a page
+///   stack BYTES HANDLER FAILURE KIND   how deep the handler of overflows goes there, and with a failure
+/// ```
+pub(crate) fn checked(kernel: &Path) -> Result<String> {
+    let path = found(kernel);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn told(frames: &Checked, bounds: &[Bound]) -> String {
+    let guard = format!("guard {}\n", frames.guard);
+    let wide = frames.wide.iter();
+    let wide = wide.map(|frame| format!("frame {} {}\n", frame.bytes, frame.function));
+    let bounds = bounds.iter().map(|Bound { size, handler, failure, stack, .. }| {
+        format!("stack {size} {handler} {failure} {stack}\n")
+    });
+    std::iter::once(guard).chain(wide).chain(bounds).collect()
 }
 
 /// A build folder for each set of options: in a common one, each would undo the other's work.

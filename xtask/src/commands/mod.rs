@@ -7,6 +7,7 @@
 //! May import every other wing; nothing but `main` imports this one.
 
 pub(crate) mod bench;
+pub(crate) mod depth;
 pub(crate) mod fuzz;
 pub(crate) mod lint;
 pub(crate) mod msrv;

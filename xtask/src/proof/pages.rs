@@ -4,6 +4,7 @@
 //!   cargo xtask test --page   ─> docs/matrix.md    after a run of everything in which nothing failed
 //!   cargo xtask bench --page  ─> docs/figures.md   after a run of all architectures
 //!   cargo xtask bench --against linux --page       (see `against`) ─> docs/figures.md, docs/figures.svg
+//!   cargo xtask depth --page  ─> docs/figures.md    how deep the handler of overflows goes
 //!   cargo xtask programs --page ─> docs/programs.md  (see `programs`)
 //! ```
 //!
@@ -37,6 +38,14 @@ pub(crate) const FIGURES_OF_BOTH: [&str; 2] = [
     "<!-- against: begin (from a run of `cargo xtask bench --against linux`) -->",
     "<!-- against: end -->",
 ];
+
+const DEPTH_MARKS: [&str; 2] =
+    ["<!-- depth: begin (from `cargo xtask depth`) -->", "<!-- depth: end -->"];
+
+/// Writes a table of bounds into [`FIGURES`].
+pub(crate) fn write_depths(table: &str) -> Result<()> {
+    replace(FIGURES, DEPTH_MARKS, |_| format!("{table}\n"))
+}
 
 /// Writes the results of a run of everything into [`MATRIX`].
 pub(crate) fn write_matrix(columns: &[Column]) -> Result<()> {

@@ -34,7 +34,7 @@ const ON_PURPOSE: [&str; 1] = ["threads::report::on_purpose::one_giant_frame"];
 
 /// How far one instruction moves the stack pointer down (or, negative, up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Move {
+pub(super) enum Move {
     None,
     Down(i64),
     /// To another stack.
@@ -120,7 +120,7 @@ pub(crate) struct Frame {
 }
 
 /// The shape of stacks in a kernel of this architecture.
-fn geometry(architecture: Architecture) -> Option<Geometry> {
+pub(super) fn geometry(architecture: Architecture) -> Option<Geometry> {
     Some(match architecture {
         Architecture::X86_64 => Geometry::X86_64,
         Architecture::I386 => Geometry::I386,
@@ -134,6 +134,8 @@ fn geometry(architecture: Architecture) -> Option<Geometry> {
 /// What a look at all functions of an image comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checked {
+    /// Bytes of the guard below stacks.
+    pub(crate) guard: u64,
     /// The widest frame.
     pub(crate) widest: Frame,
     /// Every frame wider than a page, the widest first.
@@ -204,18 +206,23 @@ fn judge(functions: Vec<(String, Option<u64>)>, guard: u64) -> Result<Checked> {
         widest.bytes,
     );
     wide.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.function.cmp(&b.function)));
-    Ok(Checked { widest, wide })
+    Ok(Checked { guard, widest, wide })
 }
 
 /// How far this function moves SP down at most; `None`: by something that is not known.
 fn frame(architecture: Architecture, code: &[u8]) -> Option<u64> {
+    deepest(moves(architecture, code).into_iter())
+}
+
+/// What each instruction does to SP.
+pub(super) fn moves(architecture: Architecture, code: &[u8]) -> Vec<Move> {
     match architecture {
-        Architecture::X86_64 => deepest(x86(64, code)),
-        Architecture::I386 => deepest(x86(32, code)),
-        Architecture::Aarch64 => deepest(words(code).map(arm64_moves())),
-        Architecture::Arm => deepest(words(code).map(arm32_moves())),
-        Architecture::Riscv64 => deepest(riscv::riscv(code)),
-        _ => None,
+        Architecture::X86_64 => x86(64, code).collect(),
+        Architecture::I386 => x86(32, code).collect(),
+        Architecture::Aarch64 => words(code).map(arm64_moves()).collect(),
+        Architecture::Arm => words(code).map(arm32_moves()).collect(),
+        Architecture::Riscv64 => riscv::riscv(code).collect(),
+        _ => vec![Move::Unknown],
     }
 }
 

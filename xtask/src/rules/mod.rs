@@ -9,12 +9,14 @@
 //! | [`parallel`] | the trees of the architectures are alike | sources |
 //! | [`map`] | each folder has a paragraph in ARCHITECTURE.md | sources |
 //! | [`frames`] | the largest stack frame | the kernel |
+//! | [`depth`] | how deep the handler of overflows goes | the kernel |
 //! | [`instructions`] | barriers and fences are there | the kernel |
 //! | [`unwinding`] | call frame information is right | the kernel |
 //!
 //! May import what all wings use (`arch`, `catalogue`, `workspace`); nothing here builds or starts
 //! anything.
 
+pub(crate) mod depth;
 pub(crate) mod floors;
 pub(crate) mod frames;
 pub(crate) mod instructions;

@@ -48,7 +48,8 @@ mod flush;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
 mod entry_code;
 
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+// Where the handler of overflows begins again at the top of the same stack.
+#[cfg(not(target_arch = "arm"))]
 mod overflow_handler;
 
 // Where the table of frames leaves no doubt: see CAVEATS.md.

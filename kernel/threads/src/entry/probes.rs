@@ -62,7 +62,8 @@ pub fn on_debug(regs: &mut SavedRegs) {
     run(&DEBUG, regs);
 }
 
-/// A breakpoint instruction in the kernel.
+/// A breakpoint instruction in the kernel. A function of its own: what it calls is known by that.
+#[inline(never)]
 pub fn on_breakpoint(regs: &mut SavedRegs) {
     run(&BREAKPOINT, regs);
 }

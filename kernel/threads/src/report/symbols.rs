@@ -102,6 +102,26 @@ pub fn frame_at(pc: Addr) -> Option<Frame> {
     unsafe { FRAMES.load(Ordering::Acquire).as_ref() }?.at(pc)
 }
 
+static CHECKED: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+static CHECKED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// What the checks of the image have found. It stays where it is.
+pub fn set_checked(text: &'static [u8]) {
+    CHECKED_BYTES.store(text.len(), Ordering::Relaxed);
+    CHECKED.store(text.as_ptr().cast_mut(), Ordering::Release);
+}
+
+/// That text: the guard's width, wide frames, how deep the handler of overflows goes.
+pub fn checked() -> &'static str {
+    let text = CHECKED.load(Ordering::Acquire);
+    if text.is_null() {
+        return "";
+    }
+    // SAFETY: (1) both come from one slice that is never freed; it is set once.
+    let text = unsafe { core::slice::from_raw_parts(text, CHECKED_BYTES.load(Ordering::Relaxed)) };
+    core::str::from_utf8(text).unwrap_or_default()
+}
+
 /// The code that an instruction lies in: the library's own, or a function.
 pub fn code_at(pc: Addr) -> Code {
     unsafe extern "C" {

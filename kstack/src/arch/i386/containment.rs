@@ -22,7 +22,9 @@ pub(crate) fn end_on_own_stack(report: &'static OverflowReport, regs: &SavedRegs
     }
     // The registers come along, below those of a program: an interrupt's handler may ask for them.
     // SAFETY: (1) entry code: the CPU has loaded its block.
-    let at = unsafe { CpuLocal::this() }.thread_top().get() - 2 * size_of::<SavedRegs>();
+    let local = unsafe { CpuLocal::this() };
+    local.arch.leave_double_faults();
+    let at = local.thread_top().get() - 2 * size_of::<SavedRegs>();
     // SAFETY: (1) the verdict is about the running thread, which has overflowed its own stack or
     // touched a guard; its stack is mapped up to its top, and everything on it is given up, its
     // frames are not returned to; `regs` may overlap; (2) ebp = 0 is the outermost marker; (3)

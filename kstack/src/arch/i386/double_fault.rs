@@ -2,6 +2,12 @@
 //!
 //! A task gate: the CPU stores every register in the current TSS and loads all of them, SP
 //! included, from another one. Nothing is pushed on the broken stack. The task never returns.
+//!
+//! | double faults under way | this one is |
+//! | --- | --- |
+//! | 0 | judged: the thread is ended, or the system stops |
+//! | 1, 2 | what runs on the double-fault stack has overflowed it; judged at its top, and the system stops |
+//! | 3 and more | not reported, reporting is what does not work: the CPU is parked |
 
 use super::cause::{DOUBLE_FAULT, fault_address};
 use super::regs::SavedRegs;
@@ -11,9 +17,12 @@ use crate::arch::cfi::called;
 use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use crate::report::{self, Suspicion};
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use kstack_core::addr::Addr;
 use kstack_core::verdict::Delivery;
+
+/// Double faults inside one another from which on a CPU says nothing more.
+const MAX_DOUBLE_FAULTS: usize = 3;
 
 /// In the flags: an `iret` goes back to another task. Set by a task gate.
 const NESTED_TASK: u32 = 1 << 14;
@@ -83,6 +92,11 @@ extern "C" fn on_double_fault_task() -> ! {
 
 /// A double fault, registers gathered.
 fn on_double_fault(mut regs: SavedRegs) -> ! {
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
+    if local.arch.begin_double_fault() > MAX_DOUBLE_FAULTS {
+        park()
+    }
     // An entry runs with interrupts off; what it interrupted did not.
     let interrupts_off = !regs.interrupts_are_on() && !is_on_way_in(regs.pc());
     let suspicion = Suspicion { interrupts_off, can_end_thread: true };
@@ -90,4 +104,12 @@ fn on_double_fault(mut regs: SavedRegs) -> ! {
     // Not about a stack. The kernel can only say so.
     (hooks().kernel_exception)(DOUBLE_FAULT, fault_address(), &mut regs);
     unreachable!("a kernel returned from a double fault that nothing explains")
+}
+
+/// There is nothing left to try.
+fn park() -> ! {
+    loop {
+        // SAFETY: (1) entry code; nothing on this CPU is waited for any more.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
 }

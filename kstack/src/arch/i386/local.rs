@@ -13,6 +13,8 @@ pub struct ArchLocal {
     pub(super) nmi_latched: AtomicU32,
     /// An NMI that interrupted user mode is being handled.
     nmi_from_user: AtomicBool,
+    /// Double faults under way, one inside the other.
+    double_faults: AtomicUsize,
     pub(super) debug_top: AtomicUsize,
     pub(super) debug_active: AtomicU32,
     pub(super) machine_check_top: AtomicUsize,
@@ -30,6 +32,7 @@ impl ArchLocal {
             nmi_active: AtomicU32::new(0),
             nmi_latched: AtomicU32::new(0),
             nmi_from_user: AtomicBool::new(false),
+            double_faults: AtomicUsize::new(0),
             debug_top: AtomicUsize::new(0),
             debug_active: AtomicU32::new(0),
             machine_check_top: AtomicUsize::new(0),
@@ -118,5 +121,15 @@ impl ArchLocal {
     /// Says where programs go on after `sysenter`: one place for all of them.
     pub fn set_sysenter_return(&self, at: Addr) {
         self.sysenter_return.store(at.get(), Ordering::Relaxed);
+    }
+
+    /// A double fault has come. Returns how many are under way with it.
+    pub(super) fn begin_double_fault(&self) -> usize {
+        self.double_faults.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The double-fault stack is left: the next double fault is a first one again.
+    pub(super) fn leave_double_faults(&self) {
+        self.double_faults.store(0, Ordering::Relaxed);
     }
 }

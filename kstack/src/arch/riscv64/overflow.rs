@@ -10,8 +10,8 @@
 //! | overflows under way | an entry without room | is |
 //! | --- | --- | --- |
 //! | 0 | goes to the top of the overflow stack | judged: the thread is ended, the system stops, or SP was sound after all |
-//! | 1 | goes to its top again: what runs there has overflowed it | reported as the overflow of the overflow stack; the system stops |
-//! | 2 and more | parks the CPU | not reported: reporting is what does not work |
+//! | 1, 2 | goes to its top again: what runs there has overflowed it | reported as the overflow of the overflow stack; the system stops |
+//! | 3 and more | parks the CPU | not reported: reporting is what does not work |
 //!
 //! Invariants:
 //!
@@ -41,7 +41,7 @@ use kstack_core::stacks::StackLookup;
 use kstack_core::verdict::Delivery;
 
 /// Overflows inside one another from which on a CPU says nothing more.
-const MAX_OVERFLOWS: usize = 2;
+const MAX_OVERFLOWS: usize = 3;
 
 /// SavedRegs do not fit where SP is. In: t0 in the CPU's block, tp = CpuLocal, everything else as
 /// it was; interrupts off.

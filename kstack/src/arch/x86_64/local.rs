@@ -15,6 +15,8 @@ pub struct ArchLocal {
     pub(super) tables: AtomicPtr<CpuTables>,
     /// An NMI that interrupted user mode is being handled.
     nmi_from_user: AtomicBool,
+    /// Double faults under way, one inside the other.
+    double_faults: AtomicUsize,
 }
 
 impl ArchLocal {
@@ -23,6 +25,7 @@ impl ArchLocal {
             nmi_body_top: AtomicUsize::new(0),
             tables: AtomicPtr::new(core::ptr::null_mut()),
             nmi_from_user: AtomicBool::new(false),
+            double_faults: AtomicUsize::new(0),
         }
     }
 
@@ -65,5 +68,15 @@ impl ArchLocal {
     /// Top of the NMI body stack.
     pub fn nmi_body_top(&self) -> Addr {
         Addr::new(self.nmi_body_top.load(Ordering::Relaxed))
+    }
+
+    /// A double fault has come. Returns how many are under way with it.
+    pub(super) fn begin_double_fault(&self) -> usize {
+        self.double_faults.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The double-fault stack is left: the next double fault is a first one again.
+    pub(super) fn leave_double_faults(&self) {
+        self.double_faults.store(0, Ordering::Relaxed);
     }
 }

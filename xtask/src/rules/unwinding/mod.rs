@@ -28,8 +28,19 @@ use declared::{saved_regs, source};
 use frames::{Description, Function, Rule};
 use layout::Layout;
 use machines::Machine;
-use object::{Object, ObjectSection};
+use object::{Architecture, Object, ObjectSection};
 pub(crate) use table::table;
+
+/// Bytes of the registers that an entry saves.
+pub(super) fn saved_bytes(architecture: Architecture) -> Result<u64> {
+    let machine = machines::of(architecture).context("an unknown machine")?;
+    Ok(u64::try_from(saved_regs(machine)?.size)?)
+}
+
+/// A file of the architecture's tree in the library.
+pub(super) fn source_of(architecture: Architecture, file: &str) -> Result<String> {
+    source(machines::of(architecture).context("an unknown machine")?, file)
+}
 
 /// Where a thread that was switched out continues, in every tree.
 const RESUME: &str = "kstack_switch_resume";

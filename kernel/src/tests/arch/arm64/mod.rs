@@ -10,7 +10,7 @@ pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::first_use;
+use super::{first_use, overflow_handler};
 use crate::tests::table;
 
 table! {
@@ -25,6 +25,7 @@ table! {
         overflow_stack::o1_o5_a_stack_pointer_that_leads_nowhere_ends_the_thread_and_the_machine_goes_on,
     ],
     own: [
+        overflow_handler::o4_a_report_that_overflows_its_handlers_stack_twice_stops_the_machine,
         overflow_stack::o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report,
         overflow_stack::i9_a_fault_in_the_overflow_handler_is_taken_below_it_and_told_to_the_kernel,
         overflow_stack::i9_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked,

@@ -3,12 +3,12 @@
 use crate::hooks;
 use crate::provoke::{self, How};
 use crate::tests::Outcome;
+use crate::tests::arch::overflow_handler;
 use crate::tests::support::install_hooks;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
 use kstack::verdict::Cause;
-use threads::report::overflow::{self, Stage};
 
 /// Overflows still to come.
 static LEFT: AtomicU32 = AtomicU32::new(0);
@@ -19,14 +19,6 @@ fn may_overflow() {
     }
 }
 
-fn expect(test: &str, failed: u32, victim: &str) {
-    control!(
-        "expect {test} stack={} cause={} side=below consequence=stop-system victim={victim} running=0 failed={failed}",
-        StackKind::DoubleFault,
-        Cause::GuardHit.name(),
-    );
-}
-
 /// While an overflow is judged that would end a thread: the next double fault is about the
 /// handler's own stack. Red if it is taken for the thread's, which would be ended with the handler
 /// half done.
@@ -35,10 +27,11 @@ pub fn o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report(
         may_overflow();
         (hooks::HOOKS.context)()
     });
-    expect(
-        "o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report",
-        0,
-        "overflowing",
+    control!(
+        "expect o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report stack={} cause={} side=below \
+         consequence=stop-system victim=overflowing running=0 failed=0",
+        StackKind::DoubleFault,
+        Cause::GuardHit.name(),
     );
     LEFT.store(1, Ordering::Relaxed);
     install_hooks(&HOOKS);
@@ -46,15 +39,7 @@ pub fn o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report(
     Err("the machine went on".into())
 }
 
-/// In the report, and in what is tried after that: twice. Red if telling it begins anew each time.
-pub fn o4_a_report_that_overflows_the_double_fault_stack_twice_stops_the_machine() -> Outcome {
-    expect("o4_a_report_that_overflows_the_double_fault_stack_twice_stops_the_machine", 2, "?");
-    LEFT.store(2, Ordering::Relaxed);
-    overflow::set_stage_probe(Some(|stage| {
-        if matches!(stage, Stage::Trace | Stage::Record) {
-            may_overflow();
-        }
-    }));
-    provoke::with_interrupts_off(How::Recursion);
-    Err("the machine went on".into())
+/// Red if nothing counts them: the handler would be begun again without end.
+pub fn o4_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked() -> Outcome {
+    overflow_handler::check_that_its_cpu_is_parked(3)
 }

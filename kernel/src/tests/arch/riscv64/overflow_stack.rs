@@ -208,8 +208,8 @@ pub fn o2_i9_an_overflow_of_the_overflow_stack_stops_the_machine_with_a_report()
     Err("the machine went on".into())
 }
 
-/// The second time at the stack's top. Red if nothing counts them: the handler would be begun again
+/// Each time at the stack's top. Red if nothing counts them: the handler would be begun again
 /// without end.
-pub fn i9_a_handler_that_overflows_each_time_is_begun_twice_and_its_cpu_parked() -> Outcome {
-    overflow_handler::check_that_its_cpu_is_parked(2)
+pub fn i9_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked() -> Outcome {
+    overflow_handler::check_that_its_cpu_is_parked(3)
 }

@@ -16,7 +16,7 @@ use super::pc::{
     breakpoints, control, double_fault, every_instruction, firmware, first_instruction, io_maps,
     tss_guards, vectors,
 };
-use super::{flush, samples};
+use super::{flush, overflow_handler, samples};
 use crate::tests::table;
 
 table! {
@@ -73,7 +73,8 @@ table! {
     ],
     own: [
         double_fault::o4_an_overflow_of_the_double_fault_stack_stops_the_machine_with_a_report,
-        double_fault::o4_a_report_that_overflows_the_double_fault_stack_twice_stops_the_machine,
+        overflow_handler::o4_a_report_that_overflows_its_handlers_stack_twice_stops_the_machine,
+        double_fault::o4_a_handler_that_overflows_each_time_is_begun_three_times_and_its_cpu_parked,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_a_guard_touched_by_an_nmi_handler_stops_the_machine,
         nmi::o2_o5_o6_an_overflow_in_an_nmi_that_hit_user_mode_stops_the_machine,
