@@ -68,7 +68,7 @@ pub fn start_timer() {
     out(0x21, 0xfe);
 }
 
-/// The timer's interrupt. Returns its number.
+/// The timer's interrupt.
 pub fn on_timer() {
     out(0x20, 0x20);
     TICKS.fetch_add(1, Ordering::Relaxed);

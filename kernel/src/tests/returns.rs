@@ -120,7 +120,9 @@ pub fn h2_calls_and_exceptions_begin_at_places_that_are_even_and_unforeseen() ->
     static HOOKS: Hooks = hooks::HOOKS.syscall(note_call).user_exception(note_exception);
     forget();
     with(0, || calls(100, &HOOKS))?;
-    for (what, places, most) in [("calls", &CALLS, EXPECTED.syscall_entries), ("exceptions", &EXCEPTIONS, 1)] {
+    for (what, places, most) in
+        [("calls", &CALLS, EXPECTED.syscall_entries), ("exceptions", &EXCEPTIONS, 1)]
+    {
         let (_, used, all) = spread(places);
         check!(all > 20 && used <= most, "without the option {all} {what} are in {used} places");
     }

@@ -1,7 +1,9 @@
 //! What boot options have done on the way to user mode, tried out whether they are on or not.
 
 use super::answer::Answer;
-use crate::tests::returns::{Word, calls_that_find_nothing, places_of_calls, word_of_the_call_before};
+use crate::tests::returns::{
+    Word, calls_that_find_nothing, places_of_calls, word_of_the_call_before,
+};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
