@@ -332,6 +332,22 @@ pub fn u1_a_directory_stays_the_same_whatever_becomes_of_its_name() -> Outcome {
     run("file-facts", "standing")
 }
 
+/// Red when a step from one directory to the next begins at the root: then a tree costs as the
+/// square of its depth.
+pub fn u1_a_step_in_a_deep_tree_costs_what_one_at_its_top_costs() -> Outcome {
+    run("places", "deep")
+}
+
+/// Red when a directory that was removed is not there for those who are in it.
+pub fn u1_a_removed_directory_is_there_for_those_in_it() -> Outcome {
+    run("places", "removed")
+}
+
+/// Red when /proc tells a name that an open file, a mapping or a program does not have any more.
+pub fn p4_u1_names_of_what_is_in_use_follow_renames() -> Outcome {
+    run("places", "names")
+}
+
 /// Red when a file's times are of another clock than the program's, a change does not show in them,
 /// or a hole takes memory.
 pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {

@@ -5,6 +5,7 @@ use super::program::{self, Executable, base_name, joined};
 use super::script;
 use crate::abi;
 use crate::error::{Errno, SysResult};
+use crate::files::standing::Standing;
 use crate::files::text;
 use crate::memory::space::Memory;
 use crate::process::filters::user_dispatch;
@@ -14,6 +15,7 @@ use crate::process::running::Running;
 use crate::process::task::AlternateStack;
 use crate::process::time::timers;
 use crate::process::user_memory::Strings;
+use crate::process::walk::Route;
 use crate::process::{current, current_task};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
@@ -51,7 +53,7 @@ fn choose<'a>(
     file: Executable,
     path: &str,
     is_gone_by_then: bool,
-    directory: &str,
+    directory: &Standing,
     argv: &[&'a [u8]],
 ) -> Result<Chosen<'a>, Errno> {
     let mut bytes = file.bytes()?;
@@ -78,7 +80,7 @@ fn choose<'a>(
         called = fallible::bytes(line.program)?;
         fallible::push(&mut before, fallible::bytes(line.program)?)?;
         let path = text::of_bytes(fallible::bytes(line.program)?)?;
-        file = program::open(directory, &path, true)?;
+        file = program::open(Route::new(directory, &path)?, true)?;
         bytes = file.bytes()?;
     }
     // CAREFUL: no arguments are one empty argument, which gives way to a script's.
@@ -100,7 +102,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     file: Executable,
     (path, is_gone_by_then): (&str, bool),
-    directory: &str,
+    directory: &Standing,
     argv: &[&[u8]],
     envp: &[&[u8]],
     terms: &Terms,
@@ -124,10 +126,12 @@ pub(crate) fn execve(
     envp: Strings,
 ) -> SysResult {
     let process = current();
-    let here = current_task().place().directory();
-    let directory = here.last_path();
+    let directory = current_task().place().directory();
     let Named { file, path, is_gone_by_then, by_descriptor } = named;
-    let name = fallible::text(base_name(if by_descriptor { &file.path } else { &path }))?;
+    let name = match by_descriptor {
+        true => fallible::text(base_name(&file.known.path()?))?,
+        false => fallible::text(base_name(&path))?,
+    };
     let Prepared { loaded, executable, command_line } = {
         let (argv, envp) = (argv.list()?, envp.list()?);
         let terms = Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };

@@ -17,6 +17,7 @@ use crate::process::place::Place;
 use crate::process::sending::notices;
 use crate::process::sending::send;
 use crate::process::task::{self, Task};
+use crate::process::walk::Route;
 use crate::process::{Process, table};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -108,7 +109,9 @@ fn start(
     let Prepared { loaded, executable, command_line } = {
         let envp = VARIABLES.map(str::as_bytes);
         let terms = Terms { limits: Limits::new(), is_fixed: false };
-        prepare(program::open("/", path, true)?, (path, false), "/", argv, &envp, &terms)?
+        let top = Place::top()?;
+        let file = program::open(Route::new(&top, path)?, true)?;
+        prepare(file, (path, false), &top, argv, &envp, &terms)?
     };
     crate::files::notices::set_sender(notices::send);
     let files = standard_files(input, output)?;

@@ -11,11 +11,13 @@ use crate::abi::stack_image::{self, Auxiliary, StackImage};
 use crate::abi::vdso;
 use crate::abi::{self, DYNAMIC_BASE, OWN_AUXILIARY, PLATFORM, USER_TOP};
 use crate::error::Errno;
+use crate::files::standing::Standing;
 use crate::memory::areas::PAGE;
 use crate::memory::layout::Layout;
 use crate::memory::limits::Limits;
 use crate::memory::object::Object;
 use crate::memory::space::{Memory, Rights};
+use crate::process::walk::Route;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::arch::paging::Access;
@@ -53,7 +55,7 @@ pub struct Terms {
 /// from `directory`.
 pub fn load<S: AsRef<[u8]>>(
     (file, object): (&[u8], Option<Arc<Object>>),
-    directory: &str,
+    directory: &Standing,
     path: &[u8],
     argv: &[S],
     envp: &[S],
@@ -62,7 +64,7 @@ pub fn load<S: AsRef<[u8]>>(
     let image = Image::parse(file, object)?;
     let interpreter = match image.interpreter()? {
         Some(path) => {
-            let loader = program::open(directory, path, true)?;
+            let loader = program::open(Route::new(directory, path)?, true)?;
             Some((loader.bytes()?, loader.object()?))
         }
         None => None,

@@ -4,14 +4,14 @@ use crate::error::Errno;
 use crate::files::mount_flags::flag;
 use crate::files::mounts;
 use crate::files::open::Target;
-use crate::files::tree::{self, Content, Node};
+use crate::files::spot::Known;
+use crate::files::tree::{Content, Node};
 use crate::memory::object::Object;
 use crate::process::current_task;
 use crate::process::identity::permissions;
 use crate::process::running::Running;
-use crate::process::walk::{self, Place};
+use crate::process::walk::{self, Place, Route};
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::memory::fallible;
@@ -20,13 +20,13 @@ use machine::memory::fallible;
 #[derive(Debug)]
 pub(crate) struct Executable {
     node: Arc<Node>,
-    /// Its path, with no link in it.
-    pub(super) path: String,
+    /// By which name, with no link in its path.
+    pub(super) known: Arc<Known>,
 }
 
 impl Executable {
     /// A node, if it may be run.
-    pub(crate) fn of(node: Arc<Node>, path: String) -> Result<Self, Errno> {
+    pub(crate) fn of(node: Arc<Node>, known: Arc<Known>) -> Result<Self, Errno> {
         match node.content {
             Content::File(_) => {}
             // A link that was not to be followed.
@@ -42,17 +42,17 @@ impl Executable {
         if node.attributes.is_written() {
             return Err(Errno::ETXTBSY);
         }
-        Ok(Self { node, path })
+        Ok(Self { node, known })
     }
 
     /// A process begins to run it.
     pub(super) fn begin(self) -> Result<Arc<Running>, Errno> {
-        Running::begin(self.node, self.path)
+        Running::begin(self.node, self.known)
     }
 
     /// What its pages are mapped from.
     pub(super) fn object(&self) -> Result<Arc<Object>, Errno> {
-        Object::of(self.node.clone(), fallible::text(&self.path)?, false)
+        Object::of(self.node.clone(), self.known.clone(), false)
     }
 
     /// What is in it.
@@ -71,10 +71,15 @@ impl Executable {
 }
 
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
-pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
-    match walk::find(tree::absolute_of_caller(directory, path)?, follow)? {
-        Place::Node(_, path) if mounts::forbids(&path, flag::NO_PROGRAMS) => Err(Errno::EACCES),
-        Place::Node(node, path) => Executable::of(node, path),
+pub(crate) fn open(route: Route, follow: bool) -> Result<Executable, Errno> {
+    match walk::find(route, follow)? {
+        Place::Node(node, lies) => {
+            if mounts::forbids(|| lies.path(), flag::NO_PROGRAMS)? {
+                return Err(Errno::EACCES);
+            }
+            let known = lies.keep(&node)?;
+            Executable::of(node, known)
+        }
         Place::Made(_) | Place::Open(_) => Err(Errno::EACCES),
     }
 }
@@ -83,7 +88,7 @@ pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executab
 pub(crate) fn of_descriptor_number(number: u64) -> Result<Executable, Errno> {
     let descriptor = current_task().files().lock().get(number)?;
     match &descriptor.file.target {
-        Target::Node(node, path) => Executable::of(node.clone(), fallible::text(path)?),
+        Target::Node(node, known) => Executable::of(node.clone(), known.clone()),
         _ => Err(Errno::EACCES),
     }
 }

@@ -3,7 +3,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `node`, `tree`, `names` | nodes; their places; the sorted names of a directory |
-//! | `standing` | directories that paths are seen from, whatever becomes of their names |
+//! | `spot`, `standing` | where something lies, whatever becomes of its name; directories that paths are seen from |
 //! | `unpack` | the tree as it begins |
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes`, `room` | the pages of a file that programs write; how many a file system may have |
@@ -45,6 +45,7 @@ pub(crate) mod readiness;
 pub(crate) mod room;
 mod signaller;
 pub(crate) mod socket;
+pub(crate) mod spot;
 pub(crate) mod standing;
 pub(crate) mod table;
 mod termios;

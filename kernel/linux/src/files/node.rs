@@ -15,6 +15,7 @@ use crate::error::Errno;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::{fallible, heap};
@@ -54,8 +55,10 @@ pub enum Content {
 #[derive(Debug)]
 pub struct Directory {
     names: Names<Node>,
-    /// The directory that it lies in; none: the root of a tree, or one that was removed.
+    /// The directory that it lies in, or lay in when it was removed; none: the root of a tree.
     parent: Weak<Node>,
+    /// Its name there.
+    name: String,
     /// The next one that goes away.
     next: Option<Box<Directory>>,
 }
@@ -142,6 +145,8 @@ pub struct Node {
     pub(crate) extended: Extended,
     /// Where it counts, in a file system with limits.
     seat: SpinLock<Option<Seat>>,
+    /// The names that those who use it know it by: `spot::Known`.
+    known_as: SpinLock<Vec<Weak<dyn Any + Send + Sync>>>,
 }
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -160,6 +165,7 @@ impl Node {
             mapped: Mapped::new(),
             extended: Extended::new(),
             seat: SpinLock::new(None),
+            known_as: SpinLock::new(Vec::new()),
         })?)
     }
 
@@ -185,8 +191,8 @@ impl Node {
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {
-        let directory =
-            fallible::boxed(Directory { names: Names::new(), parent: Weak::new(), next: None })?;
+        let (names, parent, name) = (Names::new(), Weak::new(), String::new());
+        let directory = fallible::boxed(Directory { names, parent, name, next: None })?;
         Self::new(Content::Directory(SpinLock::new(Some(directory))), 0o755)
     }
 
@@ -218,14 +224,22 @@ impl Node {
         Stat {
             inode: self.inode,
             mode: self.mode(),
-            // A directory's own `.`, and `..` of each in it.
-            links: self.attributes.links() + u64::from(self.is_directory()) + directories,
+            // A directory's own `.`, and `..` of each in it; one that was removed has none.
+            links: match self.attributes.links() {
+                0 => 0,
+                links => links + u64::from(self.is_directory()) + directories,
+            },
             bytes: self.bytes(),
             blocks: self.blocks(),
             device,
             file_system: 1,
             ..self.attributes.stat()
         }
+    }
+
+    /// As much of that as tells who may use it.
+    pub(crate) fn stat_of_access(&self) -> Stat {
+        Stat { mode: self.mode(), ..self.attributes.stat() }
     }
 
     /// What of the archive a file is, as long as it was not opened for writing.
@@ -343,17 +357,20 @@ impl Node {
         Ok(body(&mut directory.as_mut().ok_or(Errno::ENOENT)?.names))
     }
 
-    pub(super) fn child(&self, name: &str) -> Result<Arc<Self>, Errno> {
+    pub(crate) fn child(&self, name: &str) -> Result<Arc<Self>, Errno> {
         self.with_names(|names| names.get(name).cloned())?.ok_or(Errno::ENOENT)
     }
 
-    /// Notes which directory a directory lies in now: none, once it is removed. Of anything else,
-    /// nothing is kept.
-    pub(super) fn set_parent(&self, parent: Weak<Self>) {
+    /// Notes where a directory lies now. Of anything else, nothing is kept.
+    pub(super) fn set_place(&self, parent: &Arc<Self>, name: String) {
         let Content::Directory(directory) = &self.content else { return };
+        let to = (Arc::downgrade(parent), name);
         let before = match directory.lock().as_mut() {
-            Some(directory) => core::mem::replace(&mut directory.parent, parent),
-            None => parent,
+            Some(directory) => (
+                core::mem::replace(&mut directory.parent, to.0),
+                core::mem::replace(&mut directory.name, to.1),
+            ),
+            None => to,
         };
         // Without the lock: it may be the last that kept the memory of a node.
         drop(before);
@@ -366,15 +383,40 @@ impl Node {
         parent?.upgrade()
     }
 
-    /// Puts the name that a node has here behind what is in `to`. `ENOENT`: it has none.
-    pub(super) fn push_name_of(&self, node: &Arc<Self>, to: &mut String) -> Result<(), Errno> {
-        self.with_names(|names| {
-            let name = names.name_of(node).ok_or(Errno::ENOENT)?;
-            to.try_reserve(name.len()).map_err(|_| Errno::ENOMEM)?;
-            // CANNOT FAIL: reserved above.
-            to.push_str(name);
-            Ok(())
-        })?
+    /// Calls `body` with the name that a directory has where it lies.
+    pub(super) fn with_name<R>(
+        &self,
+        body: impl FnOnce(&str) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        let Content::Directory(directory) = &self.content else { return Err(Errno::ENOTDIR) };
+        body(&directory.lock().as_ref().ok_or(Errno::ENOENT)?.name)
+    }
+
+    /// What those who use it know it by, as far as it is of a kind.
+    pub(super) fn known_as<K: Send + Sync + 'static>(
+        &self,
+        mut is_found: impl FnMut(&Arc<K>) -> bool,
+    ) -> Option<Arc<K>> {
+        let mut at = 0;
+        loop {
+            // One at a time: what is let go of here may be the last of its kind.
+            let known = self.known_as.lock().get(at)?.upgrade();
+            let known = known.and_then(|known| known.downcast::<K>().ok());
+            if let Some(known) = known.filter(&mut is_found) {
+                return Some(known);
+            }
+            at += 1;
+        }
+    }
+
+    /// It is known by one more.
+    pub(super) fn add_known(&self, known: Weak<dyn Any + Send + Sync>) -> Result<(), Errno> {
+        let mut all = self.known_as.lock();
+        if all.len() == all.capacity() {
+            // Those that are used no more make room. What is let go of is their memory alone.
+            all.retain(|known| known.strong_count() > 0);
+        }
+        Ok(fallible::push(&mut all, known)?)
     }
 
     pub(super) fn is_empty(&self) -> Result<bool, Errno> {

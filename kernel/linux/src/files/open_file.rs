@@ -5,11 +5,11 @@ use super::made::Made;
 use super::notices::{Addressee, Notices};
 use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
-use super::standing::Seen;
+use super::spot::Known;
+use super::standing::Standing;
 use crate::abi::Stat;
 use crate::error::Errno;
-use crate::files::tree::{self, Content, Entry, MAX_NAME_TEXT, Node};
-use alloc::borrow::Cow;
+use crate::files::tree::{Content, Entry, MAX_NAME_TEXT, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -20,8 +20,8 @@ use machine::spin::SpinLock;
 /// What an open file is.
 #[derive(Debug)]
 pub enum Target {
-    /// A node of the tree, with its path.
-    Node(Arc<Node>, String),
+    /// A node of the tree, and by which name.
+    Node(Arc<Node>, Arc<Known>),
     /// A file or folder of /proc or /sys.
     Made(Made),
     /// What has operations of its own: pipes, sockets, terminals, counters.
@@ -55,8 +55,6 @@ pub struct OpenFile {
     /// them.
     pub position: AtomicU64,
     flags: AtomicU32,
-    /// Of a directory: since when its path leads to it.
-    seen: Seen,
     /// The last name that was read from a directory, and the position behind it: reading continues
     /// there, whatever has come and gone since.
     last_name: SpinLock<(u64, String)>,
@@ -80,7 +78,6 @@ impl OpenFile {
             target,
             position: AtomicU64::new(0),
             flags: AtomicU32::new(flags),
-            seen: Seen::default(),
             last_name: SpinLock::new((0, String::new())),
             watched_by: SpinLock::new(Vec::new()),
             is_writer: AtomicBool::new(false),
@@ -98,11 +95,13 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Where a directory lies now that it is. `ENOENT`: it was removed. `ENOTDIR`: it is none.
-    pub(crate) fn directory(&self) -> Result<Cow<'_, str>, Errno> {
+    /// The directory that it is, to see paths from. `ENOTDIR`: it is none.
+    pub(crate) fn directory(&self) -> Result<Standing, Errno> {
         match &self.target {
-            Target::Node(node, path) if node.is_directory() => self.seen.path_of(node, path),
-            Target::Made(made) if made.is_directory() => Ok(Cow::Borrowed(made.path())),
+            Target::Node(_, known) => known.spot().map(Standing::Tree),
+            Target::Made(made) if made.is_directory() => {
+                Standing::made(fallible::text(made.path())?)
+            }
             _ => Err(Errno::ENOTDIR),
         }
     }
@@ -267,11 +266,10 @@ impl OpenFile {
         let Some(position) = position.checked_sub(2) else {
             let dots = &b".."[..position as usize + 1];
             to[..dots.len()].copy_from_slice(dots);
-            let parent = || {
-                let path = self.directory()?;
-                tree::find("/", &path[..path.rfind('/').unwrap_or(0)], true)
+            let of_parent = || match self.directory() {
+                Ok(Standing::Tree(spot)) => spot.above().map_or(number, |above| above.node().inode),
+                _ => number,
             };
-            let of_parent = || parent().map_or(number, |node| node.inode);
             let number = if dots.len() == 1 { number } else { of_parent() };
             return Ok(Some((dots.len(), number, 0o040000)));
         };

@@ -14,6 +14,7 @@ use crate::files::mounts;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
 use crate::files::standing::Standing;
+use crate::files::tree::Parent;
 use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::memory::cut;
 use crate::proc;
@@ -25,7 +26,6 @@ use crate::process::walk::{self, Place};
 use crate::spaces::user::Kind;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
-use machine::memory::fallible;
 use machine::memory::frames::FRAME_BYTES;
 use machine::spin::SpinLock;
 
@@ -37,7 +37,7 @@ const FORMAT: u32 = 0o170000;
 /// to change.
 fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
     match &file.target {
-        Target::Node(node, path) => mounts::check_change(path).map(|()| node.clone()),
+        Target::Node(node, known) => mounts::check_change(|| known.path()).map(|()| node.clone()),
         _ => Err(Errno::EPERM),
     }
 }
@@ -47,12 +47,17 @@ fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
 fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
     if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
         if from as i32 == HERE as i32 {
-            return tree::find("/", &directory()?, true);
+            return match directory() {
+                Standing::Tree(spot) => {
+                    mounts::check_change(|| spot.path()).map(|()| spot.node().clone())
+                }
+                Standing::Made(_) => Err(Errno::EPERM),
+            };
         }
         return node_of(file(from)?);
     }
     match place_at(from, at, flags & AT_SYMLINK_NOFOLLOW == 0)? {
-        Place::Node(node, path) => mounts::check_change(&path).map(|()| node),
+        Place::Node(node, lies) => mounts::check_change(|| lies.path()).map(|()| node),
         Place::Made(path) => proc::stat(&path).and(Err(Errno::EPERM)),
         Place::Open(file) => node_of(&file),
     }
@@ -219,23 +224,21 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
         Err(Errno::EPERM) => Err(Errno::EXDEV),
         found => found,
     };
-    let to = new_at(to_from, to)?;
-    if tree::find("/", &to, false).is_ok() {
+    let parent = walk::parent(new_at(to_from, to)?)?;
+    let Parent::In(spot, name) = parent else { return Err(node.err().unwrap_or(Errno::EXDEV)) };
+    if spot.node().child(&name).is_ok() {
         node?;
         return Err(Errno::EEXIST);
     }
-    if walk::is_made(&to) {
-        return Err(Errno::EXDEV);
-    }
     let node = node?;
-    permissions::change_names(&to)?;
-    tree::link(&node, &to).map(|()| 0)
+    permissions::change_names(&spot)?;
+    tree::link_in(&node, &spot, &name).map(|()| 0)
 }
 
 /// mknod: files and named pipes; the devices that there are.
 pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
     let mode = mode as u32;
-    let path = new_at(from, at)?;
+    let route = new_at(from, at)?;
     let is_device = matches!(mode & FORMAT, 0o020000 | 0o060000);
     if is_device && !current_task().credentials().can(capability::MKNOD) {
         return Err(Errno::EPERM);
@@ -253,7 +256,7 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
-    add(Node::new(content, masked(mode))?, &path)
+    add(Node::new(content, masked(mode))?, route)
 }
 
 pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) -> SysResult {
@@ -269,32 +272,33 @@ pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) 
     if lasts.iter().any(|last| matches!(last, Last::Here | Last::Above)) {
         return Err(Errno::EBUSY);
     }
-    if lasts.contains(&Last::Directory) && !tree::find("/", &from, false)?.is_directory() {
+    let ((from, from_name), (to, to_name)) = match (walk::parent(from)?, walk::parent(to)?) {
+        (Parent::In(from, from_name), Parent::In(to, to_name)) => {
+            ((from, from_name), (to, to_name))
+        }
+        // Nothing that is made when it is read has its name changed.
+        (Parent::Made(_), Parent::Made(_)) => return Err(Errno::ENOENT),
+        _ => return Err(Errno::EXDEV),
+    };
+    let node = from.node().child(&from_name)?;
+    if lasts.contains(&Last::Directory) && !node.is_directory() {
         return Err(Errno::ENOTDIR);
     }
-    let made = [&from, &to].map(|path| walk::is_made(path));
-    if made[0] != made[1] {
-        return Err(Errno::EXDEV);
-    }
-    permissions::remove_name(&from)?;
+    permissions::remove_name(&from, &node)?;
     permissions::change_names(&to)?;
-    if tree::find("/", &to, false).is_ok() {
-        permissions::remove_name(&to)?;
+    if let Ok(there) = to.node().child(&to_name) {
+        permissions::remove_name(&to, &there)?;
     }
-    tree::rename("/", &from, &to, how).map(|()| 0)
+    drop(node);
+    tree::rename_in((&from, &from_name), (&to, &to_name), how).map(|()| 0)
 }
 
 pub(crate) fn fchdir(number: u64) -> SysResult {
-    let to = match &file(number)?.target {
-        Target::Node(node, path) if node.is_directory() => {
-            Standing::new(Some(node.clone()), fallible::text(path)?)
-        }
-        Target::Made(made) if made.is_directory() => {
-            Standing::new(None, fallible::text(made.path())?)
-        }
-        _ => return Err(Errno::ENOTDIR),
-    };
-    let before = current_task().place().set_directory(fallible::shared(to)?);
+    let to = file(number)?.directory()?;
+    if let Standing::Tree(spot) = &to {
+        permissions::search(spot.node())?;
+    }
+    let before = current_task().place().set_directory(to);
     drop(before);
     Ok(0)
 }

@@ -41,12 +41,12 @@ fn text(at: u64) -> Result<String, Errno> {
 /// A directory with its path; of what is made when it is read, only a whole /proc or /sys.
 fn directory(at: u64) -> Result<(Arc<Node>, String), Errno> {
     match place_at(HERE, at, true)? {
-        Place::Node(node, path) if node.is_directory() => Ok((node, path)),
-        Place::Made(path) if is_whole(&path) => {
-            // The walk through the tree ends there.
-            let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
+        Place::Node(node, lies) if node.is_directory() => {
+            let path = lies.path()?;
             Ok((node, path))
         }
+        // The walk through the tree ends there.
+        Place::Made(path) if is_whole(&path) => Ok((tree::find("/", &path, true)?, path)),
         // What is made there stays what is seen.
         Place::Made(_) => Err(Errno::EBUSY),
         _ => Err(Errno::ENOTDIR),
@@ -56,7 +56,10 @@ fn directory(at: u64) -> Result<(Arc<Node>, String), Errno> {
 /// The same for what may be no directory, which another file may lie over.
 fn anything(at: u64) -> Result<(Arc<Node>, String), Errno> {
     match place_at(HERE, at, true)? {
-        Place::Node(node, path) => Ok((node, path)),
+        Place::Node(node, lies) => {
+            let path = lies.path()?;
+            Ok((node, path))
+        }
         Place::Made(_) => directory(at),
         Place::Open(_) => Err(Errno::EINVAL),
     }
@@ -80,7 +83,7 @@ fn made_below(path: &str) -> Result<Vec<(String, Made, Seen)>, Errno> {
 /// Has what is made when it is read be seen at a place, too, that its nodes are seen at already.
 fn show_below(place: &str, rest: &str, made: Made, view: Seen) -> Result<(), Errno> {
     let path = tree::absolute(place, rest.trim_start_matches('/'))?;
-    let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
+    let node = tree::find("/", &path, true)?;
     let kind = made.kind();
     let rules = Rules::new(0);
     let new = New {
@@ -149,8 +152,10 @@ fn mount_groups(source: u64, target: u64, options: &str, rules: Rules) -> SysRes
             // Found by its path alone: nothing of the tree lies there.
             (Node::directory()?, path)
         }
-        Place::Node(node, path) if node.is_directory() && path != "/" => (node, path),
-        Place::Node(node, _) if node.is_directory() => return Err(Errno::EBUSY),
+        Place::Node(node, lies) if node.is_directory() => match lies.path()? {
+            path if path == "/" => return Err(Errno::EBUSY),
+            path => (node, path),
+        },
         _ => return Err(Errno::ENOTDIR),
     };
     let root = Node::new(Content::Special(Special::Proc), 0o755)?;
@@ -330,7 +335,8 @@ fn is_used_by(process: &Process, place: &str) -> bool {
     if process.status().is_some() || number(process.place().mounts().as_deref()) != here {
         return false;
     }
-    if is_below(&process.place().directory().last_path(), place) {
+    let is_here = |path: Result<String, Errno>| path.is_ok_and(|path| is_below(&path, place));
+    if is_here(process.place().directory().last_path()) {
         return true;
     }
     let Some(files) = process.files_if_alive() else { return false };
@@ -342,7 +348,7 @@ fn is_used_by(process: &Process, place: &str) -> bool {
             at = number + 1;
             descriptor.file.clone()
         };
-        if matches!(&file.target, Target::Node(_, path) if is_below(path, place)) {
+        if matches!(&file.target, Target::Node(_, known) if is_here(known.path())) {
             return true;
         }
     }
@@ -358,7 +364,10 @@ pub(crate) fn unmount(target: u64, flags: u64) -> SysResult {
     }
     check_may()?;
     let (node, place) = match place_at(HERE, target, flags & NO_FOLLOW == 0)? {
-        Place::Node(node, place) => (node, place),
+        Place::Node(node, lies) => {
+            let path = lies.path()?;
+            (node, path)
+        }
         Place::Made(place) if mounts::is_root_of_made(&place) => {
             let taken = mounts::remove_all(&place)?;
             drop(taken);
