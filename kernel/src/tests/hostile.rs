@@ -348,6 +348,16 @@ pub fn p4_u1_names_of_what_is_in_use_follow_renames() -> Outcome {
     run("places", "names")
 }
 
+/// Red when what happens to files is not told, told twice or in another order than on Linux.
+pub fn u1_inotify_tells_what_happens_to_files_in_order() -> Outcome {
+    run("watches", "events")
+}
+
+/// Red when a watch takes what it should refuse, tells too much, or loses events without a word.
+pub fn u1_inotify_keeps_to_its_rules_and_says_what_it_lost() -> Outcome {
+    run("watches", "rules")
+}
+
 /// Red when a file's times are of another clock than the program's, a change does not show in them,
 /// or a hole takes memory.
 pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {

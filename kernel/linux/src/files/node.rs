@@ -17,6 +17,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
@@ -135,6 +136,14 @@ impl Special {
     }
 }
 
+/// What is told what becomes of a node.
+pub(super) trait Follower: Any + Send + Sync + fmt::Debug {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+
+    /// There is no such node any more: removed, or gone with its file system.
+    fn node_is_gone(&self, _was_removed: bool) {}
+}
+
 /// A file, directory or link.
 #[derive(Debug)]
 pub struct Node {
@@ -145,8 +154,8 @@ pub struct Node {
     pub(crate) extended: Extended,
     /// Where it counts, in a file system with limits.
     seat: SpinLock<Option<Seat>>,
-    /// The names that those who use it know it by: `spot::Known`.
-    known_as: SpinLock<Vec<Weak<dyn Any + Send + Sync>>>,
+    /// Those who are told what becomes of it, without keeping it.
+    followers: SpinLock<Vec<Weak<dyn Follower>>>,
 }
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -165,7 +174,7 @@ impl Node {
             mapped: Mapped::new(),
             extended: Extended::new(),
             seat: SpinLock::new(None),
-            known_as: SpinLock::new(Vec::new()),
+            followers: SpinLock::new(Vec::new()),
         })?)
     }
 
@@ -392,31 +401,31 @@ impl Node {
         body(&directory.lock().as_ref().ok_or(Errno::ENOENT)?.name)
     }
 
-    /// What those who use it know it by, as far as it is of a kind.
-    pub(super) fn known_as<K: Send + Sync + 'static>(
+    /// The followers of a kind, until `is_found`.
+    pub(super) fn followers<F: Follower>(
         &self,
-        mut is_found: impl FnMut(&Arc<K>) -> bool,
-    ) -> Option<Arc<K>> {
+        mut is_found: impl FnMut(&Arc<F>) -> bool,
+    ) -> Option<Arc<F>> {
         let mut at = 0;
         loop {
             // One at a time: what is let go of here may be the last of its kind.
-            let known = self.known_as.lock().get(at)?.upgrade();
-            let known = known.and_then(|known| known.downcast::<K>().ok());
-            if let Some(known) = known.filter(&mut is_found) {
-                return Some(known);
+            let follower = self.followers.lock().get(at)?.upgrade();
+            let follower = follower.and_then(|one| one.as_any().downcast().ok());
+            if let Some(follower) = follower.filter(&mut is_found) {
+                return Some(follower);
             }
             at += 1;
         }
     }
 
-    /// It is known by one more.
-    pub(super) fn add_known(&self, known: Weak<dyn Any + Send + Sync>) -> Result<(), Errno> {
-        let mut all = self.known_as.lock();
+    /// One more follows it.
+    pub(super) fn add_follower(&self, follower: Weak<dyn Follower>) -> Result<(), Errno> {
+        let mut all = self.followers.lock();
         if all.len() == all.capacity() {
-            // Those that are used no more make room. What is let go of is their memory alone.
-            all.retain(|known| known.strong_count() > 0);
+            // Those that are gone make room. What is let go of is their memory alone.
+            all.retain(|follower| follower.strong_count() > 0);
         }
-        Ok(fallible::push(&mut all, known)?)
+        Ok(fallible::push(&mut all, follower)?)
     }
 
     pub(super) fn is_empty(&self) -> Result<bool, Errno> {
@@ -458,6 +467,13 @@ impl Named for Node {
 impl Drop for Node {
     /// A list instead of recursion: a program can make a tree deeper than any stack.
     fn drop(&mut self) {
+        // They are told without the lock.
+        let followers = core::mem::take(&mut *self.followers.lock());
+        for follower in followers {
+            if let Some(follower) = follower.upgrade() {
+                follower.node_is_gone(self.attributes.links() == 0);
+            }
+        }
         let mut pending = self.take_directory();
         while let Some(mut directory) = pending {
             pending = directory.next.take();

@@ -1,5 +1,6 @@
 //! Open files: what a descriptor leads to.
 
+use super::inotify::{self, bit};
 use super::locks::{self, Key};
 use super::made::Made;
 use super::notices::{Addressee, Notices};
@@ -250,6 +251,13 @@ impl OpenFile {
         drop(taken);
     }
 
+    /// Something has happened to the file of the tree that it is: told to those who watch that.
+    pub(crate) fn tell(&self, bits: u32) {
+        if let Target::Node(node, known) = &self.target {
+            inotify::tell_known(node, known, bits);
+        }
+    }
+
     /// The next name of an open directory, with number and mode: its bytes go to `to`. It is read
     /// once [`OpenFile::passed`] says so.
     pub(crate) fn next_name(
@@ -317,10 +325,13 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         match &self.target {
-            Target::Node(node, _) => {
+            Target::Node(node, known) => {
                 let read = node.read_at(position, to)?;
                 if read > 0 && self.flags() & flag::NO_ATIME == 0 {
                     node.attributes.was_read();
+                }
+                if read > 0 {
+                    inotify::tell_known(node, known, bit::ACCESS);
                 }
                 Ok(read)
             }
@@ -350,9 +361,12 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         match &self.target {
-            Target::Node(node, _) => {
+            Target::Node(node, known) => {
                 let written = node.write_at(position, from)?;
                 node.attributes.was_written();
+                if written > 0 {
+                    inotify::tell_known(node, known, bit::MODIFY);
+                }
                 Ok(written)
             }
             Target::Object(object) => object.write(from, self.how()),
@@ -400,6 +414,13 @@ impl Drop for OpenFile {
             && let Target::Node(node, _) = &self.target
         {
             node.attributes.end_writing();
+        }
+        if let Target::Node(node, known) = &self.target
+            && !self.is_path()
+        {
+            let wrote = self.flags() & flag::ACCESS != 0;
+            let closed = if wrote { bit::CLOSE_WRITE } else { bit::CLOSE_NOWRITE };
+            inotify::tell_known(node, known, closed);
         }
         let entries = core::mem::take(&mut *self.watched_by.lock());
         for entry in entries {

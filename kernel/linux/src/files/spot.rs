@@ -12,11 +12,12 @@
 //! Invariant: no drop here recurses as deep as a program makes its tree.
 
 use super::mounts;
-use super::node::Node;
+use super::node::{Follower, Node};
 use crate::error::Errno;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
@@ -111,6 +112,15 @@ impl Spot {
             Some(over) => Some(over.above.clone()),
             None => Some(Self { node: self.node.parent()?, over: self.over.clone() }),
         }
+    }
+
+    /// The directory that it lies in, and its name there.
+    pub(super) fn place(&self) -> Option<(Arc<Node>, String)> {
+        let name = match self.mount() {
+            Some(over) => fallible::text(&over.name).ok()?,
+            None => self.node.with_name(|name| Ok(fallible::text(name)?)).ok()?,
+        };
+        Some((self.above()?.node, name))
     }
 
     /// Where it is; where it was, if it was removed. `ENOENT`: it is nowhere.
@@ -225,20 +235,27 @@ pub struct Named {
     is_gone: bool,
 }
 
+impl Follower for Known {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
 impl Known {
     pub(crate) fn called(name: String) -> Result<Arc<Self>, Errno> {
         Ok(fallible::shared(Self::Called(name))?)
     }
 
     fn of_name(node: &Node, above: Spot, name: String) -> Result<Arc<Self>, Errno> {
-        if let Some(known) = node.known_as(|known: &Arc<Self>| known.is_named(&above.node, &name)) {
+        if let Some(known) = node.followers(|known: &Arc<Self>| known.is_named(&above.node, &name))
+        {
             return Ok(known);
         }
         let name = fallible::shared(name)?;
         let named = Named { above: above.clone(), name: name.clone(), is_gone: false };
         let known = fallible::shared(Self::Named(SpinLock::new(named)))?;
         let weak: Weak<Self> = Arc::downgrade(&known);
-        node.add_known(weak)?;
+        node.add_follower(weak)?;
         // Between the walk and here, nothing kept it right.
         let there = above.node.child(&name).map(mounts::top);
         if !there.is_ok_and(|there| core::ptr::eq(&*there, node)) {
@@ -279,6 +296,21 @@ impl Known {
         match self {
             Self::Named(named) => Some(named.lock().clone()),
             _ => None,
+        }
+    }
+
+    /// The directory that it lies in or lay in, its name there, and whether that is gone.
+    pub(super) fn place(&self) -> Option<(Arc<Node>, Arc<String>, bool)> {
+        match self {
+            Self::Here(spot) => {
+                let (above, name) = spot.place()?;
+                Some((above, fallible::shared(name).ok()?, spot.is_gone()))
+            }
+            Self::Named(_) => {
+                let Named { above, name, is_gone } = self.named()?;
+                Some((above.node, name, is_gone))
+            }
+            Self::Called(_) => None,
         }
     }
 

@@ -12,6 +12,7 @@ pub use super::node::{Content, Entry, Node, Special};
 pub(crate) use super::node::{MAX_NAME, MAX_NAME_TEXT};
 pub(crate) use super::spot::root;
 
+use super::inotify::{self, bit};
 use super::mount_flags::flag;
 use super::spot::{Known, Lies, Spot, moving};
 use super::{mounts, text};
@@ -224,6 +225,12 @@ pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Err
 
 /// Adds a node to a directory where nothing is yet.
 pub(crate) fn add_in(spot: &Spot, name: &str, node: Arc<Node>) -> Result<(), Errno> {
+    put_in(spot, name, node.clone())?;
+    inotify::tell_name(spot.node(), name, &node, bit::CREATE, 0);
+    Ok(())
+}
+
+fn put_in(spot: &Spot, name: &str, node: Arc<Node>) -> Result<(), Errno> {
     let _one_at_a_time = CHANGING.lock();
     if spot.is_gone() {
         return Err(Errno::ENOENT);
@@ -254,8 +261,10 @@ pub(crate) fn link_in(node: &Arc<Node>, spot: &Spot, name: &str) -> Result<(), E
     if node.is_directory() {
         return Err(Errno::EPERM);
     }
-    add_in(spot, name, node.clone())?;
+    put_in(spot, name, node.clone())?;
     node.attributes.add_links(1);
+    inotify::tell(node, bit::ATTRIB);
+    inotify::tell_name(spot.node(), name, node, bit::CREATE, 0);
     Ok(())
 }
 
@@ -268,7 +277,7 @@ fn check_stays(node: &Arc<Node>) -> Result<(), Errno> {
 /// A name leads to a node no more.
 fn lose(node: &Node, parent: &Arc<Node>, name: &str) {
     node.attributes.add_links(-1);
-    node.known_as::<Known>(|known| {
+    node.followers::<Known>(|known| {
         known.lose(parent, name);
         false
     });
@@ -292,8 +301,15 @@ pub(crate) fn remove_in(spot: &Spot, name: &str, is_directory: bool) -> Result<(
         lose(&node, parent, name);
         taken
     };
-    // Dropped without a lock.
-    taken.map(|_node| ()).ok_or(Errno::ENOENT)
+    let (_, node) = taken.ok_or(Errno::ENOENT)?;
+    let bits = if node.is_directory() { bit::DELETE | bit::IS_DIRECTORY } else { bit::DELETE };
+    if !node.is_directory() {
+        inotify::tell(&node, bit::ATTRIB);
+    }
+    // Dropped without a lock: if it is not used, those who watch it hear of its end first.
+    drop(node);
+    inotify::tell_bits(spot.node(), name, bits);
+    Ok(())
 }
 
 /// What `renameat2` may be asked for besides.
@@ -337,7 +353,7 @@ impl Moved {
         if node.is_directory() {
             moving(|| node.set_place(known.0.node(), own));
         }
-        node.known_as::<Known>(|one| {
+        node.followers::<Known>(|one| {
             one.change(before, known);
             false
         });
@@ -347,7 +363,7 @@ impl Moved {
 /// Moves a name, as Linux does.
 pub(crate) fn rename_in(from: (&Spot, &str), to: (&Spot, &str), how: Rename) -> Result<(), Errno> {
     let (from_parent, to_parent) = (from.0.node(), to.0.node());
-    let replaced = {
+    let (replaced, node, exchanged) = 'changed: {
         let _one_at_a_time = CHANGING.lock();
         let node = from_parent.child(from.1)?;
         check_stays(&node)?;
@@ -387,7 +403,7 @@ pub(crate) fn rename_in(from: (&Spot, &str), to: (&Spot, &str), how: Rename) -> 
                 Moved::note(own, &known, &node, (from_parent, from.1));
                 Moved::note(other.own, &other.known, there, (to_parent, to.1));
                 drop((first, second));
-                return Ok(());
+                break 'changed (None, node, Some(there.clone()));
             }
             Some(there) => match (node.is_directory(), there.is_empty()) {
                 (true, Err(_)) => return Err(Errno::ENOTDIR),
@@ -404,11 +420,27 @@ pub(crate) fn rename_in(from: (&Spot, &str), to: (&Spot, &str), how: Rename) -> 
         if let Some(replaced) = &replaced {
             lose(replaced, to_parent, to.1);
         }
-        (replaced, before, there)
+        drop((before, there));
+        (replaced, node, None)
     };
+    tell_of_move(from, to, &node);
+    if let Some(replaced) = &replaced {
+        inotify::tell(replaced, bit::ATTRIB);
+    }
+    inotify::tell(&node, bit::MOVE_SELF);
+    if let Some(other) = exchanged {
+        tell_of_move(to, from, &other);
+        inotify::tell(&other, bit::MOVE_SELF);
+    }
     // Dropped without a lock.
     drop(replaced);
     Ok(())
+}
+
+fn tell_of_move(from: (&Spot, &str), to: (&Spot, &str), node: &Node) {
+    let cookie = inotify::cookie();
+    inotify::tell_name(from.0.node(), from.1, node, bit::MOVED_FROM, cookie);
+    inotify::tell_name(to.0.node(), to.1, node, bit::MOVED_TO, cookie);
 }
 
 /// A symbolic link.

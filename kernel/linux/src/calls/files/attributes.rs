@@ -10,9 +10,11 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::attributes::{Moment, now};
 use crate::files::file_bytes::FileBytes;
+use crate::files::inotify::{self, bit};
 use crate::files::mounts;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
+use crate::files::spot::Lies;
 use crate::files::standing::Standing;
 use crate::files::tree::Parent;
 use crate::files::tree::{self, Content, Node, Rename, Special};
@@ -35,21 +37,25 @@ const FORMAT: u32 = 0o170000;
 
 /// The node behind a descriptor. `EPERM`: it leads to something that has no attributes of its own
 /// to change.
-fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
+fn node_of(file: &OpenFile) -> Result<(Arc<Node>, Lies), Errno> {
     match &file.target {
-        Target::Node(node, known) => mounts::check_change(|| known.path()).map(|()| node.clone()),
+        Target::Node(node, known) => {
+            mounts::check_change(|| known.path())?;
+            Ok((node.clone(), Lies::As(known.clone())))
+        }
         _ => Err(Errno::EPERM),
     }
 }
 
 /// The node that a directory and a path lead to. `EPERM`: what is made when it is read cannot be
 /// changed.
-fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
+fn node_at(from: u64, at: u64, flags: u64) -> Result<(Arc<Node>, Lies), Errno> {
     if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
         if from as i32 == HERE as i32 {
             return match directory() {
                 Standing::Tree(spot) => {
-                    mounts::check_change(|| spot.path()).map(|()| spot.node().clone())
+                    mounts::check_change(|| spot.path())?;
+                    Ok((spot.node().clone(), Lies::Here(spot)))
                 }
                 Standing::Made(_) => Err(Errno::EPERM),
             };
@@ -57,7 +63,10 @@ fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
         return node_of(file(from)?);
     }
     match place_at(from, at, flags & AT_SYMLINK_NOFOLLOW == 0)? {
-        Place::Node(node, lies) => mounts::check_change(|| lies.path()).map(|()| node),
+        Place::Node(node, lies) => {
+            mounts::check_change(|| lies.path())?;
+            Ok((node, lies))
+        }
         Place::Made(path) => proc::stat(&path).and(Err(Errno::EPERM)),
         Place::Open(file) => node_of(&file),
     }
@@ -69,18 +78,19 @@ fn check_flags(flags: u64, known: u64) -> Result<(), Errno> {
 
 pub(crate) fn chmod(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
-    let node = node_at(from, at, flags)?;
+    let (node, lies) = node_at(from, at, flags)?;
     // A link has no permissions.
     if matches!(node.content, Content::Link(_)) {
         return Err(Errno::EOPNOTSUPP);
     }
-    set_permissions(&node, mode as u32)
+    set_permissions(&node, &lies, mode as u32)
 }
 
-fn set_permissions(node: &Node, mode: u32) -> SysResult {
+fn set_permissions(node: &Node, lies: &Lies, mode: u32) -> SysResult {
     let stat = node.stat();
     permissions::may_as_owner(&stat)?;
     node.change_permissions(permissions::settable(&stat, mode))?;
+    inotify::tell_at(node, lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -90,7 +100,8 @@ fn usable(number: u64) -> Result<&'static OpenFile, Errno> {
 }
 
 pub(crate) fn fchmod(number: u64, mode: u64) -> SysResult {
-    set_permissions(&*node_of(usable(number)?)?, mode as u32)
+    let (node, lies) = node_of(usable(number)?)?;
+    set_permissions(&node, &lies, mode as u32)
 }
 
 #[cfg(target_pointer_width = "32")]
@@ -99,7 +110,7 @@ pub(crate) const fn narrow(id: u64) -> u64 {
     if id as u16 == u16::MAX { u64::MAX } else { id as u16 as u64 }
 }
 
-fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
+fn set_owner(node: &Node, lies: &Lies, user: u64, group: u64) -> SysResult {
     let user: u64 = users::meant_or_keep(Kind::Users, user as u32)?.into();
     let group: u64 = users::meant_or_keep(Kind::Groups, group as u32)?.into();
     permissions::may_give(&node.stat(), user as u32, group as u32)?;
@@ -112,16 +123,19 @@ fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
         }
     }
     node.attributes.set_owner(user as u32, group as u32);
+    inotify::tell_at(node, lies, bit::ATTRIB);
     Ok(0)
 }
 
 pub(crate) fn chown(from: u64, at: u64, user: u64, group: u64, flags: u64) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
-    set_owner(&*node_at(from, at, flags)?, user, group)
+    let (node, lies) = node_at(from, at, flags)?;
+    set_owner(&node, &lies, user, group)
 }
 
 pub(crate) fn fchown(number: u64, user: u64, group: u64) -> SysResult {
-    set_owner(&*node_of(usable(number)?)?, user, group)
+    let (node, lies) = node_of(usable(number)?)?;
+    set_owner(&node, &lies, user, group)
 }
 
 /// A time that a program names. Seconds have a sign.
@@ -154,7 +168,7 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
             [one([a, b])?, one([c, d])?]
         }
     };
-    let node = if at == 0 {
+    let (node, lies) = if at == 0 {
         if from as i32 == HERE as i32 {
             return Err(Errno::EFAULT);
         }
@@ -167,6 +181,7 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
     };
     may_set_times(&node, times == 0)?;
     node.attributes.set_times(read, written);
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -193,9 +208,10 @@ pub(crate) fn utimes(from: u64, at: u64, times: u64) -> SysResult {
             [[a, b], [c, d]].map(|[seconds, micro]| moment(seconds, micro * 1000, abi::WORD))
         }
     };
-    let node = node_at(from, at, 0)?;
+    let (node, lies) = node_at(from, at, 0)?;
     may_set_times(&node, to_now)?;
     node.attributes.set_times(Some(times[0]), Some(times[1]));
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -206,9 +222,10 @@ pub(crate) fn utime(at: u64, times: u64) -> SysResult {
         0 => [now(); 2],
         times => get_numbers(times, abi::WORD)?.map(|time| moment(time, 0, abi::WORD)),
     };
-    let node = node_at(HERE, at, 0)?;
+    let (node, lies) = node_at(HERE, at, 0)?;
     may_set_times(&node, to_now)?;
     node.attributes.set_times(Some(times[0]), Some(times[1]));
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -222,7 +239,7 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     let node = match node_at(from, at, flags & AT_EMPTY_PATH | follow) {
         // What is made when it is read is of another file system, as its mounts are.
         Err(Errno::EPERM) => Err(Errno::EXDEV),
-        found => found,
+        found => found.map(|(node, _)| node),
     };
     let parent = walk::parent(new_at(to_from, to)?)?;
     let Parent::In(spot, name) = parent else { return Err(node.err().unwrap_or(Errno::EXDEV)) };

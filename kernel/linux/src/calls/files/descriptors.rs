@@ -11,6 +11,7 @@ use crate::error::{Errno, SysResult};
 use crate::files::console;
 use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
+use crate::files::inotify::{self, bit};
 use crate::files::mount_flags::flag as mount_flag;
 use crate::files::mounts;
 use crate::files::open::{Descriptor, OpenFile, Target, flag as status};
@@ -98,6 +99,9 @@ pub(super) fn open_named(
     };
     if was_created {
         opened.note_created();
+    }
+    if !is_path {
+        opened.tell(bit::OPEN);
     }
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
     give(descriptor, 0)
@@ -254,6 +258,7 @@ fn open_place(
                 let cut = cut::set_length(&node, 0);
                 node.attributes.end_writing();
                 cut?;
+                inotify::tell_at(&node, &lies, bit::MODIFY);
             }
             // Not what a program runs from: opening it ends with an error then.
             Content::File(_) if flags & status::PATH == 0 => {

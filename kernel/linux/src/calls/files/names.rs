@@ -2,6 +2,7 @@
 
 use super::at::{HERE, Last, directory, file, named_at, new_at, place_at, route_at};
 use crate::error::{Errno, SysResult};
+use crate::files::inotify::bit;
 use crate::files::mounts;
 use crate::files::standing::Standing;
 use crate::files::text;
@@ -52,6 +53,7 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
         put(at + 8, &position.to_le_bytes())?;
         done += bytes as u64;
     }
+    file.tell(bit::ACCESS);
     Ok(done)
 }
 
