@@ -75,6 +75,11 @@ impl Spot {
         Ok(Self { node: root()?, over: None })
     }
 
+    /// The root of what is to be mounted.
+    pub(crate) const fn root_of_mount(node: Arc<Node>) -> Self {
+        Self { node, over: None }
+    }
+
     pub(crate) const fn node(&self) -> &Arc<Node> {
         &self.node
     }
@@ -203,6 +208,15 @@ impl Lies {
             Self::Here(spot) => Ok(spot.clone()),
             Self::As(known) => known.spot(),
             Self::In(..) => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// The directory that something which is none lies in.
+    pub(crate) fn lies_in(&self) -> Result<Spot, Errno> {
+        match self {
+            Self::In(spot, _) => Ok(spot.clone()),
+            Self::As(known) => known.named().map(|named| named.above).ok_or(Errno::ENOENT),
+            Self::Here(_) => Err(Errno::EISDIR),
         }
     }
 

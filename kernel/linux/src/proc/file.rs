@@ -219,14 +219,13 @@ fn name_of(file: &OpenFile) -> Result<String, Errno> {
     if let Target::Node(node, known) = &file.target {
         return known.told(node);
     }
+    if let Some(slave) = file.object().and_then(|object| object.of_kind::<Slave>()) {
+        return slave.path();
+    }
     let text = made(|text| match &file.target {
         Target::Node(..) => Ok(()),
         Target::Made(made) => text.write_str(made.path()),
         Target::Object(object) => match object.label() {
-            "/dev/pts" => match object.of_kind::<Slave>() {
-                Some(slave) => write!(text, "/dev/pts/{}", slave.number()),
-                None => Ok(()),
-            },
             label @ ("pipe" | "socket" | "mnt" | "pid" | "time" | "user" | "uts") => {
                 write!(text, "{label}:[{}]", object.stat().inode)
             }

@@ -35,7 +35,7 @@ use machine::spin::SpinLock;
 pub(super) const CREATE: u32 = 0o100;
 pub(super) const EXCLUSIVE: u32 = 0o200;
 /// A terminal does not become the caller's own (`O_NOCTTY`).
-const NO_CONTROL: u32 = 0o400;
+pub(super) const NO_CONTROL: u32 = 0o400;
 pub(super) const TRUNCATE: u32 = 0o1000;
 pub(super) const CLOEXEC: u32 = 0o2000000;
 const SYNC: u32 = 0o4010000;
@@ -313,7 +313,7 @@ fn of_node(node: Arc<Node>, lies: Lies, flags: u32, kept: u32) -> Result<Arc<Ope
                 let all = current_task().credentials();
                 (all.user.file, all.group.file)
             };
-            OpenFile::of_object(pty::Master::open(user, group)?, kept)
+            OpenFile::of_object(pty::Master::open(&lies.lies_in()?, user, group)?, kept)
         }
         Content::Special(Special::Slave(number)) => {
             let slave = pty::Slave::open(*number, node.clone())?;

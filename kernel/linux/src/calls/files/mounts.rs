@@ -7,7 +7,9 @@ use crate::files::made::{Hides, Seen, View};
 use crate::files::mount_flags::{Rules, flag};
 use crate::files::mounts::{self, Made, New, number};
 use crate::files::open::Target;
+use crate::files::pty;
 use crate::files::room::{Room, scaled};
+use crate::files::spot::Spot;
 use crate::files::tree::{self, Content, Node, Special};
 use crate::proc;
 use crate::process::identity::credentials::capability;
@@ -254,8 +256,16 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
             )?;
             return Ok(0);
         }
-        // They are where they always are.
-        "devtmpfs" | "devpts" => return Err(Errno::EBUSY),
+        "devpts" => {
+            let root = terminals(&options)?;
+            let source = text(source)?;
+            let source = if source.is_empty() { "none" } else { &source };
+            let new = New { root, source, kind: "devpts", made: None, rules, is_along: false };
+            mounts::add(over, &place, new)?;
+            return Ok(0);
+        }
+        // It is where it always is.
+        "devtmpfs" => return Err(Errno::EBUSY),
         "" => return Err(Errno::EINVAL),
         _ => return Err(Errno::ENODEV),
     };
@@ -326,6 +336,34 @@ fn limits(options: &str) -> Result<(Option<u64>, Option<u64>), Errno> {
 
 fn is_below(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A directory for terminals of its own, as a mount's options say (devpts).
+fn terminals(options: &str) -> Result<Arc<Node>, Errno> {
+    let number = |value: &str| value.parse().map_err(|_| Errno::EINVAL);
+    let mut permissions = 0;
+    let mut slaves = pty::Rules { permissions: 0o600, ..pty::Rules::USUAL };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "ptmxmode" => permissions = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?,
+            "mode" => {
+                let mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?;
+                slaves.permissions = mode & 0o777;
+            }
+            "uid" => slaves.user = Some(users::meant(Kind::Users, number(value)?)?),
+            "gid" => slaves.group = Some(users::meant(Kind::Groups, number(value)?)?),
+            "max" => slaves.most = number(value)? as usize,
+            // Every mount is an instance of its own.
+            "newinstance" => {}
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    let root = Node::directory()?;
+    pty::add_directory(&root, slaves)?;
+    let ptmx = Node::new(Content::Special(Special::Ptmx), permissions & 0o777)?;
+    tree::add_in(&Spot::root_of_mount(root.clone()), "ptmx", ptmx)?;
+    Ok(root)
 }
 
 /// Whether a process of the caller's namespace is in what lies at a place, or has a file of it
