@@ -358,6 +358,11 @@ pub fn u1_inotify_keeps_to_its_rules_and_says_what_it_lost() -> Outcome {
     run("watches", "rules")
 }
 
+/// Red when a program does not run as its file says, or runs so where that is not to be.
+pub fn u1_programs_run_as_whom_their_files_say() -> Outcome {
+    run("set-ids", "all")
+}
+
 /// Red when a file's times are of another clock than the program's, a change does not show in them,
 /// or a hole takes memory.
 pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {

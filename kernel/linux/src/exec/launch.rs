@@ -12,6 +12,7 @@ use crate::files::pipe::Pipe;
 use crate::memory::limits::Limits;
 use crate::memory::space::Memory;
 use crate::process::apart_state::Parts;
+use crate::process::identity::permissions;
 use crate::process::life::birth::unborn;
 use crate::process::place::Place;
 use crate::process::sending::notices;
@@ -106,14 +107,15 @@ fn start(
     input: Arc<OpenFile>,
     output: Arc<OpenFile>,
 ) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
-    let Prepared { loaded, executable, command_line } = {
+    let Prepared { loaded, executable, command_line, whose: _ } = {
         let envp = VARIABLES.map(str::as_bytes);
-        let terms = Terms { limits: Limits::new(), is_fixed: false };
+        let terms = Terms { limits: Limits::new(), is_fixed: false, identity: [0; 5] };
         let top = Place::top()?;
         let file = program::open(Route::new(&top, path)?, true)?;
-        prepare(file, (path, false), &top, argv, &envp, &terms)?
+        prepare(file, (path, false), &top, argv, &envp, (terms, None))?
     };
     crate::files::notices::set_sender(notices::send);
+    crate::files::attributes::set_keeps_ids(permissions::keeps_set_ids);
     let files = standard_files(input, output)?;
     let memory = loaded.memory;
     Memory::enter(&memory)?;

@@ -7,14 +7,18 @@ use crate::files::open::Target;
 use crate::files::spot::Known;
 use crate::files::tree::{Content, Node};
 use crate::memory::object::Object;
-use crate::process::current_task;
+use crate::process::identity::credentials::SetIds;
 use crate::process::identity::permissions;
 use crate::process::running::Running;
 use crate::process::walk::{self, Place, Route};
+use crate::process::{Process, current, current_task, table, task};
+use crate::spaces::user::{self, Kind};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
+use threads::sched::Thread;
 
 /// A file that may be run.
 #[derive(Debug)]
@@ -45,6 +49,32 @@ impl Executable {
         Ok(Self { node, known })
     }
 
+    /// Whom it makes of who runs it.
+    pub(super) fn set_ids(&self) -> Result<SetIds, Errno> {
+        const USER: u32 = 0o4000;
+        // Without the right to run it, the group's bit means something else (locks).
+        const GROUP: u32 = 0o2010;
+        let stat = self.node.stat_of_access();
+        if stat.mode & (USER | GROUP) == 0 {
+            return Ok(SetIds::default());
+        }
+        let process = current();
+        let all = current_task().credentials();
+        let is_there = user::inside(&all.space, Kind::Users, stat.user).is_some()
+            && user::inside(&all.space, Kind::Groups, stat.group).is_some();
+        if !is_there
+            || shares_its_place(process)?
+            || process.attributes.no_new_privileges.load(Ordering::Relaxed)
+            || mounts::forbids(|| self.known.path(), flag::NO_SET_ID)?
+        {
+            return Ok(SetIds::default());
+        }
+        Ok(SetIds {
+            user: (stat.mode & USER != 0).then_some(stat.user),
+            group: (stat.mode & GROUP == GROUP).then_some(stat.group),
+        })
+    }
+
     /// A process begins to run it.
     pub(super) fn begin(self) -> Result<Arc<Running>, Errno> {
         Running::begin(self.node, self.known)
@@ -68,6 +98,18 @@ impl Executable {
         file.truncate(read);
         Ok(Cow::Owned(file))
     }
+}
+
+/// Whether another process shares the caller's directory and root (CLONE_FS): it could lead astray
+/// what may more than itself.
+fn shares_its_place(process: &Process) -> Result<bool, Errno> {
+    let place = current_task().place();
+    let is_it = |thread: &Arc<Thread>| {
+        task::of(thread).is_some_and(|task| Arc::ptr_eq(&task.place(), &place))
+    };
+    let others = table::all()?;
+    let mut others = others.iter().filter(|other| other.id != process.id);
+    Ok(others.any(|other| other.crew.with(|threads| threads.iter().any(is_it))))
 }
 
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.

@@ -308,6 +308,7 @@ impl Node {
                 if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
                     return Err(Errno::EPERM);
                 }
+                self.attributes.lose_set_ids();
                 let mut bytes = bytes.lock();
                 if seals & seal::GROW != 0 && offset.saturating_add(from.len() as u64) > bytes.len()
                 {
@@ -342,6 +343,7 @@ impl Node {
         match &self.content {
             Content::File(bytes) => {
                 let seals = self.mapped.seals();
+                self.attributes.lose_set_ids();
                 let mut bytes = bytes.lock();
                 if length < bytes.len() && seals & seal::SHRINK != 0
                     || length > bytes.len() && seals & seal::GROW != 0

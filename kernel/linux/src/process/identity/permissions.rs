@@ -160,6 +160,11 @@ pub(crate) fn settable(stat: &Stat, permissions: u32) -> u32 {
     if may { permissions } else { permissions & !SET_GROUP }
 }
 
+/// Whether what the caller writes to a file leaves its set-user-ID and set-group-ID bits.
+pub(crate) fn keeps_set_ids() -> bool {
+    mine().is_none_or(|mine| mine.can(capability::FSETID))
+}
+
 /// A new node is the caller's; its group is that of the directory it is made in, if that says so.
 pub(crate) fn own(node: &Node, directory: &Node) {
     let (user, group) = {
