@@ -358,6 +358,11 @@ pub fn u1_inotify_keeps_to_its_rules_and_says_what_it_lost() -> Outcome {
     run("watches", "rules")
 }
 
+/// Red when a terminal has its name elsewhere than with its ptmx, or a slave is another's.
+pub fn u1_p2_terminals_have_their_names_where_their_ptmx_is() -> Outcome {
+    run("terminal-places", "all")
+}
+
 /// Red when a program does not run as its file says, or runs so where that is not to be.
 pub fn u1_programs_run_as_whom_their_files_say() -> Outcome {
     run("set-ids", "all")

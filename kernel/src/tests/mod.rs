@@ -322,6 +322,7 @@ table! {
         hostile::u1_a_removed_directory_is_there_for_those_in_it,
         hostile::p4_u1_names_of_what_is_in_use_follow_renames,
         hostile::u1_programs_run_as_whom_their_files_say,
+        hostile::u1_p2_terminals_have_their_names_where_their_ptmx_is,
         hostile::u1_inotify_tells_what_happens_to_files_in_order,
         hostile::u1_inotify_keeps_to_its_rules_and_says_what_it_lost,
         hostile::u1_files_have_the_time_of_day_and_what_they_take,
