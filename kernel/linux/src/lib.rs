@@ -69,8 +69,13 @@ pub fn entry_for_test(file: &[u8], argv: &[Vec<u8>]) -> Result<u64, error::Errno
 }
 
 fn load_bytes(bytes: &[u8], argv: &[Vec<u8>]) -> Result<exec::load::Loaded, error::Errno> {
-    let terms = exec::load::Terms { limits: memory::limits::Limits::new(), is_fixed: true };
-    exec::load::load((bytes, None), "/", b"/test", argv, &[], &terms)
+    let terms = exec::load::Terms {
+        limits: memory::limits::Limits::new(),
+        is_fixed: true,
+        identity: [0; 5],
+    };
+    let top = process::place::Place::top()?;
+    exec::load::load((bytes, None), &top, b"/test", argv, &[], &terms)
 }
 
 /// All processes that have not been waited for. For tests: with no memory for the list, the kernel

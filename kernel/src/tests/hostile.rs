@@ -332,6 +332,42 @@ pub fn u1_a_directory_stays_the_same_whatever_becomes_of_its_name() -> Outcome {
     run("file-facts", "standing")
 }
 
+/// Red when a step from one directory to the next begins at the root: then a tree costs as the
+/// square of its depth.
+pub fn u1_a_step_in_a_deep_tree_costs_what_one_at_its_top_costs() -> Outcome {
+    run("places", "deep")
+}
+
+/// Red when a directory that was removed is not there for those who are in it.
+pub fn u1_a_removed_directory_is_there_for_those_in_it() -> Outcome {
+    run("places", "removed")
+}
+
+/// Red when /proc tells a name that an open file, a mapping or a program does not have any more.
+pub fn p4_u1_names_of_what_is_in_use_follow_renames() -> Outcome {
+    run("places", "names")
+}
+
+/// Red when what happens to files is not told, told twice or in another order than on Linux.
+pub fn u1_inotify_tells_what_happens_to_files_in_order() -> Outcome {
+    run("watches", "events")
+}
+
+/// Red when a watch takes what it should refuse, tells too much, or loses events without a word.
+pub fn u1_inotify_keeps_to_its_rules_and_says_what_it_lost() -> Outcome {
+    run("watches", "rules")
+}
+
+/// Red when a terminal has its name elsewhere than with its ptmx, or a slave is another's.
+pub fn u1_p2_terminals_have_their_names_where_their_ptmx_is() -> Outcome {
+    run("terminal-places", "all")
+}
+
+/// Red when a program does not run as its file says, or runs so where that is not to be.
+pub fn u1_programs_run_as_whom_their_files_say() -> Outcome {
+    run("set-ids", "all")
+}
+
 /// Red when a file's times are of another clock than the program's, a change does not show in them,
 /// or a hole takes memory.
 pub fn u1_files_have_the_time_of_day_and_what_they_take() -> Outcome {

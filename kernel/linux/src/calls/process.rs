@@ -9,13 +9,14 @@ use crate::error::{Errno, SysResult};
 use crate::exec;
 use crate::exec::execve::Named;
 use crate::exec::program::Executable;
-use crate::files::tree;
+use crate::files::standing::Standing;
 use crate::limits::Resource;
 use crate::proc;
 use crate::process::hardware::sequences;
 use crate::process::life::clone_request::{FIRST_BYTES, NUMBERS, Request, flag};
 use crate::process::life::{exit, fork};
 use crate::process::user_memory::{MAX_PATH, as_text, get, path, string, strings};
+use crate::process::walk::Route;
 use crate::process::walk::{self, Place};
 use crate::process::{current, current_task, task};
 use alloc::borrow::Cow;
@@ -104,7 +105,7 @@ fn execve(regs: &mut SavedRegs, at: u64, argv: u64, envp: u64) -> SysResult {
     let path = path(at)?;
     let here = current_task().place().directory();
     let named = Named {
-        file: program(&here.last_path(), &path, true)?,
+        file: program(&here, &path, true)?,
         path: Cow::Owned(path),
         is_gone_by_then: false,
         by_descriptor: false,
@@ -133,7 +134,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
             return Err(Errno::EACCES);
         }
         let named = Named {
-            file: program(&here.last_path(), &path, follow)?,
+            file: program(&here, &path, follow)?,
             path: Cow::Owned(path),
             is_gone_by_then: false,
             by_descriptor: false,
@@ -145,7 +146,7 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
     let file = if path.is_empty() {
         exec::program::of_descriptor_number(number)?
     } else {
-        exec::program::open(&descriptor.file.directory()?, &path, follow)?
+        exec::program::open(Route::new(&descriptor.file.directory()?, &path)?, follow)?
     };
     // The path by which the program, or what runs it, could open the file again.
     let mut name = Text::new();
@@ -162,10 +163,11 @@ fn execveat(regs: &mut SavedRegs, [directory, at, argv, envp, flags, _]: [u64; 6
 }
 
 /// The file that a path leads to, if it may be run.
-fn program(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
-    exec::program::open(directory, path, follow).map_err(|error| {
+fn program(directory: &Standing, path: &str, follow: bool) -> Result<Executable, Errno> {
+    let route = Route::new(directory, path)?;
+    exec::program::open(route.copy()?, follow).map_err(|error| {
         // What is made there when it is opened is no program; what is not there says so.
-        match tree::absolute_of_caller(directory, path).and_then(|path| walk::find(path, follow)) {
+        match walk::find(route, follow) {
             Ok(Place::Made(path)) => proc::stat(&path).err().unwrap_or(error),
             _ => error,
         }

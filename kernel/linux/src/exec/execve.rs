@@ -5,15 +5,18 @@ use super::program::{self, Executable, base_name, joined};
 use super::script;
 use crate::abi;
 use crate::error::{Errno, SysResult};
+use crate::files::standing::Standing;
 use crate::files::text;
 use crate::memory::space::Memory;
 use crate::process::filters::user_dispatch;
 use crate::process::hardware::{sequences, shadow};
+use crate::process::identity::credentials::{Credentials, SetIds};
 use crate::process::life::exit::stop_borrowing;
 use crate::process::running::Running;
 use crate::process::task::AlternateStack;
 use crate::process::time::timers;
 use crate::process::user_memory::Strings;
+use crate::process::walk::Route;
 use crate::process::{current, current_task};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
@@ -51,7 +54,7 @@ fn choose<'a>(
     file: Executable,
     path: &str,
     is_gone_by_then: bool,
-    directory: &str,
+    directory: &Standing,
     argv: &[&'a [u8]],
 ) -> Result<Chosen<'a>, Errno> {
     let mut bytes = file.bytes()?;
@@ -78,7 +81,7 @@ fn choose<'a>(
         called = fallible::bytes(line.program)?;
         fallible::push(&mut before, fallible::bytes(line.program)?)?;
         let path = text::of_bytes(fallible::bytes(line.program)?)?;
-        file = program::open(directory, &path, true)?;
+        file = program::open(Route::new(directory, &path)?, true)?;
         bytes = file.bytes()?;
     }
     // CAREFUL: no arguments are one empty argument, which gives way to a script's.
@@ -93,6 +96,8 @@ pub(super) struct Prepared {
     pub(super) loaded: Loaded,
     pub(super) executable: Arc<Running>,
     pub(super) command_line: Arc<Vec<u8>>,
+    /// As whom it runs; `None`: the kernel starts it.
+    pub(super) whose: Option<Credentials>,
 }
 
 /// Chooses what is run and loads it: all that can fail of it, in frames that are gone afterwards.
@@ -100,19 +105,26 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     file: Executable,
     (path, is_gone_by_then): (&str, bool),
-    directory: &str,
+    directory: &Standing,
     argv: &[&[u8]],
     envp: &[&[u8]],
-    terms: &Terms,
+    (terms, before): (Terms, Option<&Credentials>),
 ) -> Result<Prepared, Errno> {
     let chosen = choose(file, path, is_gone_by_then, directory, argv)?;
+    let whose = match before {
+        Some(before) => Some(before.after_execve(chosen.file.set_ids()?)),
+        None => None,
+    };
+    let identity = whose.as_ref().map_or([0; 5], Credentials::told_to_program);
+    let is_secure = whose.as_ref().is_some_and(Credentials::is_secure);
+    let terms = Terms { identity, is_fixed: terms.is_fixed && !is_secure, ..terms };
     let envp = fallible::collect(envp.iter().map(|&variable| Cow::Borrowed(variable)))?;
     let loaded = {
         let file = (&chosen.bytes[..], Some(chosen.file.object()?));
-        load::load(file, directory, &text::to_bytes(path)?, &chosen.argv, &envp, terms)?
+        load::load(file, directory, &text::to_bytes(path)?, &chosen.argv, &envp, &terms)?
     };
     let command_line = joined(&chosen.argv)?;
-    Ok(Prepared { loaded, executable: chosen.file.begin()?, command_line })
+    Ok(Prepared { loaded, executable: chosen.file.begin()?, command_line, whose })
 }
 
 /// execve: the calling process becomes another program. Does not return on success, but through the
@@ -124,15 +136,20 @@ pub(crate) fn execve(
     envp: Strings,
 ) -> SysResult {
     let process = current();
-    let here = current_task().place().directory();
-    let directory = here.last_path();
+    let directory = current_task().place().directory();
     let Named { file, path, is_gone_by_then, by_descriptor } = named;
-    let name = fallible::text(base_name(if by_descriptor { &file.path } else { &path }))?;
-    let Prepared { loaded, executable, command_line } = {
-        let (argv, envp) = (argv.list()?, envp.list()?);
-        let terms = Terms { limits: process.memory_limits(), is_fixed: process.has_fixed_layout() };
-        prepare(file, (&path, is_gone_by_then), &directory, &argv, &envp, &terms)?
+    let name = match by_descriptor {
+        true => fallible::text(base_name(&file.known.path()?))?,
+        false => fallible::text(base_name(&path))?,
     };
+    let before = current_task().credentials();
+    let Prepared { loaded, executable, command_line, whose } = {
+        let (argv, envp) = (argv.list()?, envp.list()?);
+        let (limits, is_fixed) = (process.memory_limits(), process.has_fixed_layout());
+        let terms = Terms { limits, is_fixed, identity: [0; 5] };
+        prepare(file, (&path, is_gone_by_then), &directory, &argv, &envp, (terms, Some(&before)))?
+    };
+    drop(before);
     drop((argv, envp, path));
     let fresh = sched::fresh_registers().map_err(|_| Errno::ENOMEM)?;
     let memory = loaded.memory;
@@ -140,7 +157,9 @@ pub(crate) fn execve(
     Memory::enter(&memory)?;
     let task = current_task();
     task.unshare_files()?;
-    let whose = fallible::shared(task.credentials().after_execve())?;
+    let whose = whose.unwrap_or_else(|| task.credentials().after_execve(SetIds::default()));
+    let is_secure = whose.is_secure();
+    let whose = fallible::shared(whose)?;
     let own_actions = {
         let signals = process.signals.lock();
         if signals.actions.are_shared() { Some(signals.actions.try_clone()?) } else { None }
@@ -166,7 +185,10 @@ pub(crate) fn execve(
     drop(old);
     process.set_name(&name);
     task.begin_program_as(whose);
-    process.attributes.is_dumpable.store(true, Ordering::Relaxed);
+    process.attributes.is_dumpable.store(!is_secure, Ordering::Relaxed);
+    if is_secure {
+        process.attributes.begin_secure_program();
+    }
     let write_or_execute = process.attributes.write_or_execute_of_next();
     process.attributes.write_or_execute.store(write_or_execute, Ordering::Relaxed);
     process.attributes.begin_program(loaded.reads_imply_instructions);

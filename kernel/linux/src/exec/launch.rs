@@ -12,11 +12,13 @@ use crate::files::pipe::Pipe;
 use crate::memory::limits::Limits;
 use crate::memory::space::Memory;
 use crate::process::apart_state::Parts;
+use crate::process::identity::permissions;
 use crate::process::life::birth::unborn;
 use crate::process::place::Place;
 use crate::process::sending::notices;
 use crate::process::sending::send;
 use crate::process::task::{self, Task};
+use crate::process::walk::Route;
 use crate::process::{Process, table};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -105,12 +107,15 @@ fn start(
     input: Arc<OpenFile>,
     output: Arc<OpenFile>,
 ) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
-    let Prepared { loaded, executable, command_line } = {
+    let Prepared { loaded, executable, command_line, whose: _ } = {
         let envp = VARIABLES.map(str::as_bytes);
-        let terms = Terms { limits: Limits::new(), is_fixed: false };
-        prepare(program::open("/", path, true)?, (path, false), "/", argv, &envp, &terms)?
+        let terms = Terms { limits: Limits::new(), is_fixed: false, identity: [0; 5] };
+        let top = Place::top()?;
+        let file = program::open(Route::new(&top, path)?, true)?;
+        prepare(file, (path, false), &top, argv, &envp, (terms, None))?
     };
     crate::files::notices::set_sender(notices::send);
+    crate::files::attributes::set_keeps_ids(permissions::keeps_set_ids);
     let files = standard_files(input, output)?;
     let memory = loaded.memory;
     Memory::enter(&memory)?;

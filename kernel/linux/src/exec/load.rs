@@ -11,11 +11,13 @@ use crate::abi::stack_image::{self, Auxiliary, StackImage};
 use crate::abi::vdso;
 use crate::abi::{self, DYNAMIC_BASE, OWN_AUXILIARY, PLATFORM, USER_TOP};
 use crate::error::Errno;
+use crate::files::standing::Standing;
 use crate::memory::areas::PAGE;
 use crate::memory::layout::Layout;
 use crate::memory::limits::Limits;
 use crate::memory::object::Object;
 use crate::memory::space::{Memory, Rights};
+use crate::process::walk::Route;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::arch::paging::Access;
@@ -47,13 +49,15 @@ pub struct Terms {
     pub limits: Limits,
     /// Whether its parts lie where they always do (personality ADDR_NO_RANDOMIZE).
     pub is_fixed: bool,
+    /// AT_UID, AT_EUID, AT_GID, AT_EGID and AT_SECURE.
+    pub identity: [u64; 5],
 }
 
 /// Loads a program with these arguments. `path`: what it is called by; its loader is looked for
 /// from `directory`.
 pub fn load<S: AsRef<[u8]>>(
     (file, object): (&[u8], Option<Arc<Object>>),
-    directory: &str,
+    directory: &Standing,
     path: &[u8],
     argv: &[S],
     envp: &[S],
@@ -62,7 +66,7 @@ pub fn load<S: AsRef<[u8]>>(
     let image = Image::parse(file, object)?;
     let interpreter = match image.interpreter()? {
         Some(path) => {
-            let loader = program::open(directory, path, true)?;
+            let loader = program::open(Route::new(directory, path)?, true)?;
             Some((loader.bytes()?, loader.object()?))
         }
         None => None,
@@ -80,7 +84,7 @@ pub fn load<S: AsRef<[u8]>>(
     let (entry, sp) = {
         let memory = &mut *made.lock();
         let parts = (&image, interpreter.as_ref());
-        fill(memory, &layout, parts, path, argv, envp)?
+        fill(memory, &layout, parts, path, argv, envp, terms.identity)?
     };
     let reads_imply_instructions = image.reads_imply_instructions();
     Ok(Loaded { memory: made, entry, sp, reads_imply_instructions })
@@ -95,6 +99,7 @@ fn fill<S: AsRef<[u8]>>(
     path: &[u8],
     argv: &[S],
     envp: &[S],
+    identity: [u64; 5],
 ) -> Result<(u64, u64), Errno> {
     if image.stack().unwrap_or(abi::EXECUTABLE_STACK_UNASKED) {
         make_stack_executable(memory)?;
@@ -110,7 +115,7 @@ fn fill<S: AsRef<[u8]>>(
         make_all_executable(memory)?;
     }
     memory.map_vdso(&VDSO.bytes, VDSO.trampoline as u64)?;
-    let sp = write_stack(memory, &placed, loader.as_ref(), path, argv, envp)?;
+    let sp = write_stack(memory, &placed, loader.as_ref(), path, argv, envp, identity)?;
     let entry = loader.map_or(placed.entry, |loader| loader.entry);
     Ok((entry, sp))
 }
@@ -162,6 +167,7 @@ fn write_stack<S: AsRef<[u8]>>(
     path: &[u8],
     argv: &[S],
     envp: &[S],
+    [user, effective_user, group, effective_group, is_secure]: [u64; 5],
 ) -> Result<u64, Errno> {
     // The order is Linux's: what only this machine has comes first.
     let for_all = [
@@ -174,11 +180,11 @@ fn write_stack<S: AsRef<[u8]>>(
         (Auxiliary::BASE, loader.map_or(0, |loader| loader.base)),
         (Auxiliary::FLAGS, 0),
         (Auxiliary::ENTRY, program.entry),
-        (Auxiliary::UID, 0),
-        (Auxiliary::EUID, 0),
-        (Auxiliary::GID, 0),
-        (Auxiliary::EGID, 0),
-        (Auxiliary::SECURE, 0),
+        (Auxiliary::UID, user),
+        (Auxiliary::EUID, effective_user),
+        (Auxiliary::GID, group),
+        (Auxiliary::EGID, effective_group),
+        (Auxiliary::SECURE, is_secure),
     ];
     let vdso = [(Auxiliary::SYSINFO_EHDR, memory.vdso)];
     let least = abi::frame::least_stack_told().map(|bytes| (Auxiliary::MINSIGSTKSZ, bytes));

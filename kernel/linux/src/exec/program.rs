@@ -4,29 +4,33 @@ use crate::error::Errno;
 use crate::files::mount_flags::flag;
 use crate::files::mounts;
 use crate::files::open::Target;
-use crate::files::tree::{self, Content, Node};
+use crate::files::spot::Known;
+use crate::files::tree::{Content, Node};
 use crate::memory::object::Object;
-use crate::process::current_task;
+use crate::process::identity::credentials::SetIds;
 use crate::process::identity::permissions;
 use crate::process::running::Running;
-use crate::process::walk::{self, Place};
+use crate::process::walk::{self, Place, Route};
+use crate::process::{Process, current, current_task, table, task};
+use crate::spaces::user::{self, Kind};
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
+use threads::sched::Thread;
 
 /// A file that may be run.
 #[derive(Debug)]
 pub(crate) struct Executable {
     node: Arc<Node>,
-    /// Its path, with no link in it.
-    pub(super) path: String,
+    /// By which name, with no link in its path.
+    pub(super) known: Arc<Known>,
 }
 
 impl Executable {
     /// A node, if it may be run.
-    pub(crate) fn of(node: Arc<Node>, path: String) -> Result<Self, Errno> {
+    pub(crate) fn of(node: Arc<Node>, known: Arc<Known>) -> Result<Self, Errno> {
         match node.content {
             Content::File(_) => {}
             // A link that was not to be followed.
@@ -42,17 +46,43 @@ impl Executable {
         if node.attributes.is_written() {
             return Err(Errno::ETXTBSY);
         }
-        Ok(Self { node, path })
+        Ok(Self { node, known })
+    }
+
+    /// Whom it makes of who runs it.
+    pub(super) fn set_ids(&self) -> Result<SetIds, Errno> {
+        const USER: u32 = 0o4000;
+        // Without the right to run it, the group's bit means something else (locks).
+        const GROUP: u32 = 0o2010;
+        let stat = self.node.stat_of_access();
+        if stat.mode & (USER | GROUP) == 0 {
+            return Ok(SetIds::default());
+        }
+        let process = current();
+        let all = current_task().credentials();
+        let is_there = user::inside(&all.space, Kind::Users, stat.user).is_some()
+            && user::inside(&all.space, Kind::Groups, stat.group).is_some();
+        if !is_there
+            || shares_its_place(process)?
+            || process.attributes.no_new_privileges.load(Ordering::Relaxed)
+            || mounts::forbids(|| self.known.path(), flag::NO_SET_ID)?
+        {
+            return Ok(SetIds::default());
+        }
+        Ok(SetIds {
+            user: (stat.mode & USER != 0).then_some(stat.user),
+            group: (stat.mode & GROUP == GROUP).then_some(stat.group),
+        })
     }
 
     /// A process begins to run it.
     pub(super) fn begin(self) -> Result<Arc<Running>, Errno> {
-        Running::begin(self.node, self.path)
+        Running::begin(self.node, self.known)
     }
 
     /// What its pages are mapped from.
     pub(super) fn object(&self) -> Result<Arc<Object>, Errno> {
-        Object::of(self.node.clone(), fallible::text(&self.path)?, false)
+        Object::of(self.node.clone(), self.known.clone(), false)
     }
 
     /// What is in it.
@@ -70,11 +100,28 @@ impl Executable {
     }
 }
 
+/// Whether another process shares the caller's directory and root (CLONE_FS): it could lead astray
+/// what may more than itself.
+fn shares_its_place(process: &Process) -> Result<bool, Errno> {
+    let place = current_task().place();
+    let is_it = |thread: &Arc<Thread>| {
+        task::of(thread).is_some_and(|task| Arc::ptr_eq(&task.place(), &place))
+    };
+    let others = table::all()?;
+    let mut others = others.iter().filter(|other| other.id != process.id);
+    Ok(others.any(|other| other.crew.with(|threads| threads.iter().any(is_it))))
+}
+
 /// The file that a path leads to, if it may be run. `follow`: also through a link at its end.
-pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executable, Errno> {
-    match walk::find(tree::absolute_of_caller(directory, path)?, follow)? {
-        Place::Node(_, path) if mounts::forbids(&path, flag::NO_PROGRAMS) => Err(Errno::EACCES),
-        Place::Node(node, path) => Executable::of(node, path),
+pub(crate) fn open(route: Route, follow: bool) -> Result<Executable, Errno> {
+    match walk::find(route, follow)? {
+        Place::Node(node, lies) => {
+            if mounts::forbids(|| lies.path(), flag::NO_PROGRAMS)? {
+                return Err(Errno::EACCES);
+            }
+            let known = lies.keep(&node)?;
+            Executable::of(node, known)
+        }
         Place::Made(_) | Place::Open(_) => Err(Errno::EACCES),
     }
 }
@@ -83,7 +130,7 @@ pub(crate) fn open(directory: &str, path: &str, follow: bool) -> Result<Executab
 pub(crate) fn of_descriptor_number(number: u64) -> Result<Executable, Errno> {
     let descriptor = current_task().files().lock().get(number)?;
     match &descriptor.file.target {
-        Target::Node(node, path) => Executable::of(node.clone(), fallible::text(path)?),
+        Target::Node(node, known) => Executable::of(node.clone(), known.clone()),
         _ => Err(Errno::EACCES),
     }
 }

@@ -50,7 +50,33 @@ pub(crate) fn now() -> Moment {
     Moment::of(wall::nanoseconds())
 }
 
+/// What tells whether a caller's writes leave the bits by which a program sets its user or group.
+pub(crate) type KeepsIds = fn() -> bool;
+
+static KEEPS_IDS: SpinLock<Option<KeepsIds>> = SpinLock::new(None);
+
+/// From now on this is asked: files know no process.
+pub(crate) fn set_keeps_ids(keeps_ids: KeepsIds) {
+    *KEEPS_IDS.lock() = Some(keeps_ids);
+}
+
 impl Attributes {
+    /// The content is changed by a caller: another one's program is not made of it unnoticed.
+    pub(crate) fn lose_set_ids(&self) {
+        const USER: u32 = 0o4000;
+        const GROUP: u32 = 0o2010;
+        let permissions = self.permissions();
+        let group = if permissions & GROUP == GROUP { 0o2000 } else { 0 };
+        let lost = permissions & USER | group;
+        if lost == 0 {
+            return;
+        }
+        let keeps_ids = *KEEPS_IDS.lock();
+        if keeps_ids.is_some_and(|keeps_ids| !keeps_ids()) {
+            self.set_permissions(permissions & !lost);
+        }
+    }
+
     pub(crate) fn new(permissions: u32) -> Self {
         Self {
             permissions: AtomicU32::new(permissions),

@@ -3,7 +3,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `node`, `tree`, `names` | nodes; their places; the sorted names of a directory |
-//! | `standing` | directories that paths are seen from, whatever becomes of their names |
+//! | `spot`, `standing` | where something lies, whatever becomes of its name; directories that paths are seen from |
 //! | `unpack` | the tree as it begins |
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes`, `room` | the pages of a file that programs write; how many a file system may have |
@@ -14,6 +14,7 @@
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
 //! | `termios`, `signaller` | the modes of a terminal; what sends its signals |
 //! | `object`, `readiness`, `notices` | what an open file does; what it is ready for, and who is told; who is told by a signal |
+//! | `inotify` | who is told what happens to files |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty`, `message_queue` | kinds of open files with operations of their own |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in
@@ -25,6 +26,7 @@ pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod extended;
 pub(crate) mod file_bytes;
+pub(crate) mod inotify;
 pub(crate) mod local;
 pub(crate) mod locks;
 pub(crate) mod made;
@@ -45,6 +47,7 @@ pub(crate) mod readiness;
 pub(crate) mod room;
 mod signaller;
 pub(crate) mod socket;
+pub(crate) mod spot;
 pub(crate) mod standing;
 pub(crate) mod table;
 mod termios;

@@ -201,12 +201,6 @@ pub(super) fn top(mut node: Arc<Node>) -> Arc<Node> {
     node
 }
 
-/// What a directory lies over, that is the root of a mount.
-pub(super) fn under(root: &Arc<Node>) -> Option<Arc<Node>> {
-    let is_it = |mount: &&Mount| Arc::ptr_eq(&mount.root, root) && !Arc::ptr_eq(&mount.over, root);
-    with(|mounts| mounts.iter().find(is_it).map(|mount| mount.over.clone()))
-}
-
 /// Whether something lies over a node: its name stays then.
 pub(super) fn is_covered(node: &Arc<Node>) -> bool {
     COUNT.load(Ordering::Relaxed) != 0
@@ -292,14 +286,25 @@ pub(crate) fn which_at(path: &str) -> Option<usize> {
     with(|mounts| mounts.iter().rposition(|mount| is_below(path, &mount.path)))
 }
 
+/// The rules of the mount that something is in. Its path is put together only where there are any.
+pub(crate) fn rules_of(path: impl FnOnce() -> Result<String, Errno>) -> Result<Rules, Errno> {
+    if !HAS_RULES.load(Ordering::Relaxed) {
+        return Ok(Rules::new(0));
+    }
+    path().map(|path| rules_at(&path))
+}
+
 /// Whether a mount forbids something of what is at a path.
-pub(crate) fn forbids(path: &str, what: u32) -> bool {
-    rules_at(path).flags() & what != 0
+pub(crate) fn forbids(
+    path: impl FnOnce() -> Result<String, Errno>,
+    what: u32,
+) -> Result<bool, Errno> {
+    Ok(rules_of(path)?.flags() & what != 0)
 }
 
 /// `EROFS`: what is at a path cannot be changed.
-pub(crate) fn check_change(path: &str) -> Result<(), Errno> {
-    if forbids(path, flag::READ_ONLY) { Err(Errno::EROFS) } else { Ok(()) }
+pub(crate) fn check_change(path: impl FnOnce() -> Result<String, Errno>) -> Result<(), Errno> {
+    if forbids(path, flag::READ_ONLY)? { Err(Errno::EROFS) } else { Ok(()) }
 }
 
 /// Changes the flags of the mount at exactly this path.

@@ -38,12 +38,6 @@ impl<N> Names<N> {
         all.filter(|(_, node)| holds(node)).count() as u64
     }
 
-    /// The name that leads to a node.
-    pub(crate) fn name_of(&self, node: &Arc<N>) -> Option<&str> {
-        let mut all = self.chunks.iter().flatten();
-        all.find(|(_, other)| Arc::ptr_eq(other, node)).map(|(name, _)| name.as_str())
-    }
-
     /// The chunk a name belongs to, and its place there: where it is, or where it would be.
     fn place(&self, name: &str) -> (usize, Result<usize, usize>) {
         let above = self.chunks.partition_point(|chunk| {

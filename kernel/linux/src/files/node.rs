@@ -15,7 +15,9 @@ use crate::error::Errno;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::any::Any;
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
@@ -54,8 +56,10 @@ pub enum Content {
 #[derive(Debug)]
 pub struct Directory {
     names: Names<Node>,
-    /// The directory that it lies in; none: the root of a tree, or one that was removed.
+    /// The directory that it lies in, or lay in when it was removed; none: the root of a tree.
     parent: Weak<Node>,
+    /// Its name there.
+    name: String,
     /// The next one that goes away.
     next: Option<Box<Directory>>,
 }
@@ -132,6 +136,14 @@ impl Special {
     }
 }
 
+/// What is told what becomes of a node.
+pub(super) trait Follower: Any + Send + Sync + fmt::Debug {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+
+    /// There is no such node any more: removed, or gone with its file system.
+    fn node_is_gone(&self, _was_removed: bool) {}
+}
+
 /// A file, directory or link.
 #[derive(Debug)]
 pub struct Node {
@@ -142,6 +154,8 @@ pub struct Node {
     pub(crate) extended: Extended,
     /// Where it counts, in a file system with limits.
     seat: SpinLock<Option<Seat>>,
+    /// Those who are told what becomes of it, without keeping it.
+    followers: SpinLock<Vec<Weak<dyn Follower>>>,
 }
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -160,6 +174,7 @@ impl Node {
             mapped: Mapped::new(),
             extended: Extended::new(),
             seat: SpinLock::new(None),
+            followers: SpinLock::new(Vec::new()),
         })?)
     }
 
@@ -185,8 +200,8 @@ impl Node {
     }
 
     pub fn directory() -> Result<Arc<Self>, Errno> {
-        let directory =
-            fallible::boxed(Directory { names: Names::new(), parent: Weak::new(), next: None })?;
+        let (names, parent, name) = (Names::new(), Weak::new(), String::new());
+        let directory = fallible::boxed(Directory { names, parent, name, next: None })?;
         Self::new(Content::Directory(SpinLock::new(Some(directory))), 0o755)
     }
 
@@ -218,14 +233,22 @@ impl Node {
         Stat {
             inode: self.inode,
             mode: self.mode(),
-            // A directory's own `.`, and `..` of each in it.
-            links: self.attributes.links() + u64::from(self.is_directory()) + directories,
+            // A directory's own `.`, and `..` of each in it; one that was removed has none.
+            links: match self.attributes.links() {
+                0 => 0,
+                links => links + u64::from(self.is_directory()) + directories,
+            },
             bytes: self.bytes(),
             blocks: self.blocks(),
             device,
             file_system: 1,
             ..self.attributes.stat()
         }
+    }
+
+    /// As much of that as tells who may use it.
+    pub(crate) fn stat_of_access(&self) -> Stat {
+        Stat { mode: self.mode(), ..self.attributes.stat() }
     }
 
     /// What of the archive a file is, as long as it was not opened for writing.
@@ -285,6 +308,7 @@ impl Node {
                 if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
                     return Err(Errno::EPERM);
                 }
+                self.attributes.lose_set_ids();
                 let mut bytes = bytes.lock();
                 if seals & seal::GROW != 0 && offset.saturating_add(from.len() as u64) > bytes.len()
                 {
@@ -319,6 +343,7 @@ impl Node {
         match &self.content {
             Content::File(bytes) => {
                 let seals = self.mapped.seals();
+                self.attributes.lose_set_ids();
                 let mut bytes = bytes.lock();
                 if length < bytes.len() && seals & seal::SHRINK != 0
                     || length > bytes.len() && seals & seal::GROW != 0
@@ -343,17 +368,20 @@ impl Node {
         Ok(body(&mut directory.as_mut().ok_or(Errno::ENOENT)?.names))
     }
 
-    pub(super) fn child(&self, name: &str) -> Result<Arc<Self>, Errno> {
+    pub(crate) fn child(&self, name: &str) -> Result<Arc<Self>, Errno> {
         self.with_names(|names| names.get(name).cloned())?.ok_or(Errno::ENOENT)
     }
 
-    /// Notes which directory a directory lies in now: none, once it is removed. Of anything else,
-    /// nothing is kept.
-    pub(super) fn set_parent(&self, parent: Weak<Self>) {
+    /// Notes where a directory lies now. Of anything else, nothing is kept.
+    pub(super) fn set_place(&self, parent: &Arc<Self>, name: String) {
         let Content::Directory(directory) = &self.content else { return };
+        let to = (Arc::downgrade(parent), name);
         let before = match directory.lock().as_mut() {
-            Some(directory) => core::mem::replace(&mut directory.parent, parent),
-            None => parent,
+            Some(directory) => (
+                core::mem::replace(&mut directory.parent, to.0),
+                core::mem::replace(&mut directory.name, to.1),
+            ),
+            None => to,
         };
         // Without the lock: it may be the last that kept the memory of a node.
         drop(before);
@@ -366,15 +394,40 @@ impl Node {
         parent?.upgrade()
     }
 
-    /// Puts the name that a node has here behind what is in `to`. `ENOENT`: it has none.
-    pub(super) fn push_name_of(&self, node: &Arc<Self>, to: &mut String) -> Result<(), Errno> {
-        self.with_names(|names| {
-            let name = names.name_of(node).ok_or(Errno::ENOENT)?;
-            to.try_reserve(name.len()).map_err(|_| Errno::ENOMEM)?;
-            // CANNOT FAIL: reserved above.
-            to.push_str(name);
-            Ok(())
-        })?
+    /// Calls `body` with the name that a directory has where it lies.
+    pub(super) fn with_name<R>(
+        &self,
+        body: impl FnOnce(&str) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        let Content::Directory(directory) = &self.content else { return Err(Errno::ENOTDIR) };
+        body(&directory.lock().as_ref().ok_or(Errno::ENOENT)?.name)
+    }
+
+    /// The followers of a kind, until `is_found`.
+    pub(super) fn followers<F: Follower>(
+        &self,
+        mut is_found: impl FnMut(&Arc<F>) -> bool,
+    ) -> Option<Arc<F>> {
+        let mut at = 0;
+        loop {
+            // One at a time: what is let go of here may be the last of its kind.
+            let follower = self.followers.lock().get(at)?.upgrade();
+            let follower = follower.and_then(|one| one.as_any().downcast().ok());
+            if let Some(follower) = follower.filter(&mut is_found) {
+                return Some(follower);
+            }
+            at += 1;
+        }
+    }
+
+    /// One more follows it.
+    pub(super) fn add_follower(&self, follower: Weak<dyn Follower>) -> Result<(), Errno> {
+        let mut all = self.followers.lock();
+        if all.len() == all.capacity() {
+            // Those that are gone make room. What is let go of is their memory alone.
+            all.retain(|follower| follower.strong_count() > 0);
+        }
+        Ok(fallible::push(&mut all, follower)?)
     }
 
     pub(super) fn is_empty(&self) -> Result<bool, Errno> {
@@ -416,6 +469,13 @@ impl Named for Node {
 impl Drop for Node {
     /// A list instead of recursion: a program can make a tree deeper than any stack.
     fn drop(&mut self) {
+        // They are told without the lock.
+        let followers = core::mem::take(&mut *self.followers.lock());
+        for follower in followers {
+            if let Some(follower) = follower.upgrade() {
+                follower.node_is_gone(self.attributes.links() == 0);
+            }
+        }
         let mut pending = self.take_directory();
         while let Some(mut directory) = pending {
             pending = directory.next.take();

@@ -1,15 +1,16 @@
 //! Open files: what a descriptor leads to.
 
+use super::inotify::{self, bit};
 use super::locks::{self, Key};
 use super::made::Made;
 use super::notices::{Addressee, Notices};
 use super::object::{How, Object};
 use super::readiness::{FileWatcher, Readiness, event};
-use super::standing::Seen;
+use super::spot::Known;
+use super::standing::Standing;
 use crate::abi::Stat;
 use crate::error::Errno;
-use crate::files::tree::{self, Content, Entry, MAX_NAME_TEXT, Node};
-use alloc::borrow::Cow;
+use crate::files::tree::{Content, Entry, MAX_NAME_TEXT, Node};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -20,8 +21,8 @@ use machine::spin::SpinLock;
 /// What an open file is.
 #[derive(Debug)]
 pub enum Target {
-    /// A node of the tree, with its path.
-    Node(Arc<Node>, String),
+    /// A node of the tree, and by which name.
+    Node(Arc<Node>, Arc<Known>),
     /// A file or folder of /proc or /sys.
     Made(Made),
     /// What has operations of its own: pipes, sockets, terminals, counters.
@@ -55,8 +56,6 @@ pub struct OpenFile {
     /// them.
     pub position: AtomicU64,
     flags: AtomicU32,
-    /// Of a directory: since when its path leads to it.
-    seen: Seen,
     /// The last name that was read from a directory, and the position behind it: reading continues
     /// there, whatever has come and gone since.
     last_name: SpinLock<(u64, String)>,
@@ -80,7 +79,6 @@ impl OpenFile {
             target,
             position: AtomicU64::new(0),
             flags: AtomicU32::new(flags),
-            seen: Seen::default(),
             last_name: SpinLock::new((0, String::new())),
             watched_by: SpinLock::new(Vec::new()),
             is_writer: AtomicBool::new(false),
@@ -98,11 +96,13 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Where a directory lies now that it is. `ENOENT`: it was removed. `ENOTDIR`: it is none.
-    pub(crate) fn directory(&self) -> Result<Cow<'_, str>, Errno> {
+    /// The directory that it is, to see paths from. `ENOTDIR`: it is none.
+    pub(crate) fn directory(&self) -> Result<Standing, Errno> {
         match &self.target {
-            Target::Node(node, path) if node.is_directory() => self.seen.path_of(node, path),
-            Target::Made(made) if made.is_directory() => Ok(Cow::Borrowed(made.path())),
+            Target::Node(_, known) => known.spot().map(Standing::Tree),
+            Target::Made(made) if made.is_directory() => {
+                Standing::made(fallible::text(made.path())?)
+            }
             _ => Err(Errno::ENOTDIR),
         }
     }
@@ -251,6 +251,13 @@ impl OpenFile {
         drop(taken);
     }
 
+    /// Something has happened to the file of the tree that it is: told to those who watch that.
+    pub(crate) fn tell(&self, bits: u32) {
+        if let Target::Node(node, known) = &self.target {
+            inotify::tell_known(node, known, bits);
+        }
+    }
+
     /// The next name of an open directory, with number and mode: its bytes go to `to`. It is read
     /// once [`OpenFile::passed`] says so.
     pub(crate) fn next_name(
@@ -267,11 +274,10 @@ impl OpenFile {
         let Some(position) = position.checked_sub(2) else {
             let dots = &b".."[..position as usize + 1];
             to[..dots.len()].copy_from_slice(dots);
-            let parent = || {
-                let path = self.directory()?;
-                tree::find("/", &path[..path.rfind('/').unwrap_or(0)], true)
+            let of_parent = || match self.directory() {
+                Ok(Standing::Tree(spot)) => spot.above().map_or(number, |above| above.node().inode),
+                _ => number,
             };
-            let of_parent = || parent().map_or(number, |node| node.inode);
             let number = if dots.len() == 1 { number } else { of_parent() };
             return Ok(Some((dots.len(), number, 0o040000)));
         };
@@ -319,10 +325,13 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         match &self.target {
-            Target::Node(node, _) => {
+            Target::Node(node, known) => {
                 let read = node.read_at(position, to)?;
                 if read > 0 && self.flags() & flag::NO_ATIME == 0 {
                     node.attributes.was_read();
+                }
+                if read > 0 {
+                    inotify::tell_known(node, known, bit::ACCESS);
                 }
                 Ok(read)
             }
@@ -352,9 +361,12 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         match &self.target {
-            Target::Node(node, _) => {
+            Target::Node(node, known) => {
                 let written = node.write_at(position, from)?;
                 node.attributes.was_written();
+                if written > 0 {
+                    inotify::tell_known(node, known, bit::MODIFY);
+                }
                 Ok(written)
             }
             Target::Object(object) => object.write(from, self.how()),
@@ -402,6 +414,13 @@ impl Drop for OpenFile {
             && let Target::Node(node, _) = &self.target
         {
             node.attributes.end_writing();
+        }
+        if let Target::Node(node, known) = &self.target
+            && !self.is_path()
+        {
+            let wrote = self.flags() & flag::ACCESS != 0;
+            let closed = if wrote { bit::CLOSE_WRITE } else { bit::CLOSE_NOWRITE };
+            inotify::tell_known(node, known, closed);
         }
         let entries = core::mem::take(&mut *self.watched_by.lock());
         for entry in entries {

@@ -10,14 +10,15 @@
 
 pub use super::node::{Content, Entry, Node, Special};
 pub(crate) use super::node::{MAX_NAME, MAX_NAME_TEXT};
+pub(crate) use super::spot::root;
 
+use super::inotify::{self, bit};
 use super::mount_flags::flag;
+use super::spot::{Known, Lies, Spot, moving};
 use super::{mounts, text};
 use crate::error::Errno;
 use alloc::string::String;
-use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::sync::Arc;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::Mutex;
@@ -25,22 +26,11 @@ use threads::sched::Mutex;
 /// Symbolic links followed in one path.
 pub(crate) const MAX_LINKS: usize = 40;
 
-static ROOT: SpinLock<Option<Arc<Node>>> = SpinLock::new(None);
 /// Held while names change.
 static CHANGING: Mutex<()> = Mutex::new(());
-/// How often a name of a directory has changed or gone, and one.
-static MOVES: AtomicU64 = AtomicU64::new(1);
-
-pub fn root() -> Result<Arc<Node>, Errno> {
-    if let Some(root) = &*ROOT.lock() {
-        return Ok(root.clone());
-    }
-    let root = Node::directory()?;
-    Ok(ROOT.lock().get_or_insert(root).clone())
-}
 
 /// What tells where a caller's root is (chroot(2)); `None`: at the tree's.
-pub(crate) type RootOf = fn() -> Option<Arc<String>>;
+pub(crate) type RootOf = fn() -> Option<Spot>;
 
 static ROOT_OF: SpinLock<Option<RootOf>> = SpinLock::new(None);
 
@@ -50,39 +40,26 @@ pub(crate) fn set_root_of(root_of: RootOf) {
 }
 
 /// The caller's root, where it is not the tree's.
-pub(crate) fn root_of_caller() -> Option<Arc<String>> {
+pub(crate) fn root_of_caller() -> Option<Spot> {
     let root_of = *ROOT_OF.lock();
     root_of.and_then(|root_of| root_of())
 }
 
-/// A path as the caller means it, seen from a directory: it begins at the caller's root.
-pub(crate) fn absolute_of_caller(directory: &str, path: &str) -> Result<String, Errno> {
-    match root_of_caller() {
-        Some(root) => absolute_below(&root, directory, path),
-        None => absolute(directory, path),
-    }
+/// Where the caller's paths begin.
+pub(crate) fn start_of_caller() -> Result<Spot, Errno> {
+    root_of_caller().map_or_else(Spot::top, Ok)
 }
 
 /// A path as seen from a directory: absolute, without `.`. What `..` leads to depends on links: it
 /// stays until the path is walked. The root is `/`; no other path ends in one.
 pub fn absolute(directory: &str, path: &str) -> Result<String, Errno> {
-    absolute_below("", directory, path)
-}
-
-/// The same below a root, a path with no slash at its end.
-fn absolute_below(root: &str, directory: &str, path: &str) -> Result<String, Errno> {
+    let start = if path.starts_with('/') { "" } else { directory };
     let mut whole = String::new();
-    let start = if path.starts_with('/') { root } else { directory };
     whole.try_reserve(start.len() + path.len() + 2).map_err(|_| Errno::ENOMEM)?;
-    for part in start.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            part => {
-                // CANNOT FAIL: all parts with a slash each were reserved above.
-                whole.push('/');
-                whole.push_str(part);
-            }
-        }
+    for part in parts(start).chain(parts(path)).filter(|&part| part != ".") {
+        // CANNOT FAIL: all parts with a slash each were reserved above.
+        whole.push('/');
+        whole.push_str(part);
     }
     if whole.is_empty() {
         // CANNOT FAIL: reserved above.
@@ -91,56 +68,19 @@ fn absolute_below(root: &str, directory: &str, path: &str) -> Result<String, Err
     Ok(whole)
 }
 
-/// The path that `..` leads to from a directory's, a path with no link in it, with the rest of a
-/// path behind it. No further up than the caller's root.
-pub(crate) fn above(directory: &str, rest: &str) -> Result<String, Errno> {
-    let root = root_of_caller();
-    let is_root = root.as_deref().is_some_and(|root| root == directory);
-    let end = if is_root { directory.len() } else { directory.rfind('/').unwrap_or(0) };
-    absolute(&directory[..end], rest.trim_start_matches('/'))
-}
-
-/// As long as this is the same, each path without links leads to the directory that it led to.
-pub(crate) fn moves() -> u64 {
-    MOVES.load(Ordering::SeqCst)
-}
-
-/// A directory lies in another one from now on, or nowhere. Under [`CHANGING`], when it is done.
-fn note_move(node: &Node, parent: Weak<Node>) {
-    if node.is_directory() {
-        node.set_parent(parent);
-        MOVES.fetch_add(1, Ordering::SeqCst);
+/// The parts of a path, and of another behind it, with one slash between two, and none at either
+/// end; without `.`.
+pub(crate) fn plain(path: &str, rest: &str) -> Result<String, Errno> {
+    let mut plain = String::new();
+    plain.try_reserve(path.len() + rest.len() + 1).map_err(|_| Errno::ENOMEM)?;
+    for part in parts(path).chain(parts(rest)).filter(|&part| part != ".") {
+        // CANNOT FAIL: all parts with a slash each were reserved above.
+        if !plain.is_empty() {
+            plain.push('/');
+        }
+        plain.push_str(part);
     }
-}
-
-/// The path that a directory has now. `ENOENT`: it was removed.
-pub(crate) fn path_of(node: &Arc<Node>) -> Result<String, Errno> {
-    let _no_changes = CHANGING.lock();
-    let top = root()?;
-    let mut names: Vec<String> = Vec::new();
-    let mut node = node.clone();
-    while !Arc::ptr_eq(&node, &top) {
-        let Some(parent) = node.parent() else {
-            node = mounts::under(&node).ok_or(Errno::ENOENT)?;
-            continue;
-        };
-        let mut name = fallible::text("/")?;
-        parent.push_name_of(&node, &mut name)?;
-        names.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        // CANNOT FAIL: reserved above.
-        names.push(name);
-        node = parent;
-    }
-    let mut path = String::new();
-    let bytes = names.iter().map(String::len).sum::<usize>().max(1);
-    path.try_reserve(bytes).map_err(|_| Errno::ENOMEM)?;
-    // CANNOT FAIL: reserved above.
-    names.iter().rev().for_each(|name| path.push_str(name));
-    if path.is_empty() {
-        // CANNOT FAIL: reserved above.
-        path.push('/');
-    }
-    Ok(path)
+    Ok(plain)
 }
 
 /// The parts of such a path.
@@ -148,172 +88,227 @@ pub fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|part| !part.is_empty())
 }
 
+/// Whether a walk may pass through a directory.
+pub(crate) type May<'m> = &'m dyn Fn(&Node) -> Result<(), Errno>;
+
+/// Where a walk has ended.
+#[derive(Debug)]
+pub(crate) enum Walked {
+    /// At a node.
+    Node(Arc<Node>, Lies),
+    /// Where files are made when they are read: at the node of the whole of them, and the absolute
+    /// path that the walk led to, which may go further.
+    Made(Arc<Node>, String),
+}
+
 /// The node a path leads to. `follow`: also through a link at its end.
 pub fn find(directory: &str, path: &str, follow: bool) -> Result<Arc<Node>, Errno> {
-    Ok(find_with_path(absolute(directory, path)?, follow)?.0)
-}
-
-/// The node an absolute path leads to, and its path with no link in it. The walk ends where files
-/// are made: the node is that of /proc then, and the path may go further.
-pub fn find_with_path(path: String, follow: bool) -> Result<(Arc<Node>, String), Errno> {
-    walk(path, follow, None)
-}
-
-/// The path that a path names in the end: if a link stands there, the one that it leads to, whether
-/// anything is there or not. There is no link in it.
-pub fn resolved(directory: &str, path: &str, follow: bool) -> Result<String, Errno> {
-    let mut path = absolute(directory, path)?;
-    for _ in 0..MAX_LINKS {
-        let (lies_in, name) = path.rsplit_once('/').ok_or(Errno::ENOENT)?;
-        let (_, real) = find_with_path(absolute("/", lies_in)?, true)?;
-        path = absolute(&real, name)?;
-        let node = match find("/", &path, false) {
-            Ok(node) if follow => node,
-            Ok(_) | Err(Errno::ENOENT) => return Ok(path),
-            Err(error) => return Err(error),
-        };
-        let Content::Link(target) = &node.content else { return Ok(path) };
-        let parent = path.rfind('/').unwrap_or(0);
-        path = absolute_of_caller(&path[..parent], target)?;
+    let path = plain(if path.starts_with('/') { "" } else { directory }, path)?;
+    match walk(Spot::top()?, path, follow, &|_| Ok(()))? {
+        Walked::Node(node, _) | Walked::Made(node, _) => Ok(node),
     }
-    Err(Errno::ELOOP)
 }
 
-/// From the root to where an absolute path leads, links followed. `EINVAL` if it leads through
-/// `not_through`.
-fn walk(
+/// From a directory to where a plain path leads, links followed.
+pub(crate) fn walk(
+    from: Spot,
     mut path: String,
     follow: bool,
-    not_through: Option<&Node>,
-) -> Result<(Arc<Node>, String), Errno> {
-    let is_forbidden =
-        |node: &Arc<Node>| not_through.is_some_and(|other| core::ptr::eq(&**node, other));
+    may: May<'_>,
+) -> Result<Walked, Errno> {
     let mut links = MAX_LINKS;
-    'from_the_root: loop {
-        let mut node = root()?;
-        let mut at = 1;
-        while at < path.len() {
-            let end = path[at..].find('/').map_or(path.len(), |length| at + length);
-            let name = &path[at..end];
-            if name == ".." && !matches!(node.content, Content::Special(Special::Proc)) {
-                if !node.is_directory() {
-                    return Err(Errno::ENOTDIR);
-                }
-                // Shorter each time: this comes to an end.
-                path = above(&path[..at - 1], &path[end..])?;
-                continue 'from_the_root;
-            }
-            if text::length(name) > MAX_NAME {
-                return Err(Errno::ENAMETOOLONG);
-            }
-            if is_forbidden(&node) {
-                return Err(Errno::EINVAL);
-            }
-            if matches!(node.content, Content::Special(Special::Proc)) {
-                return Ok((node, path));
-            }
-            let child = mounts::top(node.child(name)?);
-            if let Content::Link(target) = &child.content
-                && (follow || end < path.len())
-            {
+    let (mut here, mut at) = (from, 0);
+    while at < path.len() {
+        let end = path[at..].find('/').map_or(path.len(), |length| at + length);
+        let (name, is_last) = (&path[at..end], end == path.len());
+        may(here.node())?;
+        if name == ".." {
+            here = above(here)?;
+            at = end + 1;
+            continue;
+        }
+        if text::length(name) > MAX_NAME {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let under = here.node().child(name)?;
+        let child = mounts::top(under.clone());
+        match &child.content {
+            Content::Link(target) if follow || !is_last => {
                 links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
-                if mounts::forbids(&path[..end], flag::NO_LINKS) {
+                if mounts::forbids(|| here.path_of(name), flag::NO_LINKS)? {
                     return Err(Errno::ELOOP);
                 }
-                let rest = &path[end..];
-                let mut next = absolute_of_caller(&path[..at], target)?;
-                if !rest.is_empty() {
-                    next.truncate(if next == "/" { 0 } else { next.len() });
-                    next.try_reserve(rest.len()).map_err(|_| Errno::ENOMEM)?;
-                    next.push_str(rest);
+                let next = plain(target, &path[end..])?;
+                if target.starts_with('/') {
+                    here = start_of_caller()?;
                 }
-                path = next;
-                continue 'from_the_root;
+                (path, at) = (next, 0);
+                continue;
             }
-            node = child;
-            at = end + 1;
+            Content::Special(Special::Proc) => {
+                let mut whole = here.path_of(name)?;
+                whole.try_reserve(path.len() - end).map_err(|_| Errno::ENOMEM)?;
+                // CANNOT FAIL: reserved above.
+                whole.push_str(&path[end..]);
+                return Ok(Walked::Made(child, whole));
+            }
+            Content::Directory(_) => {
+                let is_over = !Arc::ptr_eq(&under, &child);
+                here = here.below(child, name, is_over)?;
+            }
+            _ if is_last => return Ok(Walked::Node(child, Lies::In(here, fallible::text(name)?))),
+            _ => return Err(Errno::ENOTDIR),
         }
-        return if is_forbidden(&node) { Err(Errno::EINVAL) } else { Ok((node, path)) };
+        at = end + 1;
+    }
+    Ok(Walked::Node(here.node().clone(), Lies::Here(here)))
+}
+
+/// Where `..` leads to: no further up than the caller's root.
+fn above(here: Spot) -> Result<Spot, Errno> {
+    if root_of_caller().is_some_and(|root| root.is_same(&here)) {
+        return Ok(here);
+    }
+    match here.above() {
+        Some(above) => Ok(above),
+        None if Arc::ptr_eq(here.node(), &root()?) => Ok(here),
+        // It was removed, and the one that it was in has gone with it.
+        None => Err(Errno::ENOENT),
     }
 }
 
-/// The directory a path's last part stands in, and that part.
-fn parent_of(
-    directory: &str,
-    path: &str,
-    not_through: Option<&Node>,
-) -> Result<(Arc<Node>, String), Errno> {
-    let mut path = absolute(directory, path)?;
-    let at = path.rfind('/').unwrap_or(0);
-    let name = fallible::text(&path[at + 1..])?;
-    if name.is_empty() {
+/// The directory that a path's last part stands in, and that part.
+#[derive(Debug)]
+pub(crate) enum Parent {
+    In(Spot, String),
+    /// Where files are made when they are read: the whole path.
+    Made(String),
+}
+
+/// Where the last part of a plain path stands. `EEXIST`: it is no name.
+pub(crate) fn parent(from: Spot, mut path: String, may: May<'_>) -> Result<Parent, Errno> {
+    let at = path.rfind('/');
+    let name = fallible::text(&path[at.map_or(0, |at| at + 1)..])?;
+    path.truncate(at.unwrap_or(0));
+    let directory = walk(from, path, true, may)?;
+    if matches!(&*name, "" | "..") {
         return Err(Errno::EEXIST);
     }
-    if text::length(&name) > MAX_NAME {
-        return Err(Errno::ENAMETOOLONG);
-    }
-    path.truncate(at.max(1));
-    let parent = walk(path, true, not_through)?.0;
-    match parent.content {
-        _ if name == ".." => Err(Errno::EEXIST),
-        // Nothing can be made there, nor taken away.
-        Content::Special(Special::Proc) => Err(Errno::ENOENT),
-        _ => Ok((parent, name)),
+    match directory {
+        Walked::Node(_, Lies::Here(spot)) => {
+            may(spot.node())?;
+            if text::length(&name) > MAX_NAME {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            Ok(Parent::In(spot, name))
+        }
+        Walked::Node(..) => Err(Errno::ENOTDIR),
+        Walked::Made(_, whole) => Ok(Parent::Made(absolute(&whole, &name)?)),
     }
 }
 
-/// Adds a node where nothing is yet.
+/// Adds a node at an absolute path where nothing is yet.
 pub fn add(directory: &str, path: &str, node: Arc<Node>) -> Result<(), Errno> {
+    match parent(Spot::top()?, plain(directory, path)?, &|_| Ok(()))? {
+        Parent::In(spot, name) => add_in(&spot, &name, node),
+        Parent::Made(_) => Err(Errno::ENOENT),
+    }
+}
+
+/// Takes a name at an absolute path out: of a file, or of an empty directory.
+pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Errno> {
+    match parent(Spot::top()?, plain(directory, path)?, &|_| Ok(()))? {
+        Parent::In(spot, name) => remove_in(&spot, &name, is_directory),
+        Parent::Made(_) => Err(Errno::ENOENT),
+    }
+}
+
+/// Adds a node to a directory where nothing is yet.
+pub(crate) fn add_in(spot: &Spot, name: &str, node: Arc<Node>) -> Result<(), Errno> {
+    put_in(spot, name, node.clone())?;
+    inotify::tell_name(spot.node(), name, &node, bit::CREATE, 0);
+    Ok(())
+}
+
+fn put_in(spot: &Spot, name: &str, node: Arc<Node>) -> Result<(), Errno> {
     let _one_at_a_time = CHANGING.lock();
-    let (parent, name) = parent_of(directory, path, None)?;
-    if parent.child(&name).is_ok() {
+    if spot.is_gone() {
+        return Err(Errno::ENOENT);
+    }
+    let parent = spot.node();
+    if parent.child(name).is_ok() {
         return Err(Errno::EEXIST);
     }
     node.settle(parent.room())?;
-    node.set_parent(Arc::downgrade(&parent));
-    parent.with_names(|names| match names.get(&name) {
+    let (key, own) = (fallible::text(name)?, name_of_directory(&node, name)?);
+    node.set_place(parent, own);
+    parent.with_names(|names| match names.get(name) {
         Some(_) => Err(Errno::EEXIST),
         // Nothing is replaced, and the node has no users below it.
-        None => Ok(names.set(name, node).map(|_nothing| ())?),
+        None => Ok(names.set(key, node).map(|_nothing| ())?),
     })??;
     parent.attributes.was_written();
     Ok(())
 }
 
+/// What a node keeps of its name: nothing, if it is no directory.
+fn name_of_directory(node: &Node, name: &str) -> Result<String, Errno> {
+    Ok(fallible::text(if node.is_directory() { name } else { "" })?)
+}
+
 /// Gives a node another name.
-pub fn link(node: &Arc<Node>, path: &str) -> Result<(), Errno> {
+pub(crate) fn link_in(node: &Arc<Node>, spot: &Spot, name: &str) -> Result<(), Errno> {
     if node.is_directory() {
         return Err(Errno::EPERM);
     }
-    add("/", path, node.clone())?;
+    put_in(spot, name, node.clone())?;
     node.attributes.add_links(1);
+    inotify::tell(node, bit::ATTRIB);
+    inotify::tell_name(spot.node(), name, node, bit::CREATE, 0);
     Ok(())
 }
 
-/// Takes a name out: of a file, or of an empty directory.
-pub fn remove(directory: &str, path: &str, is_directory: bool) -> Result<(), Errno> {
+/// Whether the name of a node must stay.
+fn check_stays(node: &Arc<Node>) -> Result<(), Errno> {
+    let is_whole = matches!(node.content, Content::Special(Special::Proc));
+    if is_whole || mounts::is_covered(node) { Err(Errno::EBUSY) } else { Ok(()) }
+}
+
+/// A name leads to a node no more.
+fn lose(node: &Node, parent: &Arc<Node>, name: &str) {
+    node.attributes.add_links(-1);
+    node.followers::<Known>(|known| {
+        known.lose(parent, name);
+        false
+    });
+}
+
+/// Takes a name out of a directory: of a file, or of an empty directory.
+pub(crate) fn remove_in(spot: &Spot, name: &str, is_directory: bool) -> Result<(), Errno> {
     let taken = {
         let _one_at_a_time = CHANGING.lock();
-        let (parent, name) = parent_of(directory, path, None)?;
-        let node = parent.child(&name)?;
-        if mounts::is_covered(&node) {
-            return Err(Errno::EBUSY);
-        }
+        let parent = spot.node();
+        let node = parent.child(name)?;
+        check_stays(&node)?;
         match node.is_empty() {
             Ok(_) if !is_directory => return Err(Errno::EISDIR),
             Ok(false) => return Err(Errno::ENOTEMPTY),
             Err(_) if is_directory => return Err(Errno::ENOTDIR),
             _ => {}
         }
-        let taken = parent.with_names(|names| names.remove(&name))?;
+        let taken = parent.with_names(|names| names.remove(name))?;
         parent.attributes.was_written();
-        note_move(&node, Weak::new());
+        lose(&node, parent, name);
         taken
     };
     let (_, node) = taken.ok_or(Errno::ENOENT)?;
-    node.attributes.add_links(-1);
-    // Dropped without a lock.
+    let bits = if node.is_directory() { bit::DELETE | bit::IS_DIRECTORY } else { bit::DELETE };
+    if !node.is_directory() {
+        inotify::tell(&node, bit::ATTRIB);
+    }
+    // Dropped without a lock: if it is not used, those who watch it hear of its end first.
     drop(node);
+    inotify::tell_bits(spot.node(), name, bits);
     Ok(())
 }
 
@@ -328,60 +323,124 @@ pub enum Rename {
     Exchange,
 }
 
+/// Whether a directory is another one or lies in it, at any depth. Under [`CHANGING`].
+fn is_within(directory: &Arc<Node>, other: &Arc<Node>) -> bool {
+    let mut next = Some(directory.clone());
+    while let Some(node) = next {
+        if Arc::ptr_eq(&node, other) {
+            return true;
+        }
+        next = node.parent();
+    }
+    false
+}
+
+/// What a node that gets another name needs for that: made before anything changes.
+struct Moved {
+    key: String,
+    own: String,
+    known: (Spot, Arc<String>),
+}
+
+impl Moved {
+    fn new(node: &Node, (spot, name): (&Spot, &str)) -> Result<Self, Errno> {
+        let known = (spot.clone(), fallible::shared(fallible::text(name)?)?);
+        Ok(Self { key: fallible::text(name)?, own: name_of_directory(node, name)?, known })
+    }
+
+    /// Those who know the node follow it.
+    fn note(own: String, known: &(Spot, Arc<String>), node: &Node, before: (&Arc<Node>, &str)) {
+        if node.is_directory() {
+            moving(|| node.set_place(known.0.node(), own));
+        }
+        node.followers::<Known>(|one| {
+            one.change(before, known);
+            false
+        });
+    }
+}
+
 /// Moves a name, as Linux does.
-pub fn rename(directory: &str, from: &str, to: &str, how: Rename) -> Result<(), Errno> {
-    let replaced = {
+pub(crate) fn rename_in(from: (&Spot, &str), to: (&Spot, &str), how: Rename) -> Result<(), Errno> {
+    let (from_parent, to_parent) = (from.0.node(), to.0.node());
+    let (replaced, node, exchanged) = 'changed: {
         let _one_at_a_time = CHANGING.lock();
-        let node = find(directory, from, false)?;
-        let (from_parent, from_name) = parent_of(directory, from, None)?;
-        let changed = |parents: [&Node; 2], moved: &[&Node]| {
-            parents.iter().for_each(|parent| parent.attributes.was_written());
+        let node = from_parent.child(from.1)?;
+        check_stays(&node)?;
+        if to.0.is_gone() {
+            return Err(Errno::ENOENT);
+        }
+        let changed = |moved: &[&Node]| {
+            [from_parent, to_parent].iter().for_each(|parent| parent.attributes.was_written());
             moved.iter().for_each(|node| node.attributes.changed());
         };
-        if from_parent.child(&from_name).is_ok_and(|node| mounts::is_covered(&node)) {
-            return Err(Errno::EBUSY);
-        }
         // Not into itself, at any depth.
-        let (to_parent, to_name) = parent_of(directory, to, Some(&*node))?;
-        match to_parent.child(&to_name) {
+        if is_within(to_parent, &node) {
+            return Err(Errno::EINVAL);
+        }
+        let there = match to_parent.child(to.1) {
             Ok(_) if how == Rename::NoReplace => return Err(Errno::EEXIST),
             Ok(there) if Arc::ptr_eq(&there, &node) => return Ok(()),
-            Ok(there) if how == Rename::Exchange => {
+            Err(Errno::ENOENT) if how != Rename::Exchange => None,
+            there => Some(there?),
+        };
+        if let Some(there) = &there {
+            check_stays(there)?;
+        }
+        let Moved { key, own, known } = Moved::new(&node, to)?;
+        match &there {
+            Some(there) if how == Rename::Exchange => {
                 // Nor the other one into itself.
-                parent_of(directory, from, Some(&*there))?;
-                changed([&from_parent, &to_parent], &[&node, &there]);
-                // Both names are there: nothing is added, and nothing can fail.
-                let first = from_parent.with_names(|names| names.set(from_name, there))??;
-                let second = to_parent.with_names(|names| names.set(to_name, node.clone()))??;
-                note_move(&node, Arc::downgrade(&to_parent));
-                if let Some(there) = &second {
-                    note_move(there, Arc::downgrade(&from_parent));
+                if is_within(from_parent, there) {
+                    return Err(Errno::EINVAL);
                 }
+                let other = Moved::new(there, from)?;
+                changed(&[&node, there]);
+                // Both names are there: nothing is added, and nothing can fail.
+                let first =
+                    from_parent.with_names(|names| names.set(other.key, there.clone()))??;
+                let second = to_parent.with_names(|names| names.set(key, node.clone()))??;
+                Moved::note(own, &known, &node, (from_parent, from.1));
+                Moved::note(other.own, &other.known, there, (to_parent, to.1));
                 drop((first, second));
-                return Ok(());
+                break 'changed (None, node, Some(there.clone()));
             }
-            Ok(there) => match (node.is_directory(), there.is_empty()) {
+            Some(there) => match (node.is_directory(), there.is_empty()) {
                 (true, Err(_)) => return Err(Errno::ENOTDIR),
                 (false, Ok(_)) => return Err(Errno::EISDIR),
                 (true, Ok(false)) => return Err(Errno::ENOTEMPTY),
                 _ => {}
             },
-            Err(Errno::ENOENT) if how != Rename::Exchange => {}
-            Err(error) => return Err(error),
+            None => {}
         }
-        let replaced = to_parent.with_names(|names| names.set(to_name, node.clone()))??;
-        changed([&from_parent, &to_parent], &[&node]);
-        let before = from_parent.with_names(|names| names.remove(&from_name));
-        note_move(&node, Arc::downgrade(&to_parent));
+        let replaced = to_parent.with_names(|names| names.set(key, node.clone()))??;
+        changed(&[&node]);
+        let before = from_parent.with_names(|names| names.remove(from.1));
+        Moved::note(own, &known, &node, (from_parent, from.1));
         if let Some(replaced) = &replaced {
-            replaced.attributes.add_links(-1);
-            note_move(replaced, Weak::new());
+            lose(replaced, to_parent, to.1);
         }
-        (replaced, before)
+        drop((before, there));
+        (replaced, node, None)
     };
+    tell_of_move(from, to, &node);
+    if let Some(replaced) = &replaced {
+        inotify::tell(replaced, bit::ATTRIB);
+    }
+    inotify::tell(&node, bit::MOVE_SELF);
+    if let Some(other) = exchanged {
+        tell_of_move(to, from, &other);
+        inotify::tell(&other, bit::MOVE_SELF);
+    }
     // Dropped without a lock.
     drop(replaced);
     Ok(())
+}
+
+fn tell_of_move(from: (&Spot, &str), to: (&Spot, &str), node: &Node) {
+    let cookie = inotify::cookie();
+    inotify::tell_name(from.0.node(), from.1, node, bit::MOVED_FROM, cookie);
+    inotify::tell_name(to.0.node(), to.1, node, bit::MOVED_TO, cookie);
 }
 
 /// A symbolic link.

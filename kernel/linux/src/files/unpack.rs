@@ -2,6 +2,7 @@
 
 use super::attributes::Moment;
 use super::file_bytes::FileBytes;
+use super::pty;
 use super::tree::{Content, Node, Special, add, find, link_to, remove};
 use machine::initramfs;
 use machine::spin::SpinLock;
@@ -49,6 +50,10 @@ pub fn unpack(archive: &'static [u8]) {
     make_directories("tmp/x");
     make_directories("dev/shm/x");
     make_directories("dev/pts/x");
+    let slaves = find("/", "dev/pts", true).expect("made above");
+    pty::add_directory(&slaves, pty::Rules::USUAL).expect("memory at boot");
+    let ptmx = Node::new(Content::Special(Special::Ptmx), 0).expect("memory at boot");
+    let _there_already = add("/", "dev/pts/ptmx", ptmx);
     for path in ["tmp", "dev/shm"] {
         // Everybody's, and each file its maker's.
         find("/", path, true).expect("made above").attributes.set_permissions(0o1777);

@@ -9,8 +9,8 @@
 use crate::error::Errno;
 use crate::files::file_bytes::FileBytes;
 use crate::files::mapped::NoPage;
+use crate::files::spot::Known;
 use crate::files::tree::{Content, Node};
-use alloc::string::String;
 use alloc::sync::Arc;
 use machine::memory::fallible;
 use machine::memory::frames::Frame;
@@ -41,7 +41,7 @@ impl From<AccessError> for Errno {
 pub(crate) struct Object {
     pub(crate) node: Arc<Node>,
     /// As `maps` shows it.
-    pub(crate) path: String,
+    pub(crate) known: Arc<Known>,
     writable: bool,
 }
 
@@ -55,10 +55,14 @@ impl Eq for Object {}
 
 impl Object {
     /// For a mapping of a file; `writable`: the file can be written through it.
-    pub(crate) fn of(node: Arc<Node>, path: String, writable: bool) -> Result<Arc<Self>, Errno> {
+    pub(crate) fn of(
+        node: Arc<Node>,
+        known: Arc<Known>,
+        writable: bool,
+    ) -> Result<Arc<Self>, Errno> {
         node.begin_mapping(writable)?;
         // What fails from here on ends it again.
-        Ok(fallible::shared(Self { node, path, writable })?)
+        Ok(fallible::shared(Self { node, known, writable })?)
     }
 
     /// Memory without a name that is shared with children: a file that nothing else leads to.
@@ -66,7 +70,7 @@ impl Object {
         let mut bytes = FileBytes::new();
         drop(bytes.set_length(length)?);
         let node = Node::new(Content::File(SpinLock::new(bytes)), 0o777)?;
-        Self::of(node, fallible::text("/dev/zero (deleted)")?, true)
+        Self::of(node, Known::called(fallible::text("/dev/zero (deleted)")?)?, true)
     }
 
     /// Whether both are mappings of one file.

@@ -12,6 +12,8 @@ use crate::files::made::{Inside, Made, Maker, Seen};
 use crate::files::mounts;
 use crate::files::open::{OpenFile, Target};
 use crate::files::pty::Slave;
+use crate::files::spot::Known;
+use crate::files::standing::Standing;
 use crate::process::walk::{self, Leads, Parts};
 use crate::process::{Process, current};
 use crate::spaces::pid;
@@ -205,28 +207,25 @@ pub(crate) fn link(path: &str) -> Option<Result<String, Errno>> {
     Some(match walk::link(&Parts::of(path)?)? {
         Ok(Leads::Path(path)) => Ok(path),
         Ok(Leads::File(file)) => name_of(&file),
-        Ok(Leads::Program(running)) => running.told(),
+        Ok(Leads::Node(node, known)) => known.told(&node),
+        Ok(Leads::Directory(Standing::Tree(spot))) => Known::Here(spot.clone()).told(spot.node()),
+        Ok(Leads::Directory(standing)) => standing.path(),
         Err(error) => Err(error),
     })
 }
 
 /// What a link to an open file reads as.
 fn name_of(file: &OpenFile) -> Result<String, Errno> {
+    if let Target::Node(node, known) = &file.target {
+        return known.told(node);
+    }
+    if let Some(slave) = file.object().and_then(|object| object.of_kind::<Slave>()) {
+        return slave.path();
+    }
     let text = made(|text| match &file.target {
-        Target::Node(node, path) if node.attributes.links() == 0 => {
-            write!(text, "{path} (deleted)")
-        }
-        Target::Node(node, path) if node.is_directory() => match file.directory() {
-            Ok(path) => text.write_str(&path),
-            Err(_) => write!(text, "{path} (deleted)"),
-        },
-        Target::Node(_, path) => text.write_str(path),
+        Target::Node(..) => Ok(()),
         Target::Made(made) => text.write_str(made.path()),
         Target::Object(object) => match object.label() {
-            "/dev/pts" => match object.of_kind::<Slave>() {
-                Some(slave) => write!(text, "/dev/pts/{}", slave.number()),
-                None => Ok(()),
-            },
             label @ ("pipe" | "socket" | "mnt" | "pid" | "time" | "user" | "uts") => {
                 write!(text, "{label}:[{}]", object.stat().inode)
             }

@@ -5,6 +5,7 @@ use super::text::{Content, made, text};
 use super::{asleep, first_stack, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::eventfd::EventCounter;
+use crate::files::inotify::Inotify;
 use crate::files::made::Seen;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
@@ -269,6 +270,10 @@ fn write_open_file(
     writeln!(to, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{inode}")?;
     if let Some(counter) = file.object().and_then(|object| object.of_kind::<EventCounter>()) {
         counter.write(to)?;
+    }
+    let inotify = file.object().and_then(|object| object.of_kind::<Inotify>());
+    if let Some(inotify) = inotify {
+        inotify.write(to)?;
     }
     let pidfd = file.object().and_then(|object| object.of_kind::<Pidfd>());
     if let Some(pidfd) = pidfd {

@@ -6,11 +6,11 @@
 
 use crate::abi::{self, stack_image::WordSize};
 use crate::error::Errno;
-use crate::files::tree;
 use crate::memory::areas::{Area, flag};
 use crate::memory::figures::Figures;
 use crate::memory::space::Memory;
 use crate::process::Process;
+use alloc::string::String;
 use core::fmt::{self, Write};
 use machine::memory::fallible::Text;
 
@@ -57,15 +57,10 @@ fn letters(area: &Area) -> [char; 4] {
     ]
 }
 
-/// Whether a path leads to an area's file no more, and does not say so itself.
-fn is_deleted(area: &Area) -> bool {
-    let Some(source) = &area.source else { return false };
-    let path = &source.object.path;
-    let leads_there = || {
-        tree::find("/", path, true)
-            .is_ok_and(|node| alloc::sync::Arc::ptr_eq(&node, &source.object.node))
-    };
-    !path.ends_with(" (deleted)") && !leads_there()
+/// The path of an area's file, as it is told.
+fn path_of(area: &Area) -> Result<Option<String>, fmt::Error> {
+    let object = area.source.as_ref().map(|source| &source.object);
+    object.map(|object| object.known.told(&object.node).map_err(|_| fmt::Error)).transpose()
 }
 
 fn line(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
@@ -81,8 +76,8 @@ fn line(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
     )?;
     let begun = core::str::from_utf8(&line.bytes[..line.length]).map_err(|_| fmt::Error)?;
     text.write_str(begun)?;
-    let name = source.map(|source| source.object.path.as_str());
-    let Some(name) = name.or_else(|| special_name(memory, area)) else {
+    let path = path_of(area)?;
+    let Some(name) = path.as_deref().or_else(|| special_name(memory, area)) else {
         return text.write_str("\n");
     };
     write!(text, "{:1$} ", "", NAME_COLUMN.saturating_sub(line.length))?;
@@ -92,14 +87,13 @@ fn line(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
             None => text.write_str(part)?,
         }
     }
-    text.write_str(if is_deleted(area) { " (deleted)\n" } else { "\n" })
+    text.write_str("\n")
 }
 
 /// What the name of an area's file reads as.
 fn name(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
-    let path = area.source.as_ref().map(|source| source.object.path.as_str());
-    text.write_str(path.or_else(|| special_name(memory, area)).unwrap_or_default())?;
-    text.write_str(if is_deleted(area) { " (deleted)" } else { "" })
+    let path = path_of(area)?;
+    text.write_str(path.as_deref().or_else(|| special_name(memory, area)).unwrap_or_default())
 }
 
 /// The area that a request of /proc/PID/maps is about (PROCMAP_QUERY): its description in numbers,

@@ -53,6 +53,18 @@ impl Attributes {
         self.personality.store(kept | implied, Ordering::Relaxed);
     }
 
+    /// One that may more than its caller: nothing that makes its memory easier to guess is kept,
+    /// and its parent's end sends it no signal (PER_CLEAR_ON_SETID).
+    pub(crate) fn begin_secure_program(&self) {
+        const ADDR_NO_RANDOMIZE: u32 = 0x004_0000;
+        const MMAP_PAGE_ZERO: u32 = 0x010_0000;
+        const ADDR_COMPAT_LAYOUT: u32 = 0x020_0000;
+        const CLEARED: u32 =
+            READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | MMAP_PAGE_ZERO | ADDR_COMPAT_LAYOUT;
+        self.personality.fetch_and(!CLEARED, Ordering::Relaxed);
+        self.death_signal.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) const fn first() -> Self {
         Self {
             is_subreaper: AtomicBool::new(false),

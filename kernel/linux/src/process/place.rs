@@ -3,9 +3,8 @@
 
 use crate::error::Errno;
 use crate::files::mounts::Namespace;
+use crate::files::spot::Spot;
 use crate::files::standing::Standing;
-use crate::files::tree;
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use machine::memory::fallible;
@@ -14,9 +13,9 @@ use machine::spin::SpinLock;
 /// See the module's head.
 #[derive(Debug)]
 pub struct Place {
-    directory: SpinLock<Arc<Standing>>,
+    directory: SpinLock<Standing>,
     /// Where its paths begin; `None`: at the tree's root.
-    root: SpinLock<Option<Arc<Standing>>>,
+    root: SpinLock<Option<Spot>>,
     /// Its mount namespace; `None`: the first one.
     mounts: SpinLock<Option<Arc<Namespace>>>,
     /// The bits that new files do not get.
@@ -35,8 +34,8 @@ impl Place {
     }
 
     /// The root of the tree, to stand in.
-    pub(crate) fn top() -> Result<Arc<Standing>, Errno> {
-        Ok(fallible::shared(Standing::new(Some(tree::root()?), fallible::text("/")?))?)
+    pub(crate) fn top() -> Result<Standing, Errno> {
+        Spot::top().map(Standing::Tree)
     }
 
     /// One of its own for a child.
@@ -50,21 +49,17 @@ impl Place {
     }
 
     /// The current directory.
-    pub(crate) fn directory(&self) -> Arc<Standing> {
+    pub(crate) fn directory(&self) -> Standing {
         self.directory.lock().clone()
     }
 
-    /// The directory that its paths begin at, a path with no slash at its end; `None`: the tree's
-    /// root.
-    pub(crate) fn root_directory(&self) -> Option<Arc<String>> {
-        let root = self.root.lock().clone()?;
-        // Without memory for a copy of the path, nothing is found below it.
-        let path = fallible::text(&root.last_path()).unwrap_or_default();
-        fallible::shared(path).ok()
+    /// The directory that its paths begin at; `None`: the tree's root.
+    pub(crate) fn root_directory(&self) -> Option<Spot> {
+        self.root.lock().clone()
     }
 
     /// Makes it another one; gives out the one before.
-    pub(crate) fn set_root_directory(&self, to: Option<Arc<Standing>>) -> Option<Arc<Standing>> {
+    pub(crate) fn set_root_directory(&self, to: Option<Spot>) -> Option<Spot> {
         core::mem::replace(&mut *self.root.lock(), to)
     }
 
@@ -79,7 +74,7 @@ impl Place {
     }
 
     /// Goes to another directory; gives out the one before.
-    pub(crate) fn set_directory(&self, to: Arc<Standing>) -> Arc<Standing> {
+    pub(crate) fn set_directory(&self, to: Standing) -> Standing {
         core::mem::replace(&mut *self.directory.lock(), to)
     }
 }

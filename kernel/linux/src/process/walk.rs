@@ -10,13 +10,14 @@
 
 use super::identity::permissions::{self, Looks};
 use super::names::namespaces;
-use super::running::Running;
 use super::{Process, current, table};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
 use crate::files::mounts;
 use crate::files::open::{OpenFile, Target};
-use crate::files::tree::{self, Content, MAX_LINKS, Node, Special};
+use crate::files::spot::{Known, Lies, Spot};
+use crate::files::standing::Standing;
+use crate::files::tree::{self, MAX_LINKS, Node, Parent, Walked};
 use crate::spaces::pid::{self, Own};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -24,11 +25,46 @@ use core::fmt::Write;
 use machine::memory::fallible::{self, Text};
 use threads::sched;
 
+/// A path of a call: the directory that it is seen from, and a plain path from there.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    from: Standing,
+    rest: String,
+}
+
+impl Route {
+    /// A path of the caller's, seen from a directory.
+    pub(crate) fn new(from: &Standing, path: &str) -> Result<Self, Errno> {
+        let from = match path.starts_with('/') {
+            true => Standing::Tree(tree::start_of_caller()?),
+            false => from.clone(),
+        };
+        Ok(Self { from, rest: tree::plain(path, "")? })
+    }
+
+    /// An absolute path, whose root that of the tree is.
+    pub(crate) fn absolute(path: &str) -> Result<Self, Errno> {
+        Ok(Self { from: Standing::Tree(Spot::top()?), rest: tree::plain(path, "")? })
+    }
+
+    /// The same again.
+    pub(crate) fn copy(&self) -> Result<Self, Errno> {
+        Ok(Self { from: self.from.clone(), rest: fallible::text(&self.rest)? })
+    }
+
+    /// Whether it is the path of the caller's root.
+    pub(crate) fn is_root(&self) -> bool {
+        let root = tree::start_of_caller();
+        let Standing::Tree(from) = &self.from else { return false };
+        self.rest.is_empty() && root.is_ok_and(|root| root.is_same(from))
+    }
+}
+
 /// What a path leads to.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// A node of the tree, with its path.
-    Node(Arc<Node>, String),
+    /// A node of the tree, and where that lies.
+    Node(Arc<Node>, Lies),
     /// A path of /proc or /sys with no link in it: whether anything is there is another question.
     Made(String),
     /// An open file that lies nowhere: a pipe, a socket.
@@ -41,8 +77,10 @@ pub(crate) enum Leads {
     /// A path, from where the link lies.
     Path(String),
     File(Arc<OpenFile>),
-    /// The program that runs, whatever has become of its name.
-    Program(Arc<Running>),
+    /// A directory, whatever has become of its name.
+    Directory(Standing),
+    /// The file of a program or of a mapping, in the same way.
+    Node(Arc<Node>, Arc<Known>),
 }
 
 /// Parts of a path that are looked at: no path of /proc with a link in it has more than six, and
@@ -94,54 +132,99 @@ pub(crate) fn is_made(path: &str) -> bool {
     mounts::made_at(path).is_some() || matches!(tree::parts(path).next(), Some("proc" | "sys"))
 }
 
-/// What an absolute path leads to. `follow`: also through a link at its end.
-pub(crate) fn find(mut path: String, follow: bool) -> Result<Place, Errno> {
+/// Who may pass a directory on the way to something.
+fn may_pass(node: &Node) -> Result<(), Errno> {
+    permissions::search(node)
+}
+
+/// A walk that all may make: the credentials are looked at once.
+fn anyone(_: &Node) -> Result<(), Errno> {
+    Ok(())
+}
+
+fn may() -> tree::May<'static> {
+    if permissions::are_all_given() { &anyone } else { &may_pass }
+}
+
+/// What a path leads to. `follow`: also through a link at its end.
+pub(crate) fn find(route: Route, follow: bool) -> Result<Place, Errno> {
+    let mut next = match route.from {
+        Standing::Tree(spot) => Step::From(spot, route.rest),
+        Standing::Made(path) => Step::Further(tree::absolute(&path, &route.rest)?),
+    };
     for _ in 0..MAX_LINKS {
-        if !is_made(&path) {
-            // What is not there is told only to one who may look.
-            let asked = match permissions::are_all_given() {
-                true => None,
-                false => Some(fallible::text(&path)?),
-            };
-            if let Some(asked) = asked.as_deref().filter(|asked| asked.contains("/..")) {
-                // What `..` comes back from.
-                permissions::search(asked)?;
-            }
-            let (node, at) = tree::find_with_path(path, follow).map_err(|error| {
-                let refused = asked.and_then(|path| permissions::search(&path).err());
-                refused.filter(|&refused| refused == Errno::EACCES).unwrap_or(error)
-            })?;
-            if !matches!(node.content, Content::Special(Special::Proc)) {
-                permissions::search(&at)?;
-                return Ok(Place::Node(node, at));
-            }
-            path = at;
-        }
-        match step(&path, follow)? {
+        let path = match next {
             Step::There(place) => return Ok(place),
-            Step::NoLink => return Ok(Place::Made(path)),
-            Step::Further(next) => path = next,
-        }
+            Step::Further(path) if is_made(&path) => path,
+            Step::Further(path) => {
+                next = Step::From(Spot::top()?, tree::plain(&path, "")?);
+                continue;
+            }
+            Step::From(spot, rest) => match tree::walk(spot, rest, follow, may())? {
+                Walked::Node(node, lies) => return Ok(Place::Node(node, lies)),
+                Walked::Made(_, path) => path,
+            },
+            Step::NoLink(path) => return Ok(Place::Made(path)),
+        };
+        next = step(path, follow)?;
+    }
+    match next {
+        Step::There(place) => Ok(place),
+        Step::NoLink(path) => Ok(Place::Made(path)),
+        _ => Err(Errno::ELOOP),
+    }
+}
+
+/// Where the last part of a path stands, which is followed by no link. `EEXIST`: it is no name.
+pub(crate) fn parent(route: Route) -> Result<Parent, Errno> {
+    let made = |path: String| match find(Route::absolute(&path)?, false)? {
+        Place::Made(path) => Ok(Parent::Made(path)),
+        _ => Err(Errno::ENOENT),
+    };
+    match &route.from {
+        Standing::Made(path) => made(tree::absolute(path, &route.rest)?),
+        Standing::Tree(spot) => match tree::parent(spot.clone(), route.rest, may())? {
+            Parent::Made(path) => made(path),
+            parent => Ok(parent),
+        },
+    }
+}
+
+/// Where the last part of a path stands; if that is a link, the last part of what it leads to,
+/// whether anything is there or not.
+pub(crate) fn parent_through_links(mut route: Route) -> Result<Parent, Errno> {
+    for _ in 0..MAX_LINKS {
+        let parent = parent(route)?;
+        let Parent::In(spot, name) = &parent else { return Ok(parent) };
+        let Ok(node) = spot.node().child(name) else { return Ok(parent) };
+        let tree::Content::Link(target) = &node.content else { return Ok(parent) };
+        route = Route::new(&Standing::Tree(spot.clone()), target)?;
     }
     Err(Errno::ELOOP)
 }
 
 enum Step {
     There(Place),
+    /// An absolute path.
     Further(String),
-    NoLink,
+    /// From a directory.
+    From(Spot, String),
+    /// A path of /proc or /sys with no link in it.
+    NoLink(String),
 }
 
 /// Follows the first link in a path of /proc.
-fn step(path: &str, follow: bool) -> Result<Step, Errno> {
+fn step(path: String, follow: bool) -> Result<Step, Errno> {
     let mut end = 0;
     while end < path.len() {
         let start = end;
         end = path[start + 1..].find('/').map_or(path.len(), |length| start + 1 + length);
         let is_last = end == path.len();
+        let (before, rest) = (&path[..start], &path[end..]);
         if &path[start..end] == "/.." {
             // No link stands before it.
-            return Ok(Step::Further(tree::above(&path[..start], &path[end..])?));
+            let above = &before[..before.rfind('/').unwrap_or(0)];
+            return Ok(Step::Further(tree::absolute(above, rest.trim_start_matches('/'))?));
         }
         if is_last && !follow {
             break;
@@ -149,35 +232,35 @@ fn step(path: &str, follow: bool) -> Result<Step, Errno> {
         let Some(leads) = Parts::of(&path[..end]).and_then(|parts| link(&parts)) else {
             continue;
         };
-        let rest = &path[end..];
+        let there = |node: Arc<Node>, known: Arc<Known>| {
+            Ok(Step::There(Place::Node(node, Lies::As(known))))
+        };
         return match leads? {
-            Leads::Path(to) => joined(&tree::absolute(&path[..start], &to)?, rest),
-            Leads::Program(running) if is_last => {
-                let (node, at) = running.file();
-                Ok(Step::There(Place::Node(node.clone(), fallible::text(at)?)))
-            }
-            Leads::Program(_) => Err(Errno::ENOTDIR),
+            Leads::Path(to) => joined(&tree::absolute(before, &to)?, rest),
+            Leads::Directory(standing) => further(standing, rest),
+            Leads::Node(node, known) if is_last => there(node, known),
+            Leads::Node(..) => Err(Errno::ENOTDIR),
             Leads::File(file) => match &file.target {
-                Target::Node(node, at) if is_last => {
-                    Ok(Step::There(Place::Node(node.clone(), fallible::text(at)?)))
-                }
-                Target::Node(..) => joined(&file.directory()?, rest),
+                Target::Node(node, known) if is_last => there(node.clone(), known.clone()),
+                Target::Node(..) => further(file.directory()?, rest),
                 Target::Made(made) => joined(made.path(), rest),
                 _ if is_last => Ok(Step::There(Place::Open(file))),
                 _ => Err(Errno::ENOTDIR),
             },
         };
     }
-    Ok(Step::NoLink)
+    Ok(Step::NoLink(path))
+}
+
+fn further(from: Standing, rest: &str) -> Result<Step, Errno> {
+    match from {
+        Standing::Tree(spot) => Ok(Step::From(spot, tree::plain(rest, "")?)),
+        Standing::Made(path) => joined(&path, rest),
+    }
 }
 
 fn joined(to: &str, rest: &str) -> Result<Step, Errno> {
-    let mut next = String::new();
-    next.try_reserve(to.len() + rest.len()).map_err(|_| Errno::ENOMEM)?;
-    // CANNOT FAIL: reserved above.
-    next.push_str(if to == "/" && !rest.is_empty() { "" } else { to });
-    next.push_str(rest);
-    Ok(Step::Further(next))
+    Ok(Step::Further(tree::absolute(to, rest.trim_start_matches('/'))?))
 }
 
 /// Whose numbers a mount of /proc shows.
@@ -245,27 +328,23 @@ pub(crate) fn link(whole: &Parts<'_>) -> Option<Result<Leads, Errno>> {
     else {
         return Some(Err(Errno::ENOENT));
     };
+    let root = |spot| Leads::Directory(Standing::Tree(spot));
     // They lead past all permissions: only for one who might trace the process.
     if !permissions::may_look_into(&process, Looks::AsFile) {
         return Some(Err(Errno::EACCES));
     }
-    let copy = |path: &str| fallible::text(path).map(Leads::Path).map_err(Errno::from);
     Some(match rest {
         ["exe"] => {
             let running = process.executable.lock().clone();
-            running.map(Leads::Program).ok_or(Errno::ENOENT)
+            let file =
+                running.map(|running| Leads::Node(running.node.clone(), running.known.clone()));
+            file.ok_or(Errno::ENOENT)
         }
-        ["cwd"] => match process.place().directory().path() {
-            Ok(path) => copy(&path),
-            Err(_) => {
-                text(|text| write!(text, "{} (deleted)", process.place().directory().last_path()))
-                    .map(Leads::Path)
-            }
-        },
-        ["map_files", name] => map_file(&process, name).map(Leads::Path),
+        ["cwd"] => Ok(Leads::Directory(process.place().directory())),
+        ["map_files", name] => map_file(&process, name),
         ["ns", name] => namespaces::file(&process, name).map(Leads::File),
         ["fd", name] => descriptor(&process, name).map(|(file, _)| Leads::File(file)),
-        _ => copy(process.place().root_directory().as_deref().map_or("/", |root| root)),
+        _ => process.place().root_directory().map_or_else(Spot::top, Ok).map(root),
     })
 }
 
@@ -279,7 +358,7 @@ pub(crate) fn descriptor(process: &Process, name: &str) -> Result<(Arc<OpenFile>
 }
 
 /// The file that a name in map_files leads to.
-pub(crate) fn map_file(process: &Process, name: &str) -> Result<String, Errno> {
+pub(crate) fn map_file(process: &Process, name: &str) -> Result<Leads, Errno> {
     let number = |digits: &str| {
         // As Linux writes them, and no other way: no sign, no leading zero.
         let is_plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -293,5 +372,5 @@ pub(crate) fn map_file(process: &Process, name: &str) -> Result<String, Errno> {
     let memory = memory.lock();
     let area = memory.areas().at(lowest).filter(|area| (area.lowest, area.top) == (lowest, top));
     let source = area.and_then(|area| area.source.as_ref()).ok_or(Errno::ENOENT)?;
-    Ok(fallible::text(&source.object.path)?)
+    Ok(Leads::Node(source.object.node.clone(), source.object.known.clone()))
 }

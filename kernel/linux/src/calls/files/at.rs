@@ -2,13 +2,11 @@
 
 use crate::error::Errno;
 use crate::files::open::OpenFile;
-use crate::files::tree;
+use crate::files::standing::Standing;
 use crate::process::current_task;
 use crate::process::user_memory::path;
-use crate::process::walk::{self, Place};
-use alloc::string::String;
+use crate::process::walk::{self, Place, Route};
 use alloc::sync::Arc;
-use machine::memory::fallible;
 use threads::sched;
 
 /// "The current directory", where a call takes a directory.
@@ -25,24 +23,21 @@ pub(super) fn file_arc(number: u64) -> Result<Arc<OpenFile>, Errno> {
     Ok(current_task().files().lock().get(number)?.file)
 }
 
-/// The path of the current directory. `ENOENT`: it was removed.
-pub(super) fn directory() -> Result<String, Errno> {
-    Ok(fallible::text(&current_task().place().directory().path()?)?)
+/// The current directory.
+pub(super) fn directory() -> Standing {
+    current_task().place().directory()
 }
 
-/// A path of the program, made absolute: seen from an open directory, or from the current one.
-pub(super) fn path_at(from: u64, at: u64) -> Result<String, Errno> {
-    absolute(from, &path(at)?)
+/// A path of the program, seen from an open directory, or from the current one.
+pub(super) fn route_at(from: u64, at: u64) -> Result<Route, Errno> {
+    route(from, &path(at)?)
 }
 
-fn absolute(from: u64, path: &str) -> Result<String, Errno> {
-    if path.starts_with('/') {
-        return tree::absolute_of_caller("/", path);
+fn route(from: u64, path: &str) -> Result<Route, Errno> {
+    if path.starts_with('/') || from as i32 == HERE as i32 {
+        return Route::new(&directory(), path);
     }
-    if from as i32 == HERE as i32 {
-        return tree::absolute_of_caller(&current_task().place().directory().path()?, path);
-    }
-    tree::absolute_of_caller(&file(from)?.directory()?, path)
+    Route::new(&file(from)?.directory()?, path)
 }
 
 /// What the last part of a path is, as it is written.
@@ -67,21 +62,21 @@ fn last_of(path: &str) -> Last {
     }
 }
 
-/// A path of the program, made absolute, and how its last part was written.
-pub(super) fn named_at(from: u64, at: u64) -> Result<(String, Last), Errno> {
+/// A path of the program, and how its last part was written.
+pub(super) fn named_at(from: u64, at: u64) -> Result<(Route, Last), Errno> {
     let path = path(at)?;
     let last = last_of(&path);
-    Ok((absolute(from, &path)?, last))
+    Ok((route(from, &path)?, last))
 }
 
 /// The same where something new is to be that is no directory.
-pub(super) fn new_at(from: u64, at: u64) -> Result<String, Errno> {
+pub(super) fn new_at(from: u64, at: u64) -> Result<Route, Errno> {
     match named_at(from, at)? {
-        (path, Last::Directory) => {
-            let is_there = tree::find("/", &path, false).is_ok();
+        (route, Last::Directory) => {
+            let is_there = walk::find(route, false).is_ok();
             Err(if is_there { Errno::EEXIST } else { Errno::ENOENT })
         }
-        (path, _) => Ok(path),
+        (route, _) => Ok(route),
     }
 }
 
@@ -90,7 +85,7 @@ pub(super) fn place_at(from: u64, at: u64, follow: bool) -> Result<Place, Errno>
     let path = path(at)?;
     // With a slash or a point behind it, it is the path of a directory, to which a link may lead.
     let is_of_directory = path.ends_with('/') || path.ends_with("/.");
-    match walk::find(absolute(from, &path)?, follow || is_of_directory)? {
+    match walk::find(route(from, &path)?, follow || is_of_directory)? {
         Place::Node(node, _) if is_of_directory && !node.is_directory() => Err(Errno::ENOTDIR),
         Place::Open(_) if is_of_directory => Err(Errno::ENOTDIR),
         place => Ok(place),

@@ -10,10 +10,13 @@ use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::attributes::{Moment, now};
 use crate::files::file_bytes::FileBytes;
+use crate::files::inotify::{self, bit};
 use crate::files::mounts;
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::Pipe;
+use crate::files::spot::Lies;
 use crate::files::standing::Standing;
+use crate::files::tree::Parent;
 use crate::files::tree::{self, Content, Node, Rename, Special};
 use crate::memory::cut;
 use crate::proc;
@@ -25,7 +28,6 @@ use crate::process::walk::{self, Place};
 use crate::spaces::user::Kind;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
-use machine::memory::fallible;
 use machine::memory::frames::FRAME_BYTES;
 use machine::spin::SpinLock;
 
@@ -35,24 +37,36 @@ const FORMAT: u32 = 0o170000;
 
 /// The node behind a descriptor. `EPERM`: it leads to something that has no attributes of its own
 /// to change.
-fn node_of(file: &OpenFile) -> Result<Arc<Node>, Errno> {
+fn node_of(file: &OpenFile) -> Result<(Arc<Node>, Lies), Errno> {
     match &file.target {
-        Target::Node(node, path) => mounts::check_change(path).map(|()| node.clone()),
+        Target::Node(node, known) => {
+            mounts::check_change(|| known.path())?;
+            Ok((node.clone(), Lies::As(known.clone())))
+        }
         _ => Err(Errno::EPERM),
     }
 }
 
 /// The node that a directory and a path lead to. `EPERM`: what is made when it is read cannot be
 /// changed.
-fn node_at(from: u64, at: u64, flags: u64) -> Result<Arc<Node>, Errno> {
+fn node_at(from: u64, at: u64, flags: u64) -> Result<(Arc<Node>, Lies), Errno> {
     if flags & AT_EMPTY_PATH != 0 && get::<1>(at)? == [0] {
         if from as i32 == HERE as i32 {
-            return tree::find("/", &directory()?, true);
+            return match directory() {
+                Standing::Tree(spot) => {
+                    mounts::check_change(|| spot.path())?;
+                    Ok((spot.node().clone(), Lies::Here(spot)))
+                }
+                Standing::Made(_) => Err(Errno::EPERM),
+            };
         }
         return node_of(file(from)?);
     }
     match place_at(from, at, flags & AT_SYMLINK_NOFOLLOW == 0)? {
-        Place::Node(node, path) => mounts::check_change(&path).map(|()| node),
+        Place::Node(node, lies) => {
+            mounts::check_change(|| lies.path())?;
+            Ok((node, lies))
+        }
         Place::Made(path) => proc::stat(&path).and(Err(Errno::EPERM)),
         Place::Open(file) => node_of(&file),
     }
@@ -64,18 +78,19 @@ fn check_flags(flags: u64, known: u64) -> Result<(), Errno> {
 
 pub(crate) fn chmod(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
-    let node = node_at(from, at, flags)?;
+    let (node, lies) = node_at(from, at, flags)?;
     // A link has no permissions.
     if matches!(node.content, Content::Link(_)) {
         return Err(Errno::EOPNOTSUPP);
     }
-    set_permissions(&node, mode as u32)
+    set_permissions(&node, &lies, mode as u32)
 }
 
-fn set_permissions(node: &Node, mode: u32) -> SysResult {
+fn set_permissions(node: &Node, lies: &Lies, mode: u32) -> SysResult {
     let stat = node.stat();
     permissions::may_as_owner(&stat)?;
     node.change_permissions(permissions::settable(&stat, mode))?;
+    inotify::tell_at(node, lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -85,7 +100,8 @@ fn usable(number: u64) -> Result<&'static OpenFile, Errno> {
 }
 
 pub(crate) fn fchmod(number: u64, mode: u64) -> SysResult {
-    set_permissions(&*node_of(usable(number)?)?, mode as u32)
+    let (node, lies) = node_of(usable(number)?)?;
+    set_permissions(&node, &lies, mode as u32)
 }
 
 #[cfg(target_pointer_width = "32")]
@@ -94,7 +110,7 @@ pub(crate) const fn narrow(id: u64) -> u64 {
     if id as u16 == u16::MAX { u64::MAX } else { id as u16 as u64 }
 }
 
-fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
+fn set_owner(node: &Node, lies: &Lies, user: u64, group: u64) -> SysResult {
     let user: u64 = users::meant_or_keep(Kind::Users, user as u32)?.into();
     let group: u64 = users::meant_or_keep(Kind::Groups, group as u32)?.into();
     permissions::may_give(&node.stat(), user as u32, group as u32)?;
@@ -107,16 +123,19 @@ fn set_owner(node: &Node, user: u64, group: u64) -> SysResult {
         }
     }
     node.attributes.set_owner(user as u32, group as u32);
+    inotify::tell_at(node, lies, bit::ATTRIB);
     Ok(0)
 }
 
 pub(crate) fn chown(from: u64, at: u64, user: u64, group: u64, flags: u64) -> SysResult {
     check_flags(flags, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
-    set_owner(&*node_at(from, at, flags)?, user, group)
+    let (node, lies) = node_at(from, at, flags)?;
+    set_owner(&node, &lies, user, group)
 }
 
 pub(crate) fn fchown(number: u64, user: u64, group: u64) -> SysResult {
-    set_owner(&*node_of(usable(number)?)?, user, group)
+    let (node, lies) = node_of(usable(number)?)?;
+    set_owner(&node, &lies, user, group)
 }
 
 /// A time that a program names. Seconds have a sign.
@@ -149,7 +168,7 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
             [one([a, b])?, one([c, d])?]
         }
     };
-    let node = if at == 0 {
+    let (node, lies) = if at == 0 {
         if from as i32 == HERE as i32 {
             return Err(Errno::EFAULT);
         }
@@ -162,6 +181,7 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
     };
     may_set_times(&node, times == 0)?;
     node.attributes.set_times(read, written);
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -188,9 +208,10 @@ pub(crate) fn utimes(from: u64, at: u64, times: u64) -> SysResult {
             [[a, b], [c, d]].map(|[seconds, micro]| moment(seconds, micro * 1000, abi::WORD))
         }
     };
-    let node = node_at(from, at, 0)?;
+    let (node, lies) = node_at(from, at, 0)?;
     may_set_times(&node, to_now)?;
     node.attributes.set_times(Some(times[0]), Some(times[1]));
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -201,9 +222,10 @@ pub(crate) fn utime(at: u64, times: u64) -> SysResult {
         0 => [now(); 2],
         times => get_numbers(times, abi::WORD)?.map(|time| moment(time, 0, abi::WORD)),
     };
-    let node = node_at(HERE, at, 0)?;
+    let (node, lies) = node_at(HERE, at, 0)?;
     may_set_times(&node, to_now)?;
     node.attributes.set_times(Some(times[0]), Some(times[1]));
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -217,25 +239,23 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     let node = match node_at(from, at, flags & AT_EMPTY_PATH | follow) {
         // What is made when it is read is of another file system, as its mounts are.
         Err(Errno::EPERM) => Err(Errno::EXDEV),
-        found => found,
+        found => found.map(|(node, _)| node),
     };
-    let to = new_at(to_from, to)?;
-    if tree::find("/", &to, false).is_ok() {
+    let parent = walk::parent(new_at(to_from, to)?)?;
+    let Parent::In(spot, name) = parent else { return Err(node.err().unwrap_or(Errno::EXDEV)) };
+    if spot.node().child(&name).is_ok() {
         node?;
         return Err(Errno::EEXIST);
     }
-    if walk::is_made(&to) {
-        return Err(Errno::EXDEV);
-    }
     let node = node?;
-    permissions::change_names(&to)?;
-    tree::link(&node, &to).map(|()| 0)
+    permissions::change_names(&spot)?;
+    tree::link_in(&node, &spot, &name).map(|()| 0)
 }
 
 /// mknod: files and named pipes; the devices that there are.
 pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
     let mode = mode as u32;
-    let path = new_at(from, at)?;
+    let route = new_at(from, at)?;
     let is_device = matches!(mode & FORMAT, 0o020000 | 0o060000);
     if is_device && !current_task().credentials().can(capability::MKNOD) {
         return Err(Errno::EPERM);
@@ -253,7 +273,7 @@ pub(crate) fn mknod(from: u64, at: u64, mode: u64, device: u64) -> SysResult {
         0o040000 => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };
-    add(Node::new(content, masked(mode))?, &path)
+    add(Node::new(content, masked(mode))?, route)
 }
 
 pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) -> SysResult {
@@ -269,32 +289,33 @@ pub(crate) fn rename([from_directory, from, to_directory, to, flags]: [u64; 5]) 
     if lasts.iter().any(|last| matches!(last, Last::Here | Last::Above)) {
         return Err(Errno::EBUSY);
     }
-    if lasts.contains(&Last::Directory) && !tree::find("/", &from, false)?.is_directory() {
+    let ((from, from_name), (to, to_name)) = match (walk::parent(from)?, walk::parent(to)?) {
+        (Parent::In(from, from_name), Parent::In(to, to_name)) => {
+            ((from, from_name), (to, to_name))
+        }
+        // Nothing that is made when it is read has its name changed.
+        (Parent::Made(_), Parent::Made(_)) => return Err(Errno::ENOENT),
+        _ => return Err(Errno::EXDEV),
+    };
+    let node = from.node().child(&from_name)?;
+    if lasts.contains(&Last::Directory) && !node.is_directory() {
         return Err(Errno::ENOTDIR);
     }
-    let made = [&from, &to].map(|path| walk::is_made(path));
-    if made[0] != made[1] {
-        return Err(Errno::EXDEV);
-    }
-    permissions::remove_name(&from)?;
+    permissions::remove_name(&from, &node)?;
     permissions::change_names(&to)?;
-    if tree::find("/", &to, false).is_ok() {
-        permissions::remove_name(&to)?;
+    if let Ok(there) = to.node().child(&to_name) {
+        permissions::remove_name(&to, &there)?;
     }
-    tree::rename("/", &from, &to, how).map(|()| 0)
+    drop(node);
+    tree::rename_in((&from, &from_name), (&to, &to_name), how).map(|()| 0)
 }
 
 pub(crate) fn fchdir(number: u64) -> SysResult {
-    let to = match &file(number)?.target {
-        Target::Node(node, path) if node.is_directory() => {
-            Standing::new(Some(node.clone()), fallible::text(path)?)
-        }
-        Target::Made(made) if made.is_directory() => {
-            Standing::new(None, fallible::text(made.path())?)
-        }
-        _ => return Err(Errno::ENOTDIR),
-    };
-    let before = current_task().place().set_directory(fallible::shared(to)?);
+    let to = file(number)?.directory()?;
+    if let Standing::Tree(spot) = &to {
+        permissions::search(spot.node())?;
+    }
+    let before = current_task().place().set_directory(to);
     drop(before);
     Ok(0)
 }

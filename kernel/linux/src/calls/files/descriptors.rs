@@ -11,17 +11,19 @@ use crate::error::{Errno, SysResult};
 use crate::files::console;
 use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
+use crate::files::inotify::{self, bit};
 use crate::files::mount_flags::flag as mount_flag;
 use crate::files::mounts;
 use crate::files::open::{Descriptor, OpenFile, Target, flag as status};
 use crate::files::pipe::{Pipe, PipeEnd};
 use crate::files::pty;
-use crate::files::tree::{self, Content, Node, Special};
+use crate::files::spot::{Known, Lies};
+use crate::files::tree::{self, Content, Node, Parent, Special};
 use crate::memory::cut;
 use crate::proc;
 use crate::process::identity::permissions;
 use crate::process::user_memory::put;
-use crate::process::walk::{self, Place};
+use crate::process::walk::{self, Place, Route};
 use crate::process::{current, current_task};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -33,7 +35,7 @@ use machine::spin::SpinLock;
 pub(super) const CREATE: u32 = 0o100;
 pub(super) const EXCLUSIVE: u32 = 0o200;
 /// A terminal does not become the caller's own (`O_NOCTTY`).
-const NO_CONTROL: u32 = 0o400;
+pub(super) const NO_CONTROL: u32 = 0o400;
 pub(super) const TRUNCATE: u32 = 0o1000;
 pub(super) const CLOEXEC: u32 = 0o2000000;
 const SYNC: u32 = 0o4010000;
@@ -50,16 +52,16 @@ pub(super) fn give(descriptor: Descriptor, lowest: u64) -> SysResult {
 }
 
 pub(crate) fn open(from: u64, at: u64, flags: u32, mode: u32) -> SysResult {
-    open_named(named_at(from, at)?, flags, mode, false)
+    open_named(named_at(from, at)?, flags, mode, None)
 }
 
-/// The same with a path that is absolute already. `is_plain`: no link is in it, and if one has come
-/// there meanwhile, this is not the file that was meant (`EAGAIN`).
+/// The same with a path that was read already. `meant`: the absolute path that it is, with no link
+/// in it; if one has come there meanwhile, this is not the file that was meant (`EAGAIN`).
 pub(super) fn open_named(
-    (path, last): (String, Last),
+    (route, last): (Route, Last),
     flags: u32,
     mode: u32,
-    is_plain: bool,
+    meant: Option<&str>,
 ) -> SysResult {
     let is_path = flags & status::PATH != 0;
     // Such a descriptor stands for a place: of the flags, three are looked at (open(2)).
@@ -85,16 +87,21 @@ pub(super) fn open_named(
     let is_large = crate::abi::WORD.bytes() == 8 && !is_path;
     let kept = if is_large { kept | flag::LARGE } else { kept };
     let mut was_created = false;
-    let meant = if is_plain { Some(fallible::text(&path)?) } else { None };
-    let opened = match open_place(path, flags, mode, meant.as_deref(), &mut was_created)? {
-        Place::Node(node, path) if is_path => OpenFile::with_flags(Target::Node(node, path), kept)?,
-        Place::Node(node, path) => of_node(node, path, flags, kept)?,
+    let opened = match open_place(route, flags, mode, meant, &mut was_created)? {
+        Place::Node(node, lies) if is_path => {
+            let known = lies.keep(&node)?;
+            OpenFile::with_flags(Target::Node(node, known), kept)?
+        }
+        Place::Node(node, lies) => of_node(node, lies, flags, kept)?,
         Place::Made(path) => open_made(path, flags, kept)?,
         Place::Open(file) if is_path => file,
         Place::Open(file) => open_again(file, flags, kept)?,
     };
     if was_created {
         opened.note_created();
+    }
+    if !is_path {
+        opened.tell(bit::OPEN);
     }
     let descriptor = Descriptor { file: opened, close_on_exec: flags & CLOEXEC != 0 };
     give(descriptor, 0)
@@ -160,22 +167,22 @@ const fn access(flags: u32) -> (bool, bool) {
 
 /// What is opened: found, or made.
 fn open_place(
-    path: String,
+    route: Route,
     flags: u32,
     mode: u32,
     meant: Option<&str>,
     was_created: &mut bool,
 ) -> Result<Place, Errno> {
     let may_write = flags & status::ACCESS != 0;
-    let is_meant = |path: &str| match meant {
-        Some(meant) if meant != path => Err(Errno::EAGAIN),
+    let is_meant = |lies: &Lies| match meant {
+        Some(meant) if meant != lies.path()? => Err(Errno::EAGAIN),
         _ => Ok(()),
     };
     if flags & TEMPORARY != 0 {
-        let directory = match walk::find(path, true)? {
-            Place::Node(node, path) if node.is_directory() => {
-                is_meant(&path)?;
-                path
+        let directory = match walk::find(route, true)? {
+            Place::Node(node, lies) if node.is_directory() => {
+                is_meant(&lies)?;
+                lies.spot()?
             }
             Place::Made(_) => return Err(Errno::EOPNOTSUPP),
             _ => return Err(Errno::ENOTDIR),
@@ -183,25 +190,25 @@ fn open_place(
         if flags & flag::DIRECTORY == 0 || !may_write {
             return Err(Errno::EINVAL);
         }
-        permissions::change_names(&path_in(&directory)?)?;
+        permissions::change_names(&directory)?;
         let node = new_file(mode)?;
-        node.settle(tree::find("/", &directory, true)?.room())?;
-        permissions::own(&node, &path_in(&directory)?);
+        node.settle(directory.node().room())?;
+        permissions::own(&node, directory.node());
         // It has no name: what it is called by says where its bytes are.
         node.attributes.add_links(-1);
         let mut name = Text::new();
-        let slash = if directory == "/" { "" } else { "/" };
-        write!(name, "{directory}{slash}#{}", node.inode).map_err(|_| Errno::ENOMEM)?;
-        return Ok(Place::Node(node, name.into_string()));
+        write!(name, "#{}", node.inode).map_err(|_| Errno::ENOMEM)?;
+        let known = Known::called(directory.path_of(&name.into_string())?)?;
+        return Ok(Place::Node(node, Lies::As(known)));
     }
     let follow = flags & flag::NOFOLLOW == 0 && flags & (CREATE | EXCLUSIVE) != CREATE | EXCLUSIVE;
-    let (node, path) = match walk::find(fallible::text(&path)?, follow) {
+    let (node, lies) = match walk::find(route.copy()?, follow) {
         Ok(Place::Node(..)) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
             return Err(Errno::EEXIST);
         }
-        Ok(Place::Node(node, path)) => {
-            is_meant(&path)?;
-            (node, path)
+        Ok(Place::Node(node, lies)) => {
+            is_meant(&lies)?;
+            (node, lies)
         }
         Ok(other) => return Ok(other),
         Err(Errno::ENOENT) if flags & CREATE != 0 => {
@@ -209,20 +216,23 @@ fn open_place(
                 return Err(Errno::EINVAL);
             }
             // Where a link leads to nothing, what it names is made.
-            let path = tree::resolved("/", &path, follow)?;
-            is_meant(&path)?;
-            permissions::change_names(&path)?;
+            let parent = match follow {
+                true => walk::parent_through_links(route)?,
+                false => walk::parent(route)?,
+            };
+            let Parent::In(spot, name) = parent else { return Err(Errno::ENOENT) };
+            let lies = Lies::In(spot.clone(), fallible::text(&name)?);
+            is_meant(&lies)?;
+            permissions::change_names(&spot)?;
             let node = new_file(mode)?;
-            permissions::own(&node, &path);
-            match tree::add("/", &path, node.clone()) {
+            permissions::own(&node, spot.node());
+            match tree::add_in(&spot, &name, node.clone()) {
                 Ok(()) => {
                     *was_created = true;
-                    return Ok(Place::Node(node, path));
+                    return Ok(Place::Node(node, lies));
                 }
                 // Another thread was faster: its file is the one.
-                Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => {
-                    (tree::find("/", &path, follow)?, path)
-                }
+                Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => (spot.node().child(&name)?, lies),
                 Err(error) => return Err(error),
             }
         }
@@ -239,7 +249,7 @@ fn open_place(
     }
     if flags & status::PATH == 0 {
         permissions::check(&node.stat(), wanted(flags))?;
-        check_mount(&node, &path, may_write || flags & TRUNCATE != 0)?;
+        check_mount(&node, &lies, may_write || flags & TRUNCATE != 0)?;
     }
     if may_write || flags & TRUNCATE != 0 {
         match &node.content {
@@ -248,6 +258,7 @@ fn open_place(
                 let cut = cut::set_length(&node, 0);
                 node.attributes.end_writing();
                 cut?;
+                inotify::tell_at(&node, &lies, bit::MODIFY);
             }
             // Not what a program runs from: opening it ends with an error then.
             Content::File(_) if flags & status::PATH == 0 => {
@@ -258,23 +269,20 @@ fn open_place(
             _ => {}
         }
     }
-    Ok(Place::Node(node, path))
+    Ok(Place::Node(node, lies))
 }
 
 /// Whether the mount that a file is in lets it be opened so.
-fn check_mount(node: &Node, path: &str, to_write: bool) -> Result<(), Errno> {
+fn check_mount(node: &Node, lies: &Lies, to_write: bool) -> Result<(), Errno> {
     match node.mode() & 0o170000 {
-        0o020000 | 0o060000 if mounts::forbids(path, mount_flag::NO_DEVICES) => Err(Errno::EACCES),
+        0o020000 | 0o060000 if mounts::forbids(|| lies.path(), mount_flag::NO_DEVICES)? => {
+            Err(Errno::EACCES)
+        }
         // What is written to them changes nothing there.
         0o010000 | 0o020000 | 0o060000 | 0o140000 => Ok(()),
-        _ if to_write => mounts::check_change(path),
+        _ if to_write => mounts::check_change(|| lies.path()),
         _ => Ok(()),
     }
-}
-
-/// A path in a directory, for what is asked of the directory.
-fn path_in(directory: &str) -> Result<String, Errno> {
-    tree::absolute(directory, "x")
 }
 
 fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
@@ -283,7 +291,7 @@ fn new_file(mode: u32) -> Result<Arc<Node>, Errno> {
 }
 
 /// Opens a node.
-fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
+fn of_node(node: Arc<Node>, lies: Lies, flags: u32, kept: u32) -> Result<Arc<OpenFile>, Errno> {
     match &node.content {
         Content::Special(special @ (Special::Console | Special::Terminal)) => {
             // The terminal of the caller's session may be a program's.
@@ -305,7 +313,7 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
                 let all = current_task().credentials();
                 (all.user.file, all.group.file)
             };
-            OpenFile::of_object(pty::Master::open(user, group)?, kept)
+            OpenFile::of_object(pty::Master::open(&lies.lies_in()?, user, group)?, kept)
         }
         Content::Special(Special::Slave(number)) => {
             let slave = pty::Slave::open(*number, node.clone())?;
@@ -328,7 +336,8 @@ fn of_node(node: Arc<Node>, path: String, flags: u32, kept: u32) -> Result<Arc<O
             OpenFile::of_object(end, kept)
         }
         _ => {
-            let file = OpenFile::with_flags(Target::Node(node, path), kept)?;
+            let known = lies.keep(&node)?;
+            let file = OpenFile::with_flags(Target::Node(node, known), kept)?;
             file.begin_writing()?;
             Ok(file)
         }

@@ -5,7 +5,9 @@ use super::at::{HERE, file, place_at};
 use super::transfer::take;
 use crate::error::{Errno, SysResult};
 use crate::files::extended::{MAX_VALUE, Set};
+use crate::files::inotify::{self, bit};
 use crate::files::open::{Target, flag};
+use crate::files::spot::Lies;
 use crate::files::tree::Node;
 use crate::process::current_task;
 use crate::process::identity::credentials::capability;
@@ -30,7 +32,7 @@ pub(crate) enum Of {
 }
 
 impl Of {
-    fn node(self) -> Result<Arc<Node>, Errno> {
+    fn node(self) -> Result<(Arc<Node>, Lies), Errno> {
         let place = match self {
             Self::Path(at) => place_at(HERE, at, true)?,
             Self::Link(at) => place_at(HERE, at, false)?,
@@ -38,13 +40,13 @@ impl Of {
                 let file = file(number)?;
                 return match &file.target {
                     _ if file.flags() & flag::PATH != 0 => Err(Errno::EBADF),
-                    Target::Node(node, _) => Ok(node.clone()),
+                    Target::Node(node, known) => Ok((node.clone(), Lies::As(known.clone()))),
                     _ => Err(Errno::EOPNOTSUPP),
                 };
             }
         };
         match place {
-            Place::Node(node, _) => Ok(node),
+            Place::Node(node, lies) => Ok((node, lies)),
             Place::Made(_) | Place::Open(_) => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -110,10 +112,11 @@ pub(crate) fn set([called, from, length, flags]: [u64; 4], of: Of) -> SysResult 
     let length = length.ok_or(Errno::E2BIG)?;
     let mut value = fallible::collect(core::iter::repeat_n(0, length))?;
     take(from, &mut value)?;
-    let node = of.node()?;
+    let (node, lies) = of.node()?;
     check(&node, &name, true)?;
     node.extended.set(&name, value, how)?;
     node.attributes.changed();
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }
 
@@ -132,13 +135,13 @@ fn give_out(bytes: &[u8], to: u64, room: u64) -> SysResult {
 
 pub(crate) fn get([called, to, room]: [u64; 3], of: Of) -> SysResult {
     let name = name(called)?;
-    let node = of.node()?;
+    let (node, _) = of.node()?;
     check(&node, &name, false)?;
     give_out(&node.extended.get(&name)?, to, room)
 }
 
 pub(crate) fn list([to, room]: [u64; 2], of: Of) -> SysResult {
-    let node = of.node()?;
+    let (node, _) = of.node()?;
     let is_trusted = can(capability::SYS_ADMIN);
     let names = node.extended.names(|name| is_trusted || !name.starts_with(b"trusted."))?;
     give_out(&names, to, room)
@@ -146,9 +149,10 @@ pub(crate) fn list([to, room]: [u64; 2], of: Of) -> SysResult {
 
 pub(crate) fn remove(called: u64, of: Of) -> SysResult {
     let name = name(called)?;
-    let node = of.node()?;
+    let (node, lies) = of.node()?;
     check(&node, &name, true)?;
     node.extended.remove(&name)?;
     node.attributes.changed();
+    inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
 }

@@ -9,14 +9,14 @@ use crate::files::local;
 use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::files::socket::{Kind, Maker, Name, Pair, Socket};
 use crate::files::text;
-use crate::files::tree::{self, Content, Node};
+use crate::files::tree::{Content, Node};
 use crate::process::identity::{permissions, users};
 use crate::process::names::numbers;
 use crate::process::user_memory::{get, put};
+use crate::process::walk::Route;
 use crate::process::walk::{self, Place};
 use crate::process::{current, current_task};
 use crate::spaces::user::Kind as Ids;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::memory::fallible;
@@ -106,10 +106,8 @@ impl Address {
     }
 }
 
-fn absolute(path: &[u8]) -> Result<String, Errno> {
-    let path = text::of_bytes(fallible::bytes(path)?)?;
-    let here = if path.starts_with('/') { String::new() } else { directory()? };
-    tree::absolute_of_caller(&here, &path)
+fn route(path: &[u8]) -> Result<Route, Errno> {
+    Route::new(&directory(), &text::of_bytes(fallible::bytes(path)?)?)
 }
 
 /// The socket that an address leads to.
@@ -117,7 +115,7 @@ fn found(address: Address) -> Result<Arc<Pair>, Errno> {
     match address {
         Address::Nothing | Address::Unnamed => Err(Errno::EINVAL),
         Address::Abstract(name) => local::of_abstract(&name).ok_or(Errno::ECONNREFUSED),
-        Address::Path(path) => match walk::find(absolute(&path)?, true)? {
+        Address::Path(path) => match walk::find(route(&path)?, true)? {
             Place::Node(node, _) => {
                 permissions::check(&node.stat(), permissions::WRITE)?;
                 match &node.content {
@@ -150,10 +148,10 @@ pub(crate) fn bind(number: u64, at: u64, length: u64) -> SysResult {
         Address::Unnamed => socket.bind_any()?,
         Address::Abstract(name) => socket.bind_abstract(name)?,
         Address::Path(path) => {
-            let absolute = absolute(&path)?;
+            let route = route(&path)?;
             socket.set_name(fallible::shared(path)?)?;
             let node = Node::new(Content::Socket(socket.known_by()), masked(0o777));
-            let added = node.and_then(|node| add(node, &absolute));
+            let added = node.and_then(|node| add(node, route));
             added.map_err(|error| {
                 socket.take_name();
                 if error == Errno::EEXIST { Errno::EADDRINUSE } else { error }

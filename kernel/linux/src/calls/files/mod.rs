@@ -15,6 +15,7 @@
 //! | `sockets` | local sockets: what they send and receive |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
+//! | `inotify` | being told what happens to files |
 
 pub(super) mod at;
 mod attributes;
@@ -23,6 +24,7 @@ mod descriptors;
 mod devices;
 mod epoll;
 mod extended;
+mod inotify;
 mod local;
 mod locks;
 mod mounts;
@@ -110,6 +112,10 @@ calls! {
     "setsockopt" (fd, level, option, at, length) => sockets::set_option([fd, level, option, at, length]);
     #[cfg(target_pointer_width = "32")]
     "socketcall" (call, at) => sockets::call(call, at);
+    "inotify_init" () => inotify::inotify_init(0);
+    "inotify_init1" (flags) => inotify::inotify_init(flags);
+    "inotify_add_watch" (fd, path, mask) => inotify::inotify_add_watch(fd, path, mask);
+    "inotify_rm_watch" (fd, watch) => inotify::inotify_rm_watch(fd, watch);
     "eventfd" (value) => eventfd(value, 0);
     "eventfd2" (value, flags) => eventfd(value, flags);
     #[cfg(target_pointer_width = "64")]

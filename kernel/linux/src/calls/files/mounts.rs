@@ -7,7 +7,9 @@ use crate::files::made::{Hides, Seen, View};
 use crate::files::mount_flags::{Rules, flag};
 use crate::files::mounts::{self, Made, New, number};
 use crate::files::open::Target;
+use crate::files::pty;
 use crate::files::room::{Room, scaled};
+use crate::files::spot::Spot;
 use crate::files::tree::{self, Content, Node, Special};
 use crate::proc;
 use crate::process::identity::credentials::capability;
@@ -41,12 +43,12 @@ fn text(at: u64) -> Result<String, Errno> {
 /// A directory with its path; of what is made when it is read, only a whole /proc or /sys.
 fn directory(at: u64) -> Result<(Arc<Node>, String), Errno> {
     match place_at(HERE, at, true)? {
-        Place::Node(node, path) if node.is_directory() => Ok((node, path)),
-        Place::Made(path) if is_whole(&path) => {
-            // The walk through the tree ends there.
-            let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
+        Place::Node(node, lies) if node.is_directory() => {
+            let path = lies.path()?;
             Ok((node, path))
         }
+        // The walk through the tree ends there.
+        Place::Made(path) if is_whole(&path) => Ok((tree::find("/", &path, true)?, path)),
         // What is made there stays what is seen.
         Place::Made(_) => Err(Errno::EBUSY),
         _ => Err(Errno::ENOTDIR),
@@ -56,7 +58,10 @@ fn directory(at: u64) -> Result<(Arc<Node>, String), Errno> {
 /// The same for what may be no directory, which another file may lie over.
 fn anything(at: u64) -> Result<(Arc<Node>, String), Errno> {
     match place_at(HERE, at, true)? {
-        Place::Node(node, path) => Ok((node, path)),
+        Place::Node(node, lies) => {
+            let path = lies.path()?;
+            Ok((node, path))
+        }
         Place::Made(_) => directory(at),
         Place::Open(_) => Err(Errno::EINVAL),
     }
@@ -80,7 +85,7 @@ fn made_below(path: &str) -> Result<Vec<(String, Made, Seen)>, Errno> {
 /// Has what is made when it is read be seen at a place, too, that its nodes are seen at already.
 fn show_below(place: &str, rest: &str, made: Made, view: Seen) -> Result<(), Errno> {
     let path = tree::absolute(place, rest.trim_start_matches('/'))?;
-    let (node, _) = tree::find_with_path(fallible::text(&path)?, true)?;
+    let node = tree::find("/", &path, true)?;
     let kind = made.kind();
     let rules = Rules::new(0);
     let new = New {
@@ -149,8 +154,10 @@ fn mount_groups(source: u64, target: u64, options: &str, rules: Rules) -> SysRes
             // Found by its path alone: nothing of the tree lies there.
             (Node::directory()?, path)
         }
-        Place::Node(node, path) if node.is_directory() && path != "/" => (node, path),
-        Place::Node(node, _) if node.is_directory() => return Err(Errno::EBUSY),
+        Place::Node(node, lies) if node.is_directory() => match lies.path()? {
+            path if path == "/" => return Err(Errno::EBUSY),
+            path => (node, path),
+        },
         _ => return Err(Errno::ENOTDIR),
     };
     let root = Node::new(Content::Special(Special::Proc), 0o755)?;
@@ -249,8 +256,16 @@ pub(crate) fn mount(source: u64, target: u64, kind: u64, flags: u64, data: u64) 
             )?;
             return Ok(0);
         }
-        // They are where they always are.
-        "devtmpfs" | "devpts" => return Err(Errno::EBUSY),
+        "devpts" => {
+            let root = terminals(&options)?;
+            let source = text(source)?;
+            let source = if source.is_empty() { "none" } else { &source };
+            let new = New { root, source, kind: "devpts", made: None, rules, is_along: false };
+            mounts::add(over, &place, new)?;
+            return Ok(0);
+        }
+        // It is where it always is.
+        "devtmpfs" => return Err(Errno::EBUSY),
         "" => return Err(Errno::EINVAL),
         _ => return Err(Errno::ENODEV),
     };
@@ -323,6 +338,34 @@ fn is_below(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// A directory for terminals of its own, as a mount's options say (devpts).
+fn terminals(options: &str) -> Result<Arc<Node>, Errno> {
+    let number = |value: &str| value.parse().map_err(|_| Errno::EINVAL);
+    let mut permissions = 0;
+    let mut slaves = pty::Rules { permissions: 0o600, ..pty::Rules::USUAL };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "ptmxmode" => permissions = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?,
+            "mode" => {
+                let mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)?;
+                slaves.permissions = mode & 0o777;
+            }
+            "uid" => slaves.user = Some(users::meant(Kind::Users, number(value)?)?),
+            "gid" => slaves.group = Some(users::meant(Kind::Groups, number(value)?)?),
+            "max" => slaves.most = number(value)? as usize,
+            // Every mount is an instance of its own.
+            "newinstance" => {}
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    let root = Node::directory()?;
+    pty::add_directory(&root, slaves)?;
+    let ptmx = Node::new(Content::Special(Special::Ptmx), permissions & 0o777)?;
+    tree::add_in(&Spot::root_of_mount(root.clone()), "ptmx", ptmx)?;
+    Ok(root)
+}
+
 /// Whether a process of the caller's namespace is in what lies at a place, or has a file of it
 /// open.
 fn is_used_by(process: &Process, place: &str) -> bool {
@@ -330,7 +373,8 @@ fn is_used_by(process: &Process, place: &str) -> bool {
     if process.status().is_some() || number(process.place().mounts().as_deref()) != here {
         return false;
     }
-    if is_below(&process.place().directory().last_path(), place) {
+    let is_here = |path: Result<String, Errno>| path.is_ok_and(|path| is_below(&path, place));
+    if is_here(process.place().directory().last_path()) {
         return true;
     }
     let Some(files) = process.files_if_alive() else { return false };
@@ -342,7 +386,7 @@ fn is_used_by(process: &Process, place: &str) -> bool {
             at = number + 1;
             descriptor.file.clone()
         };
-        if matches!(&file.target, Target::Node(_, path) if is_below(path, place)) {
+        if matches!(&file.target, Target::Node(_, known) if is_here(known.path())) {
             return true;
         }
     }
@@ -358,7 +402,10 @@ pub(crate) fn unmount(target: u64, flags: u64) -> SysResult {
     }
     check_may()?;
     let (node, place) = match place_at(HERE, target, flags & NO_FOLLOW == 0)? {
-        Place::Node(node, place) => (node, place),
+        Place::Node(node, lies) => {
+            let path = lies.path()?;
+            (node, path)
+        }
         Place::Made(place) if mounts::is_root_of_made(&place) => {
             let taken = mounts::remove_all(&place)?;
             drop(taken);

@@ -1,25 +1,30 @@
 //! Names: directories and what is in them, links, the current directory.
 
-use super::at::{HERE, Last, directory, file, named_at, new_at, path_at, place_at};
+use super::at::{HERE, Last, directory, file, named_at, new_at, place_at, route_at};
 use crate::error::{Errno, SysResult};
+use crate::files::inotify::bit;
 use crate::files::mounts;
 use crate::files::standing::Standing;
 use crate::files::text;
-use crate::files::tree::{self, Content, MAX_NAME, MAX_NAME_TEXT, Node};
+use crate::files::tree::{self, Content, MAX_NAME, MAX_NAME_TEXT, Node, Parent};
 use crate::proc;
 use crate::process::current_task;
 use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions;
 use crate::process::names::namespaces;
-use crate::process::user_memory::{path, put};
-use crate::process::walk::{self, Place};
-use alloc::string::String;
+use crate::process::user_memory::{MAX_PATH, path, put};
+use crate::process::walk::{self, Place, Route};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
 pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
     let file = file(number)?;
+    if let Ok(Standing::Tree(spot)) = file.directory()
+        && spot.is_gone()
+    {
+        return Err(Errno::ENOENT);
+    }
     let mut done = 0;
     let mut name = [0; MAX_NAME_TEXT];
     while let Some((name_bytes, inode, mode)) = file.next_name(&mut name)? {
@@ -48,15 +53,20 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
         put(at + 8, &position.to_le_bytes())?;
         done += bytes as u64;
     }
+    file.tell(bit::ACCESS);
     Ok(done)
 }
 
 pub(crate) fn getcwd(to: u64, length: u64) -> SysResult {
     // One that was removed is nowhere.
-    let path = directory()?;
-    let (begin, path) = as_seen(&path, tree::root_of_caller().as_deref().map(String::as_str));
+    let path = directory().path()?;
+    let root = tree::root_of_caller().map(|root| root.path()).transpose()?;
+    let (begin, path) = as_seen(&path, root.as_deref());
     let path = text::to_bytes(path)?;
     let bytes = (begin.len() + path.len()) as u64 + 1;
+    if bytes > MAX_PATH as u64 {
+        return Err(Errno::ENAMETOOLONG);
+    }
     if bytes > length {
         return Err(Errno::ERANGE);
     }
@@ -80,9 +90,9 @@ fn as_seen<'p>(path: &'p str, root: Option<&str>) -> (&'static str, &'p str) {
 /// chroot: the caller's paths begin at another directory from now on.
 pub(crate) fn change_root(at: u64) -> SysResult {
     let root = match place_at(HERE, at, true)? {
-        Place::Node(node, path) if node.is_directory() => {
-            permissions::check(&node.stat(), permissions::EXECUTE)?;
-            Standing::new(Some(node), path)
+        Place::Node(node, lies) if node.is_directory() => {
+            permissions::search(&node)?;
+            lies.spot()?
         }
         // A root where all is made when it is read would have no place for anything else.
         Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => {
@@ -99,49 +109,45 @@ pub(crate) fn change_root(at: u64) -> SysResult {
 
 pub(crate) fn chdir(at: u64) -> SysResult {
     let to = match place_at(HERE, at, true)? {
-        Place::Node(node, path) if node.is_directory() => {
-            permissions::check(&node.stat(), permissions::EXECUTE)?;
-            Standing::new(Some(node), path)
+        Place::Node(node, lies) if node.is_directory() => {
+            permissions::search(&node)?;
+            Standing::Tree(lies.spot()?)
         }
         Place::Made(path) if proc::stat(&path)?.mode & 0o170000 == 0o040000 => {
-            Standing::new(None, path)
+            Standing::made(path)?
         }
         _ => return Err(Errno::ENOTDIR),
     };
-    let before = current_task().place().set_directory(fallible::shared(to)?);
+    let before = current_task().place().set_directory(to);
     drop(before);
     Ok(0)
 }
 
 pub(crate) fn mkdir(from: u64, at: u64, mode: u32) -> SysResult {
-    if let Some(path) = among_groups(&path_at(from, at)?)?
-        && let Some(made) = proc::make_group(&path)
+    let parent = walk::parent(route_at(from, at)?)?;
+    if let Parent::Made(path) = &parent
+        && may_change_groups(path)?
+        && let Some(made) = proc::make_group(path)
     {
         return made.map(|()| 0);
     }
     let node = Node::directory()?;
     node.attributes.set_permissions(masked(mode) & 0o1777);
-    let path = path_at(from, at)?;
-    add(node, &path)
+    add_to(parent, node)
 }
 
-/// The path of a control group that is to be made or removed, with no link in it, if the caller
-/// may; `None`: it is none.
-fn among_groups(path: &str) -> Result<Option<String>, Errno> {
-    // No other names that are made when they are read can be changed.
-    if !walk::is_made(path) {
-        return Ok(None);
-    }
-    let Place::Made(path) = walk::find(fallible::text(path)?, false)? else { return Ok(None) };
-    if !proc::is_among_groups(&path) {
-        return Ok(None);
+/// Whether a path, which is made when it is read, is that of a control group to be made or removed,
+/// and the caller may: no other names that are made so can be changed.
+fn may_change_groups(path: &str) -> Result<bool, Errno> {
+    if !proc::is_among_groups(path) {
+        return Ok(false);
     }
     let end = path.rfind('/').unwrap_or(0).max(1);
     if let Ok(above) = proc::stat(&path[..end]) {
         permissions::check(&above, permissions::WRITE | permissions::EXECUTE)?;
     }
-    mounts::check_change(&path)?;
-    Ok(Some(path))
+    mounts::check_change(|| Ok(fallible::text(path)?))?;
+    Ok(true)
 }
 
 /// A mode for something new.
@@ -150,14 +156,23 @@ pub(super) fn masked(mode: u32) -> u32 {
 }
 
 /// Adds a node of the caller's where nothing is yet.
-pub(super) fn add(node: Arc<Node>, path: &str) -> SysResult {
-    match permissions::change_names(path) {
-        // What is there already says so first.
-        Err(Errno::EACCES) if tree::find("/", path, false).is_ok() => return Err(Errno::EEXIST),
-        checked => checked?,
+pub(super) fn add(node: Arc<Node>, route: Route) -> SysResult {
+    add_to(walk::parent(route)?, node)
+}
+
+fn add_to(parent: Parent, node: Arc<Node>) -> SysResult {
+    let (spot, name) = match parent {
+        Parent::In(spot, name) => (spot, name),
+        Parent::Made(path) if proc::stat(&path).is_ok() => return Err(Errno::EEXIST),
+        Parent::Made(_) => return Err(Errno::ENOENT),
+    };
+    // What is there already says so first.
+    if spot.node().child(&name).is_ok() {
+        return Err(Errno::EEXIST);
     }
-    permissions::own(&node, path);
-    tree::add("/", path, node).map(|()| 0)
+    permissions::change_names(&spot)?;
+    permissions::own(&node, spot.node());
+    tree::add_in(&spot, &name, node).map(|()| 0)
 }
 
 /// unlink, unlinkat and rmdir.
@@ -167,24 +182,32 @@ pub(crate) fn unlink(from: u64, at: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let is_directory = flags == DIRECTORY;
-    let (path, last) = named_at(from, at)?;
+    let (route, last) = named_at(from, at)?;
     match (last, is_directory) {
-        (Last::Here, true) if path == "/" => return Err(Errno::EBUSY),
+        (Last::Here, true) if route.is_root() => return Err(Errno::EBUSY),
         (Last::Here, true) => return Err(Errno::EINVAL),
         (Last::Above, true) => return Err(Errno::ENOTEMPTY),
         (Last::Here | Last::Above, false) => return Err(Errno::EISDIR),
-        (Last::Directory, false) if !tree::find("/", &path, false)?.is_directory() => {
-            return Err(Errno::ENOTDIR);
-        }
         _ => {}
     }
-    if let Some(path) = among_groups(&path)?
-        && let Some(removed) = proc::remove_group(&path, is_directory)
-    {
-        return removed.map(|()| 0);
+    let (spot, name) = match walk::parent(route)? {
+        Parent::In(spot, name) => (spot, name),
+        Parent::Made(path) => {
+            if may_change_groups(&path)?
+                && let Some(removed) = proc::remove_group(&path, is_directory)
+            {
+                return removed.map(|()| 0);
+            }
+            return Err(Errno::ENOENT);
+        }
+    };
+    let node = spot.node().child(&name)?;
+    if last == Last::Directory && !is_directory && !node.is_directory() {
+        return Err(Errno::ENOTDIR);
     }
-    permissions::remove_name(&path)?;
-    tree::remove("/", &path, is_directory).map(|()| 0)
+    permissions::remove_name(&spot, &node)?;
+    drop(node);
+    tree::remove_in(&spot, &name, is_directory).map(|()| 0)
 }
 
 /// unlinkat's flag: a directory.
@@ -192,7 +215,7 @@ pub(super) const DIRECTORY: u64 = 0x200;
 
 pub(crate) fn symlink(target: u64, from: u64, at: u64) -> SysResult {
     let target = tree::link_to(&path(target)?)?;
-    add(target, &new_at(from, at)?)
+    add(target, new_at(from, at)?)
 }
 
 pub(crate) fn readlink(from: u64, at: u64, to: u64, length: u64) -> SysResult {

@@ -24,7 +24,7 @@ use crate::files::open::{Target, flag as status};
 use crate::files::tree::{self, Content, MAX_LINKS};
 use crate::proc;
 use crate::process::user_memory::{get, get_numbers, path};
-use crate::process::walk::{self, Leads, Parts, Place};
+use crate::process::walk::{self, Leads, Parts, Place, Route};
 use alloc::string::String;
 use machine::memory::fallible;
 
@@ -85,7 +85,9 @@ pub(crate) fn openat2(from: u64, at: u64, how: u64, size: u64) -> SysResult {
     let is_plain = scoped.walk()?;
     let last = if scoped.is_directory { Last::Directory } else { Last::Name };
     let last = if scoped.at == "/" { Last::Here } else { last };
-    descriptors::open_named((scoped.at, last), flags, mode as u32, is_plain)
+    let route = Route::absolute(&scoped.at)?;
+    let meant = is_plain.then_some(&*scoped.at);
+    descriptors::open_named((route, last), flags, mode as u32, meant)
 }
 
 /// A walk.
@@ -115,15 +117,15 @@ fn mount_of(path: &str) -> (Option<usize>, Option<&str>) {
 impl Scoped {
     fn begin(from: u64, rest: String, flags: u32, resolve: u64) -> Result<Self, Errno> {
         let base = if from as i32 == HERE as i32 {
-            directory()?
+            directory().path()?
         } else if rest.starts_with('/') && resolve & (scope::IN_ROOT | scope::BENEATH) == 0 {
             String::new()
         } else {
-            fallible::text(&file(from)?.directory()?)?
+            file(from)?.directory()?.path()?
         };
         let root = match tree::root_of_caller() {
             _ if resolve & (scope::IN_ROOT | scope::BENEATH) != 0 => fallible::text(&base)?,
-            Some(root) => fallible::text(&root)?,
+            Some(root) => root.path()?,
             None => fallible::text("/")?,
         };
         let at = if rest.starts_with('/') {
@@ -188,7 +190,7 @@ impl Scoped {
             let next = tree::absolute(&self.at, &part)?;
             let is_last = self.rest.is_empty();
             let stays = is_last && !self.follows && !self.is_directory;
-            match walk::find(fallible::text(&next)?, false) {
+            match walk::find(Route::absolute(&next)?, false) {
                 Ok(Place::Node(node, _)) => match &node.content {
                     Content::Link(_) if stays => self.go(next)?,
                     Content::Link(target) => self.follow(target, &next)?,
@@ -241,7 +243,9 @@ impl Scoped {
 
     /// Continues with what a link says.
     fn follow(&mut self, target: &str, link: &str) -> Result<(), Errno> {
-        if self.has(scope::NO_SYMLINKS) || mounts::forbids(link, mount_flag::NO_LINKS) {
+        if self.has(scope::NO_SYMLINKS)
+            || mounts::rules_at(link).flags() & mount_flag::NO_LINKS != 0
+        {
             return Err(Errno::ELOOP);
         }
         self.count_link()?;
@@ -270,10 +274,10 @@ impl Scoped {
     fn jump(&mut self, leads: Leads, is_last: bool) -> Result<bool, Errno> {
         let to = match &leads {
             Leads::Path(path) => fallible::text(path)?,
-            Leads::Program(running) => fallible::text(running.file().1)?,
+            Leads::Directory(standing) => standing.last_path()?,
+            Leads::Node(_, known) => known.path()?,
             Leads::File(file) => match &file.target {
-                Target::Node(node, _) if node.is_directory() => fallible::text(&file.directory()?)?,
-                Target::Node(_, path) => fallible::text(path)?,
+                Target::Node(_, known) => known.path()?,
                 Target::Made(made) => fallible::text(made.path())?,
                 _ if is_last => String::new(),
                 _ => return Err(Errno::ENOTDIR),

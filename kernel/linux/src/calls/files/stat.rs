@@ -9,10 +9,11 @@ use crate::files::mount_flags::Rules;
 use crate::files::mounts::{self, Made};
 use crate::files::open::Target;
 use crate::files::room::Room;
+use crate::files::standing::Standing;
 use crate::proc;
 use crate::process::identity::{permissions, users};
 use crate::process::user_memory::{get, put};
-use crate::process::walk::{self, Place};
+use crate::process::walk::Place;
 use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
 use machine::memory::frames;
@@ -56,12 +57,10 @@ fn stat_at(number: u64, at: u64, flags: u64) -> Result<Stat, Errno> {
     }
     if flags & AT_EMPTY_PATH != 0 && (at == 0 || get::<1>(at)? == [0]) {
         if number as i32 == HERE as i32 {
-            let here = directory()?;
-            return Ok(match walk::find(here, true)? {
-                Place::Node(node, _) => node.stat(),
-                Place::Made(path) => proc::stat(&path)?,
-                Place::Open(file) => file.stat(),
-            });
+            return match directory() {
+                Standing::Tree(spot) => Ok(spot.node().stat()),
+                Standing::Made(path) => proc::stat(&path),
+            };
         }
         return Ok(file(number)?.stat());
     }
@@ -127,7 +126,9 @@ pub(crate) fn statfs(at: u64, to: u64) -> SysResult {
         Place::Made(path) => {
             proc::stat(&path).and(put_statfs(Some(&path), None, mounts::rules_at(&path), to))
         }
-        Place::Node(node, path) => put_statfs(None, node.room(), mounts::rules_at(&path), to),
+        Place::Node(node, lies) => {
+            put_statfs(None, node.room(), mounts::rules_of(|| lies.path())?, to)
+        }
         Place::Open(_) => put_statfs(None, None, Rules::new(0), to),
     }
 }
@@ -137,7 +138,9 @@ pub(crate) fn fstatfs(number: u64, to: u64) -> SysResult {
         Target::Made(made) => {
             put_statfs(Some(made.path()), None, mounts::rules_at(made.path()), to)
         }
-        Target::Node(node, path) => put_statfs(None, node.room(), mounts::rules_at(path), to),
+        Target::Node(node, known) => {
+            put_statfs(None, node.room(), mounts::rules_of(|| known.path())?, to)
+        }
         _ => put_statfs(None, None, Rules::new(0), to),
     }
 }

@@ -2,13 +2,15 @@
 
 use super::at::file;
 use super::background::check_background;
+use super::descriptors::{CLOEXEC, NO_CONTROL, give};
 use super::notices;
 use super::transfer::take;
 use crate::abi::signals::Signal;
 use crate::calls::pidfd;
 use crate::error::{Errno, SysResult};
 use crate::files::object::Caller;
-use crate::files::open::{OpenFile, Target, flag};
+use crate::files::open::{Descriptor, OpenFile, Target, flag};
+use crate::files::pty::Master;
 use crate::proc;
 use crate::process::names::numbers;
 use crate::process::user_memory::{get, put};
@@ -21,6 +23,7 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
     const FIONBIO: u32 = 0x5421;
     const FIONREAD: u32 = 0x541b;
     const FIOASYNC: u32 = 0x5452;
+    const TIOCGPTPEER: u32 = 0x5441;
     let file = file(number)?;
     if file.flags() & flag::PATH != 0 {
         return Err(Errno::EBADF);
@@ -50,12 +53,27 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
             put(at, &(left as u32).to_le_bytes())?;
             Ok(0)
         }
+        TIOCGPTPEER => open_slave(file, at as u32),
         PROCMAP_QUERY => query_area(file, at),
         request => match pidfd::request(file, request, at) {
             Some(result) => result,
             None => file.object().ok_or(Errno::ENOTTY)?.ioctl(request, at, &Program),
         },
     }
+}
+
+/// Opens the slave of a terminal by its master, whatever lies at its path.
+fn open_slave(file: &OpenFile, flags: u32) -> SysResult {
+    let master = file.object().and_then(|object| object.of_kind::<Master>());
+    let slave = master.ok_or(Errno::ENOTTY)?.open_slave()?;
+    let me = current();
+    let session = me.session.load(Ordering::Relaxed);
+    if flags & NO_CONTROL == 0 && session == me.id {
+        slave.give_to(session, me.group.load(Ordering::Relaxed));
+    }
+    let kept = flags & (flag::ACCESS | flag::CHANGEABLE);
+    let file = OpenFile::of_object(slave, kept)?;
+    give(Descriptor { file, close_on_exec: flags & CLOEXEC != 0 }, 0)
 }
 
 /// `_IOWR('f', 17, struct procmap_query)` (include/uapi/linux/fs.h).

@@ -6,6 +6,7 @@ use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::files::inotify::{self, bit};
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
 use crate::files::readiness::event;
@@ -496,6 +497,7 @@ pub(crate) fn truncate(number: u64, length: u64) -> SysResult {
     }
     may_have_length(node, length)?;
     cut::set_length(node, length)?;
+    file.tell(bit::MODIFY);
     Ok(0)
 }
 
@@ -505,12 +507,13 @@ pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
     if (length as i64) < 0 {
         return Err(Errno::EINVAL);
     }
-    let Place::Node(node, _) = place else { return Err(Errno::EINVAL) };
+    let Place::Node(node, lies) = place else { return Err(Errno::EINVAL) };
     permissions::check(&node.stat(), permissions::WRITE)?;
     may_have_length(&node, length)?;
     node.attributes.begin_writing()?;
     let cut = cut::set_length(&node, length);
     node.attributes.end_writing();
     cut?;
+    inotify::tell_at(&node, &lies, bit::MODIFY);
     Ok(0)
 }

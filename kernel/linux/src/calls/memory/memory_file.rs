@@ -4,6 +4,7 @@ use crate::error::{Errno, SysResult};
 use crate::files::file_bytes::FileBytes;
 use crate::files::mapped::seal;
 use crate::files::open::{self, Descriptor, OpenFile, Target};
+use crate::files::spot::Known;
 use crate::files::tree::{Content, Node};
 use crate::process::current_task;
 use crate::process::names::numbers;
@@ -57,7 +58,7 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> SysResult {
         ALLOW_SEALING => 0,
         _ => seal::EXEC,
     });
-    let file = OpenFile::new(Target::Node(node, path))?;
+    let file = OpenFile::new(Target::Node(node, Known::called(path)?))?;
     let descriptor = Descriptor { file, close_on_exec: flags & CLOEXEC != 0 };
     open::add(&current_task().files(), descriptor, 0)
 }

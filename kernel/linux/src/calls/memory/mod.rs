@@ -19,6 +19,7 @@ use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Target;
+use crate::files::spot::Known;
 use crate::files::tree::{Content, Node, Special};
 use crate::memory::areas::{Area, PAGE, Source, flag};
 use crate::memory::limits::is_too_much;
@@ -35,7 +36,6 @@ use advice::{madvise, mincore, mlock, mlockall, msync, munlock, munlockall};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::arch::paging::Access;
-use machine::memory::fallible;
 use memory_file::memfd_create;
 pub(super) use memory_file::seals;
 use others::{Direction, process_vm};
@@ -150,7 +150,7 @@ fn object_of(
         MAP_PRIVATE => false,
         _ => return Err(Errno::EINVAL),
     };
-    let Target::Node(node, path) = &file.target else { return Err(Errno::ENODEV) };
+    let Target::Node(node, known) = &file.target else { return Err(Errno::ENODEV) };
     let can_write = file.can_write();
     if !file.can_read() || is_shared && protection & PROT_WRITE != 0 && !can_write {
         return Err(Errno::EACCES);
@@ -163,16 +163,16 @@ fn object_of(
             Ok((Some(Object::nameless(length)?), flag::SHARED))
         }
         Content::Special(Special::Zero) => {
-            Ok((Some(Object::of(node.clone(), fallible::text(path)?, false)?), 0))
+            Ok((Some(Object::of(node.clone(), known.clone(), false)?), 0))
         }
-        _ if node.is_mappable() => object_of_node(node, path, is_shared, can_write, protection),
+        _ if node.is_mappable() => object_of_node(node, known, is_shared, can_write, protection),
         _ => Err(Errno::ENODEV),
     }
 }
 
 fn object_of_node(
     node: &Arc<Node>,
-    path: &str,
+    known: &Arc<Known>,
     is_shared: bool,
     can_write: bool,
     protection: u64,
@@ -182,7 +182,7 @@ fn object_of_node(
         return Err(Errno::EPERM);
     }
     let writable = is_shared && can_write && !is_sealed;
-    let object = Object::of(node.clone(), fallible::text(path)?, writable)?;
+    let object = Object::of(node.clone(), known.clone(), writable)?;
     let never = if is_shared && !writable { flag::NEVER_WRITE } else { 0 };
     Ok((Some(object), if is_shared { flag::SHARED | never } else { 0 }))
 }

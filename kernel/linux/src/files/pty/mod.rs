@@ -18,12 +18,14 @@ use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::signal;
+use super::spot::{Lies, Spot};
 use super::termios::{FIRST, KEYS, key, mode};
-use super::tree::{self, Content, Node, Special};
+use super::tree::{self, Content, Node, Special, Walked};
 use crate::abi::Stat;
 use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -38,10 +40,16 @@ const MOST: usize = 256;
 /// Bytes that wait to be read on either side.
 const ROOM: usize = 4096;
 
+/// The name of a slave that has none yet: no number that one gets.
+const NAMELESS: u32 = u32::MAX;
+
 /// Both sides.
 #[derive(Debug)]
 struct Pty {
     number: usize,
+    /// The directory of its slave's name, and the number that the name is.
+    place: Spot,
+    name: AtomicU32,
     state: SpinLock<State>,
     /// Of the two sides: what the other one does changes it.
     of_master: Readiness,
@@ -53,6 +61,50 @@ struct Pty {
 
 static PTYS: SpinLock<Vec<Weak<Pty>>> = SpinLock::new(Vec::new());
 static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Directories that slaves have their names in: /dev/pts, and what was mounted as another one.
+static DIRECTORIES: SpinLock<Vec<(Weak<Node>, Rules)>> = SpinLock::new(Vec::new());
+
+/// What the slaves of a directory are like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) permissions: u32,
+    /// Whose they are; `None`: those of the program that opens the master.
+    pub(crate) user: Option<u32>,
+    pub(crate) group: Option<u32>,
+    /// How many there may be.
+    pub(crate) most: usize,
+}
+
+impl Rules {
+    /// Those of /dev/pts.
+    pub(crate) const USUAL: Self = Self { permissions: 0o620, user: None, group: None, most: MOST };
+}
+
+/// From now on slaves may have their names in a directory.
+pub(crate) fn add_directory(directory: &Arc<Node>, rules: Rules) -> Result<(), Errno> {
+    let mut all = DIRECTORIES.lock();
+    // What is let go of is memory alone.
+    all.retain(|(other, _)| other.strong_count() > 0);
+    Ok(fallible::push(&mut all, (Arc::downgrade(directory), rules))?)
+}
+
+/// The rules of a directory; `None`: it has no slaves.
+fn rules_of(node: &Arc<Node>) -> Option<Rules> {
+    let all = DIRECTORIES.lock();
+    let is_it = |other: &Weak<Node>| core::ptr::eq(other.as_ptr(), Arc::as_ptr(node));
+    all.iter().find(|(other, _)| is_it(other)).map(|&(_, rules)| rules)
+}
+
+/// Where the slave of a new pair gets its name: in the directory that the ptmx lies in, or in `pts`
+/// beside that. `ENODEV`: neither has slaves.
+fn directory_of(ptmx: &Spot) -> Result<(Spot, Rules), Errno> {
+    if let Some(rules) = rules_of(ptmx.node()) {
+        return Ok((ptmx.clone(), rules));
+    }
+    let beside = tree::walk(ptmx.clone(), fallible::text("pts")?, true, &|_| Ok(()));
+    let Ok(Walked::Node(node, Lies::Here(spot))) = beside else { return Err(Errno::ENODEV) };
+    rules_of(&node).map(|rules| (spot, rules)).ok_or(Errno::ENODEV)
+}
 
 fn with_room(bytes: usize) -> Result<VecDeque<u8>, Errno> {
     let mut queue = VecDeque::new();
@@ -61,7 +113,7 @@ fn with_room(bytes: usize) -> Result<VecDeque<u8>, Errno> {
 }
 
 impl Pty {
-    fn new() -> Result<Arc<Self>, Errno> {
+    fn new(place: Spot) -> Result<Arc<Self>, Errno> {
         let mut ready = VecDeque::new();
         ready.try_reserve_exact(ROOM + MAX_LINE + 2).map_err(|_| Errno::ENOMEM)?;
         let state = State {
@@ -87,8 +139,17 @@ impl Pty {
         let (of_master, of_slave) = (Readiness::new(), Readiness::new());
         let state = SpinLock::new(state);
         let (to_master, to_slave) = (Notices::new(), Notices::new());
-        let pty =
-            fallible::shared(Self { number, state, of_master, of_slave, to_master, to_slave })?;
+        let name = AtomicU32::new(NAMELESS);
+        let pty = fallible::shared(Self {
+            number,
+            place,
+            name,
+            state,
+            of_master,
+            of_slave,
+            to_master,
+            to_slave,
+        })?;
         match ptys.get_mut(number) {
             Some(place) => *place = Arc::downgrade(&pty),
             None => fallible::push(&mut ptys, Arc::downgrade(&pty))?,
@@ -97,10 +158,33 @@ impl Pty {
         Ok(pty)
     }
 
-    fn path(&self) -> Result<alloc::string::String, Errno> {
-        let mut path = Text::new();
-        write!(path, "/dev/pts/{}", self.number).map_err(|_| Errno::ENOMEM)?;
-        Ok(path.into_string())
+    /// Its slave's name.
+    fn name(&self) -> Result<String, Errno> {
+        let mut name = Text::new();
+        write!(name, "{}", self.number()).map_err(|_| Errno::ENOMEM)?;
+        Ok(name.into_string())
+    }
+
+    /// The number that is.
+    fn number(&self) -> u32 {
+        self.name.load(Ordering::Relaxed)
+    }
+
+    /// Gives a slave the first name that is free.
+    fn take_name(&self, node: &Arc<Node>, most: usize) -> Result<(), Errno> {
+        let mut result = Err(Errno::ENOSPC);
+        for number in 0..most.min(MOST) as u32 {
+            self.name.store(number, Ordering::Relaxed);
+            result = tree::add_in(&self.place, &self.name()?, node.clone());
+            if result != Err(Errno::EEXIST) {
+                break;
+            }
+            result = Err(Errno::ENOSPC);
+        }
+        if result.is_err() {
+            self.name.store(NAMELESS, Ordering::Relaxed);
+        }
+        result
     }
 }
 
@@ -112,12 +196,20 @@ pub(crate) struct Master {
 
 impl Master {
     /// /dev/ptmx: a new pair, and the slave's name.
-    pub(crate) fn open(user: u32, group: u32) -> Result<Arc<Self>, Errno> {
-        let master = fallible::shared(Self { pty: Pty::new()? })?;
-        let node = Node::new(Content::Special(Special::Slave(master.pty.number as u32)), 0o620)?;
-        node.attributes.set_owner(user, group);
-        tree::add("/", &master.pty.path()?, node)?;
+    pub(crate) fn open(ptmx: &Spot, user: u32, group: u32) -> Result<Arc<Self>, Errno> {
+        let (place, rules) = directory_of(ptmx)?;
+        let master = fallible::shared(Self { pty: Pty::new(place)? })?;
+        let content = Content::Special(Special::Slave(master.pty.number as u32));
+        let node = Node::new(content, rules.permissions)?;
+        node.attributes.set_owner(rules.user.unwrap_or(user), rules.group.unwrap_or(group));
+        master.pty.take_name(&node, rules.most)?;
         Ok(master)
+    }
+
+    /// Opens its slave without a path (TIOCGPTPEER).
+    pub(crate) fn open_slave(&self) -> Result<Arc<Slave>, Errno> {
+        let node = self.pty.place.node().child(&self.pty.name()?).map_err(|_| Errno::EIO)?;
+        Slave::open(self.pty.number as u32, node)
     }
 }
 
@@ -129,9 +221,9 @@ impl Drop for Master {
             state.has_master = false;
             (state.session, state.foreground)
         };
-        if let Ok(path) = self.pty.path() {
+        if let Ok(name) = self.pty.name() {
             // Where there is no memory for its name, the name stays and leads to nothing.
-            let _gone = tree::remove("/", &path, false);
+            let _gone = tree::remove_in(&self.pty.place, &name, false);
         }
         self.pty.of_slave.wake();
         // The line is cut: who leads the session is told, and the group in its foreground.
@@ -227,7 +319,7 @@ impl Object for Master {
         const TIOCGPTLCK: u32 = 0x8004_5439;
         const TIOCSIG: u32 = 0x4004_5436;
         match request {
-            TIOCGPTN => caller.put(argument, &(self.pty.number as u32).to_le_bytes())?,
+            TIOCGPTN => caller.put(argument, &self.pty.number().to_le_bytes())?,
             TIOCSPTLCK => {
                 let mut bytes = [0; 4];
                 caller.get(argument, &mut bytes)?;
@@ -295,9 +387,9 @@ impl Slave {
         }
     }
 
-    /// The number of its name.
-    pub(crate) fn number(&self) -> usize {
-        self.pty.number
+    /// The path of its name.
+    pub(crate) fn path(&self) -> Result<String, Errno> {
+        self.pty.place.path_of(&self.pty.name()?)
     }
 
     /// The session that has it, and the group in its foreground.

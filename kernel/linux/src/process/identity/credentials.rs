@@ -53,6 +53,14 @@ pub(crate) mod capability {
 /// All capabilities there are.
 pub(crate) const ALL: u64 = (1 << (capability::LAST + 1)) - 1;
 
+/// The user and the group that a program runs as, and not those of its caller (set-user-ID,
+/// set-group-ID).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SetIds {
+    pub(crate) user: Option<u32>,
+    pub(crate) group: Option<u32>,
+}
+
 /// See the module's head.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
@@ -203,9 +211,12 @@ impl Credentials {
         Ok(())
     }
 
-    /// What execve leaves: root has all capabilities that are in bounds, others none.
-    pub(crate) fn after_execve(&self) -> Self {
+    /// What execve of a program leaves: the user and group that its file sets, if it does; root has
+    /// all capabilities that are in bounds, others none.
+    pub(crate) fn after_execve(&self, set: SetIds) -> Self {
         let mut after = self.clone();
+        after.user.effective = set.user.unwrap_or(after.user.effective);
+        after.group.effective = set.group.unwrap_or(after.group.effective);
         after.user.saved = after.user.effective;
         after.group.saved = after.group.effective;
         (after.user.file, after.group.file) = (after.user.effective, after.group.effective);
@@ -215,6 +226,20 @@ impl Credentials {
         after.permitted = if has_root { after.bounding | after.inheritable } else { 0 };
         after.effective = if Some(after.user.effective) == root { after.permitted } else { 0 };
         after
+    }
+
+    /// Whether a program has to be careful of what its caller gives it: it may what that may not.
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.user.real != self.user.effective || self.group.real != self.group.effective
+    }
+
+    /// What the auxiliary vector tells: user and group, real and effective, and
+    /// [`Self::is_secure`].
+    pub(crate) fn told_to_program(&self) -> [u64; 5] {
+        let of = |kind, id| u64::from(user::shown(&self.space, kind, id));
+        let users = [self.user.real, self.user.effective].map(|id| of(Kind::Users, id));
+        let groups = [self.group.real, self.group.effective].map(|id| of(Kind::Groups, id));
+        [users[0], users[1], groups[0], groups[1], self.is_secure().into()]
     }
 
     /// Whether they are those of another user than before, or of one who may more.

@@ -7,12 +7,12 @@ use super::credentials::{Credentials, capability};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::mounts;
-use crate::files::tree::{self, Node};
+use crate::files::spot::Spot;
+use crate::files::tree::Node;
 use crate::process::{Process, current, current_task, task};
 use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
-use machine::memory::fallible;
 use threads::sched;
 
 /// What is wanted of a file: bits, as in its permissions.
@@ -111,42 +111,25 @@ pub(crate) fn are_all_given() -> bool {
     mine().is_none_or(|mine| mine.can(capability::DAC_OVERRIDE))
 }
 
-/// Whether the caller may come by every directory of an absolute path with no link in it, but for
-/// what it leads to itself.
-pub(crate) fn search(path: &str) -> Result<(), Errno> {
+/// Whether the caller may look for a name in a directory.
+pub(crate) fn search(directory: &Node) -> Result<(), Errno> {
+    if directory.is_directory() { check(&directory.stat_of_access(), EXECUTE) } else { Ok(()) }
+}
+
+/// Whether the caller may change the names in a directory.
+pub(crate) fn change_names(spot: &Spot) -> Result<(), Errno> {
+    mounts::check_change(|| spot.path())?;
     if are_all_given() {
         return Ok(());
     }
-    for (at, _) in path.match_indices('/') {
-        let directory = if at == 0 { "/" } else { &path[..at] };
-        check(&tree::find("/", directory, true)?.stat(), EXECUTE)?;
-    }
-    Ok(())
+    check(&spot.node().stat_of_access(), WRITE | EXECUTE)
 }
 
-/// Whether the caller may change the names in the directory that an absolute path lies in.
-pub(crate) fn change_names(path: &str) -> Result<(), Errno> {
-    mounts::check_change(path)?;
-    if are_all_given() {
-        return Ok(());
-    }
-    let at = path.rfind('/').unwrap_or(0).max(1);
-    let (directory, place) = tree::find_with_path(fallible::text(&path[..at])?, true)?;
-    search(&place)?;
-    check(&directory.stat(), WRITE | EXECUTE)
-}
-
-/// Whether the caller may take a name away: not another's, where each may only take its own (the
-/// sticky bit).
-pub(crate) fn remove_name(path: &str) -> Result<(), Errno> {
-    mounts::check_change(path)?;
-    if are_all_given() && current_task().credentials().can(capability::FOWNER) {
-        return Ok(());
-    }
-    change_names(path)?;
-    let at = path.rfind('/').unwrap_or(0).max(1);
-    let directory = tree::find("/", &path[..at], true)?.stat();
-    let node = tree::find("/", path, false)?.stat();
+/// Whether the caller may take the name of a node out of a directory: not another's, where each may
+/// only take its own (the sticky bit).
+pub(crate) fn remove_name(spot: &Spot, node: &Node) -> Result<(), Errno> {
+    change_names(spot)?;
+    let (directory, node) = (spot.node().stat_of_access(), node.stat_of_access());
     let user = current_task().credentials().user.file;
     let is_own = user == node.user || user == directory.user;
     if directory.mode & STICKY != 0 && !is_own { may_as_owner(&node) } else { Ok(()) }
@@ -177,15 +160,18 @@ pub(crate) fn settable(stat: &Stat, permissions: u32) -> u32 {
     if may { permissions } else { permissions & !SET_GROUP }
 }
 
+/// Whether what the caller writes to a file leaves its set-user-ID and set-group-ID bits.
+pub(crate) fn keeps_set_ids() -> bool {
+    mine().is_none_or(|mine| mine.can(capability::FSETID))
+}
+
 /// A new node is the caller's; its group is that of the directory it is made in, if that says so.
-pub(crate) fn own(node: &Node, path: &str) {
+pub(crate) fn own(node: &Node, directory: &Node) {
     let (user, group) = {
         let all = current_task().credentials();
         (all.user.file, all.group.file)
     };
-    let at = path.rfind('/').unwrap_or(0).max(1);
-    let directory = tree::find("/", path.get(..at).unwrap_or("/"), true);
-    let directory = directory.map(|directory| directory.stat()).unwrap_or_default();
+    let directory = directory.stat_of_access();
     let is_given_on = directory.mode & SET_GROUP != 0;
     let group = if is_given_on { directory.group } else { group };
     if (user, group) != (0, 0) {

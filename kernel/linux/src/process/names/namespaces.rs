@@ -8,7 +8,7 @@ use crate::error::{Errno, SysResult};
 use crate::files::mounts::{self, Namespace};
 use crate::files::object::{Caller, Object};
 use crate::files::open::{Descriptor, OpenFile};
-use crate::files::standing::Standing;
+use crate::files::spot::Spot;
 use crate::files::tree;
 use crate::process::identity::users;
 use crate::process::life::clone_request::flag;
@@ -18,7 +18,6 @@ use crate::process::{Process, current, current_task, table, task};
 use crate::spaces::pid;
 use crate::spaces::time::{self, Times};
 use crate::spaces::user::{self, Kind, Users};
-use alloc::string::String;
 use alloc::sync::Arc;
 use machine::memory::fallible;
 use threads::sched;
@@ -191,13 +190,13 @@ fn mounts_here() -> Option<Arc<Namespace>> {
 }
 
 /// The calling thread's root, where it is not the tree's.
-fn root_here() -> Option<Arc<String>> {
+fn root_here() -> Option<Spot> {
     task::of(sched::current()).and_then(|task| task.place().root_directory())
 }
 
 /// Makes a directory the root of the caller's paths (chroot(2)). Its current directory stays.
-pub(crate) fn set_root(to: Standing) -> Result<(), Errno> {
-    let root = if to.last_path() == "/" { None } else { Some(fallible::shared(to)?) };
+pub(crate) fn set_root(to: Spot) -> Result<(), Errno> {
+    let root = if to.is_same(&Spot::top()?) { None } else { Some(to) };
     tree::set_root_of(root_here);
     let before = current_task().place().set_root_directory(root);
     drop(before);
