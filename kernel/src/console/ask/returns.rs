@@ -10,21 +10,17 @@ use alloc::vec::Vec;
 use kstack::offset::{BITS, MOST};
 use threads::entry::on_return::{ERASE, OFFSET};
 
-const UNIT: usize = 16;
 /// Places in a bar of the picture.
 const IN_A_BAR: usize = 8;
 const CALLS: u32 = 10_000;
 
 pub(super) fn offset(answer: &mut Answer) -> Result<(), String> {
     let without = used(&places_of_calls(0, 500)?);
-    let places = places_of_calls(OFFSET, CALLS)?;
-    let with = used(&places);
+    let with = used(&places_of_calls(OFFSET, CALLS)?);
     let all: u64 = with.iter().copied().map(u64::from).sum();
-    let first = places.iter().position(|&calls| calls > 0).unwrap_or(0);
-    let last = places.iter().rposition(|&calls| calls > 0).map_or(first, |last| last + 1);
-    for (group, calls) in places[first..last].chunks(IN_A_BAR).enumerate() {
-        let lower = group * IN_A_BAR * UNIT;
-        let name = format!("{lower} to {} bytes lower", lower + calls.len() * UNIT - 1);
+    for (group, calls) in with.chunks(IN_A_BAR).enumerate() {
+        let before = group * IN_A_BAR;
+        let name = format!("places {} to {} from the top", before + 1, before + calls.len());
         answer.bar(&name, calls.iter().copied().map(u64::from).sum(), "calls");
     }
     let most = with.iter().copied().max().unwrap_or(0);
