@@ -35,8 +35,12 @@ pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
     flags.extend(ready.linker.flags());
     flags.extend(known.kernel_flags.iter().chain(known.codegen_flags).map(|&flag| flag.to_owned()));
     flags.push(format!("-Clink-arg=-T{}", script.display()));
-    // Which instruction and which word names what: [`crate::rules::depth`] reads it.
-    flags.push("-Clink-arg=--emit-relocs".to_owned());
+    // Which instruction and which word names what: [`crate::rules::depth`] reads it where an
+    // address is made of several instructions. The others' relocations have their addends in the
+    // image, where readers of debug information would add them again.
+    if matches!(arch, Arch::Arm64 | Arch::Riscv64) {
+        flags.push("-Clink-arg=--emit-relocs".to_owned());
+    }
     flags
 }
 
