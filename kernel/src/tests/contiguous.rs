@@ -2,6 +2,7 @@
 
 use super::support::{above_end, free_frames, kind_at, on_every_cpu, stack_at, until};
 use super::{Outcome, check};
+use alloc::collections::BinaryHeap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -332,7 +333,10 @@ pub fn t3_t11_runs_are_made_of_single_frames_that_lie_together_and_of_no_others(
     while let Some(run) = frames::alloc_zeroed_run(top) {
         runs.push(run);
     }
-    singles.sort_unstable_by_key(|frame| frame.addr());
+    // By a heap, in place: a sort that calls itself is too deep for the smallest stacks.
+    let addresses: Vec<u64> = singles.into_iter().map(|frame| frame.addr()).collect();
+    let sorted = BinaryHeap::from(addresses).into_sorted_vec();
+    let singles: Vec<Frame> = sorted.into_iter().map(Frame::at).collect();
     // Whole blocks among what is held.
     let starts: Vec<u64> = singles
         .windows(RUN_FRAMES)
