@@ -137,7 +137,7 @@ mod tests {
             assert!(behind.contains("\n## "), "{name}: no explanation");
             pages += 1;
         }
-        assert_eq!(pages, 17);
+        assert_eq!(pages, 19);
         let folder = fs::read_dir(workspace::root().join(FOLDER)).expect("the book");
         let files = folder.filter_map(|file| file.ok()?.file_name().into_string().ok());
         let documents = files.filter(|name| name.ends_with(".md") && name != "README.md").count();
