@@ -60,10 +60,20 @@ impl Write for Printed<'_> {
 /// Prints a report as people read it.
 fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
     write!(to, "\n{}", report.head())?;
+    if let Some(frame) = frame_of(report) {
+        writeln!(to, "  in the frame of {frame}")?;
+    }
     at(Stage::Name);
     writeln!(to, "  running: {}", sched::current().name())?;
     at(Stage::Trace);
     backtrace::write_steps(&report.backtrace, to)
+}
+
+/// The name of the function whose frame was touched, if the sanitizer has found it.
+pub fn frame_of(report: &OverflowReport) -> Option<&'static str> {
+    let frame = report.frame.get() as u64;
+    let symbol = if frame == 0 { None } else { symbols::lookup(frame) };
+    symbol.map(|symbol| symbol.name)
 }
 
 /// The report as tools read it, one line on the control channel. `running`: how many other CPUs
@@ -75,7 +85,7 @@ fn record(report: &OverflowReport, running: u32, failed: u32) {
     // The port takes everything, and no caller to tell.
     let _never_fails = write!(
         port,
-        "@report stack={} cpu={} side={} cause={} consequence={} distance={} running={running} failed={failed} victim={} reliable={} frames={} backtrace=",
+        "@report stack={} cpu={} side={} cause={} consequence={} distance={} running={running} failed={failed} victim={} reliable={} frames={} frame={} backtrace=",
         verdict.stack.kind,
         report.fault.cpu,
         verdict.side.name(),
@@ -85,6 +95,7 @@ fn record(report: &OverflowReport, running: u32, failed: u32) {
         Escaped(victim),
         if report.backtrace.is_reliable() { "yes" } else { "no" },
         report.backtrace.frames(),
+        Escaped(frame_of(report).filter(|_| failed == 0).unwrap_or("?")),
     );
     let mut last = "";
     // The names come from a table that may be what is broken.
