@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   PCs          SRAT: CPU by APIC number -> domain, memory -> domain (ACPI 6.5, 5.2.16)
-//!   `virt`       device tree: `numa-node-id` of a CPU's and of a memory's node
-//!      │ add_cpu, add_memory, at boot
+//!                SLIT: how far a domain is from each other (5.2.17)
+//!   `virt`       device tree: `numa-node-id` of a CPU's and of a memory's node, `distance-map`
+//!      │ add_cpu, add_memory, set_distances, at boot
 //!      ▼
 //!   nodes 0.. in the order of the numbers of firmware's domains
 //!      │ settle
@@ -15,7 +16,7 @@
 //! how many there are. Memory and CPUs that are not named are of node 0.
 
 use crate::cpus::{self, Cpu, MAX_CPUS};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// The most nodes there can be; the domains that are more are counted to the first.
 pub const MAX_NODES: usize = 8;
@@ -27,6 +28,12 @@ static COUNT: AtomicUsize = AtomicUsize::new(1);
 /// Domains by the numbers that firmware gives them, in the order of their nodes.
 static DOMAINS: [AtomicU32; MAX_NODES] = [const { AtomicU32::new(0) }; MAX_NODES];
 static NAMED: AtomicUsize = AtomicUsize::new(0);
+
+/// How far each node is from each other, in the firmware's unit: 10 is a node from itself.
+static DISTANCES: [[AtomicU8; MAX_NODES]; MAX_NODES] =
+    [const { [const { AtomicU8::new(FAR) }; MAX_NODES] }; MAX_NODES];
+/// Between two nodes of which firmware does not say.
+const FAR: u8 = 20;
 
 /// What a CPU is called, and its node.
 static CPUS: [[AtomicU32; 2]; MAX_CPUS] = [const { [const { AtomicU32::new(0) }; 2] }; MAX_CPUS];
@@ -74,6 +81,20 @@ pub fn add_memory(lowest: u64, bytes: u64, domain: u32) {
     }
 }
 
+/// Takes over how far domains are from each other, as far as `between` says. At boot, on the first
+/// CPU, when all domains have been named.
+pub fn set_distances(between: impl Fn(u32, u32) -> Option<u8>) {
+    let named = || DOMAINS.iter().take(NAMED.load(Ordering::Relaxed));
+    for (from, row) in named().zip(&DISTANCES) {
+        for (to, place) in named().zip(row) {
+            let (from, to) = (from.load(Ordering::Relaxed), to.load(Ordering::Relaxed));
+            if let Some(distance) = between(from, to) {
+                place.store(distance, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 /// All has been told: from here on there are as many nodes as have memory or CPUs, in the order of
 /// their domains' numbers, whatever the order in which they were named.
 pub fn settle() {
@@ -86,6 +107,13 @@ pub fn settle() {
     for [.., node] in MEMORY.iter().take(STRETCHES.load(Ordering::Relaxed)) {
         node.store(rank(node.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
+    let told = DISTANCES.each_ref().map(|row| row.each_ref().map(|d| d.load(Ordering::Relaxed)));
+    for (from, row) in told.iter().enumerate().take(named) {
+        for (to, &distance) in row.iter().enumerate().take(named) {
+            DISTANCES[rank(from) % MAX_NODES][rank(to) % MAX_NODES]
+                .store(distance, Ordering::Relaxed);
+        }
+    }
     COUNT.store(named.max(1), Ordering::Release);
     settle_cpu(cpus::this());
 }
@@ -94,6 +122,28 @@ pub fn settle() {
 #[inline(always)]
 pub fn count() -> usize {
     COUNT.load(Ordering::Relaxed)
+}
+
+/// How far a node's memory is from another node.
+pub fn distance(from: usize, to: usize) -> u8 {
+    DISTANCES[from % MAX_NODES][to % MAX_NODES].load(Ordering::Relaxed)
+}
+
+/// The nodes besides this one, the nearest first; those that are equally far in the order of their
+/// numbers, from this one's on.
+pub fn others_by_distance(node: usize) -> impl Iterator<Item = usize> {
+    let count = count();
+    let mut others: [usize; MAX_NODES] = core::array::from_fn(|further| (node + further) % count);
+    let used = &mut others[..count];
+    // The first is the node itself. Each goes below those that are farther.
+    for last in 2..count {
+        let mut at = last;
+        while at > 1 && distance(node, used[at]) < distance(node, used[at - 1]) {
+            used.swap(at, at - 1);
+            at -= 1;
+        }
+    }
+    others.into_iter().take(count).skip(1)
 }
 
 /// A CPU whose hardware number is known is on its node from now on.

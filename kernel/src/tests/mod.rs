@@ -150,6 +150,7 @@ table! {
         nodes::t6_a_threads_stack_comes_from_the_node_of_the_cpu_that_made_it,
         nodes::t6_a_stack_that_is_let_go_of_on_another_node_goes_home,
         nodes::t6_t11_a_node_without_frames_takes_anothers_and_counts_it,
+        nodes::t6_t11_a_node_without_frames_asks_the_nearest_first,
         nodes::t6_t7_what_is_in_use_on_each_node_adds_up,
         nodes::t3_t6_a_contiguous_stack_comes_from_its_node_and_goes_back_there,
         user_mode::i2_i3_x1_an_interrupt_from_user_mode_and_its_softirq_run_on_the_thread_stack,

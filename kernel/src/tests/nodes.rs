@@ -216,6 +216,42 @@ pub fn t6_t11_a_node_without_frames_takes_anothers_and_counts_it() -> Outcome {
     outcome
 }
 
+/// The nearest other node of the last one, by what the machine was started with: not the one that
+/// the numbers would say, where there are three.
+fn nearest() -> Option<usize> {
+    let last = nodes::count() - 1;
+    let told = options::get("nearest").and_then(|node| node.parse().ok());
+    told.or(last.checked_sub(1))
+}
+
+/// Every frame of the last node is held. Red if others are asked in the order of their numbers.
+pub fn t6_t11_a_node_without_frames_asks_the_nearest_first() -> Outcome {
+    static TAKEN: SpinLock<Vec<Frame>> = SpinLock::new(Vec::new());
+    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    let last = nodes::count() - 1;
+    let Some(nearest) = nearest() else {
+        check!(nodes::others_by_distance(0).next().is_none(), "there is no other node");
+        return Ok(());
+    };
+    let outcome = in_thread_on(a_cpu_of(last)?, |node| {
+        let mut taken = Vec::new();
+        while frames::free_count_on(node) > 0 {
+            taken.try_reserve(1).map_err(|_| "no heap for the list of frames")?;
+            taken.push(frames::alloc().ok_or("no frame")?);
+        }
+        *TAKEN.lock() = taken;
+        let elsewhere = frames::alloc().ok_or("no frame of another node")?;
+        FOUND.store(nodes::of_memory(elsewhere.addr()), Ordering::Relaxed);
+        frames::release(elsewhere);
+        Ok(())
+    });
+    core::mem::take(&mut *TAKEN.lock()).into_iter().for_each(frames::release);
+    outcome?;
+    let found = FOUND.load(Ordering::Relaxed);
+    check!(found == nearest, "node {found} was asked first, not {nearest}");
+    Ok(())
+}
+
 /// By two ways of counting. Red if a slot is of two nodes or of none.
 pub fn t6_t7_what_is_in_use_on_each_node_adds_up() -> Outcome {
     let nothing_ends = || linux::all().is_empty() && stacks::census().ending == 0;

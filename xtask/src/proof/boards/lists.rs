@@ -93,18 +93,25 @@ pub(super) const CONTIGUOUS: [&str; 14] = [
     "p6_p8_clocks_sleeps_and_timers_of_programs_are_as_on_linux",
 ];
 /// What there is to show where there are two memory nodes, and what must be as ever there.
-pub(super) const NODES: [&str; 11] = [
+pub(super) const NODES: [&str; 12] = [
     "t6_every_cpu_and_all_memory_is_of_the_node_that_firmware_says",
     "t6_a_cpus_stacks_come_from_its_own_node",
     "t6_a_threads_stack_comes_from_the_node_of_the_cpu_that_made_it",
     "t6_a_stack_that_is_let_go_of_on_another_node_goes_home",
     "t6_t11_a_node_without_frames_takes_anothers_and_counts_it",
+    "t6_t11_a_node_without_frames_asks_the_nearest_first",
     "t6_t7_what_is_in_use_on_each_node_adds_up",
     "t3_t11_cpus_that_make_the_pool_at_one_instant_have_one_and_lose_nothing",
     "t3_t6_a_contiguous_stack_comes_from_its_node_and_goes_back_there",
     "t4_t8_t11_threads_made_and_ended_on_four_cpus_leave_nothing_behind",
     "t11_every_failing_frame_is_an_error_and_leaks_nothing",
     "n9_the_registry_lists_every_stack_once",
+];
+
+/// The same where there are three, which are not equally far.
+pub(super) const FAR_NODES: [&str; 2] = [
+    "t6_every_cpu_and_all_memory_is_of_the_node_that_firmware_says",
+    "t6_t11_a_node_without_frames_asks_the_nearest_first",
 ];
 
 /// Where stacks are erased on the way to user mode and calls begin elsewhere each time: that they

@@ -33,7 +33,7 @@ use crate::proof::emulated::Verdict;
 use crate::setup::{self, Ready};
 use crate::workspace;
 use lists::{
-    CONTIGUOUS, HARDENED, IRQ_THREADS, NODES, PRIVILEGES_OF_PCS, PRIVILEGES_OF_X86_64,
+    CONTIGUOUS, FAR_NODES, HARDENED, IRQ_THREADS, NODES, PRIVILEGES_OF_PCS, PRIVILEGES_OF_X86_64,
     SHADOW_STACKS, SMOKE, SMOKE_OF_PCS,
 };
 use table::{Emulator, Expected, Row, Special, TABLE};
@@ -178,6 +178,7 @@ const fn runs(row: &Row) -> &'static str {
         Special::IrqThreads => "i5_i6_runs_with_interrupt_threads",
         Special::Contiguous => "t3_runs_with_threads_on_contiguous_stacks",
         Special::Nodes => "t6_runs_with_two_memory_nodes",
+        Special::FarNodes => "t6_runs_with_memory_nodes_that_are_not_equally_far",
         Special::Hardened => "h2_h3_runs_with_erased_stacks_and_offsets",
         Special::Nothing if row.shadow_stacks => "p7_runs_and_programs_have_shadow_stacks",
         Special::Nothing => "runs",
@@ -246,6 +247,7 @@ fn tests_of(row: &Row) -> Vec<&'static str> {
         Special::IrqThreads => (&SMOKE, &IRQ_THREADS),
         Special::Contiguous => (&SMOKE[..SMOKE.len() - 1], &CONTIGUOUS),
         Special::Nodes => (&SMOKE, &NODES),
+        Special::FarNodes => (&SMOKE, &FAR_NODES),
         Special::Hardened => (&SMOKE, &HARDENED),
     };
     smoke
@@ -268,6 +270,7 @@ fn one(place: usize, row: &Row, built: &Built<'_>, timeout: Duration) -> Result<
     let options = match row.special {
         Special::Nothing => "",
         Special::Nodes => "nodes=2 ",
+        Special::FarNodes => "nodes=3 nearest=1 ",
         Special::IrqThreads => "threadirqs ",
         Special::Contiguous => "stacks=contiguous ",
         Special::Hardened => "stack_erasing=on randomize_kstack_offset=on ",
@@ -499,7 +502,7 @@ mod tests {
                     (true, _) => &["P7"],
                     (_, Special::IrqThreads) => &["I5", "I6"],
                     (_, Special::Contiguous) => &["T3"],
-                    (_, Special::Nodes) => &["T6"],
+                    (_, Special::Nodes | Special::FarNodes) => &["T6"],
                     (_, Special::Hardened) => &["H2", "H3"],
                     _ => &[],
                 };

@@ -26,6 +26,8 @@ pub(super) enum Special {
     Contiguous,
     /// As usual, on a machine with two memory nodes.
     Nodes,
+    /// The same with three, the last of which is nearer to the second than to the first.
+    FarNodes,
     /// What calls leave on stacks is erased, and the next begins elsewhere (`stack_erasing=on` and
     /// `randomize_kstack_offset=on`).
     Hardened,
@@ -126,6 +128,34 @@ macro_rules! two_nodes {
         ]
     };
 }
+/// One CPU and a third of 768 MiB on each of three nodes.
+macro_rules! three_nodes {
+    ($machine:literal) => {
+        &[
+            $machine,
+            "-object",
+            "memory-backend-ram,id=first,size=256M,reserve=off",
+            "-object",
+            "memory-backend-ram,id=second,size=256M,reserve=off",
+            "-object",
+            "memory-backend-ram,id=third,size=256M,reserve=off",
+            "-numa",
+            "node,nodeid=0,cpus=0,memdev=first",
+            "-numa",
+            "node,nodeid=1,cpus=1,memdev=second",
+            "-numa",
+            "node,nodeid=2,cpus=2,memdev=third",
+            "-numa",
+            "dist,src=0,dst=1,val=20",
+            "-numa",
+            "dist,src=0,dst=2,val=40",
+            "-numa",
+            "dist,src=1,dst=2,val=15",
+        ]
+    };
+}
+const Q35_THREE_NODES: &[&str] = three_nodes!("q35");
+const GIC3_THREE_NODES: &[&str] = three_nodes!("virt,gic-version=3");
 const Q35_TWO_NODES: &[&str] = two_nodes!("q35");
 const GIC3_TWO_NODES: &[&str] = two_nodes!("virt,gic-version=3");
 
@@ -199,6 +229,12 @@ impl Row {
         self
     }
 
+    /// With three memory nodes that are not equally far.
+    const fn far_nodes(mut self) -> Row {
+        self.special = Special::FarNodes;
+        self
+    }
+
     /// With stacks that are erased, and calls that begin elsewhere each time.
     const fn hardened(mut self) -> Row {
         self.special = Special::Hardened;
@@ -237,6 +273,7 @@ pub(super) const TABLE: &[Row] = &[
     row(X86_64, Q35, "max", "512M", 4).irq_threads().always(),
     row(X86_64, Q35, "max", "512M", 4).contiguous().always(),
     row(X86_64, Q35_TWO_NODES, "max", "768M", 4).nodes().always(),
+    row(X86_64, Q35_THREE_NODES, "max", "768M", 3).far_nodes().always(),
     row(X86_64, Q35, "max", "512M", 4).hardened().always(),
     row(X86_64, PC, "Opteron_G1", "3500M", 1),
     row(X86_64, Q35, "qemu64", "2G", 16),
@@ -295,6 +332,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Arm64, GIC3, "max", "512M", 4).irq_threads().always(),
     row(Arm64, GIC3, "max", "512M", 4).contiguous().always(),
     row(Arm64, GIC3_TWO_NODES, "max", "768M", 4).nodes().always(),
+    row(Arm64, GIC3_THREE_NODES, "max", "768M", 3).far_nodes().always(),
     row(Arm64, GIC3, "max", "512M", 4).hardened().always(),
     row(Arm64, GIC2, "cortex-a53", "1G", 8),
     row(Arm64, GIC3_EL2, "neoverse-v1", "2G", 4),

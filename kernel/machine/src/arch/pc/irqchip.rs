@@ -3,7 +3,7 @@
 //! Registers as in Intel SDM vol. 3, chapter 12, where the architecture maps devices.
 
 use super::ports::{in8, out8};
-use super::{acpi, serial, srat};
+use super::{acpi, serial, slit, srat};
 use crate::arch::cpu;
 use crate::arch::layout::device;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -136,6 +136,7 @@ const ALL_MASKED: u8 = 0xff;
 /// Puts the old interrupt controllers out of the way, and finds out how fast the timer runs.
 pub fn set_up_once() {
     srat::read();
+    slit::read();
     set_up_old_controllers();
     write(TIMER_DIVIDE, 0b1011); // by 1
     write(TIMER, 1 << 16 | u32::from(vector::TIMER));

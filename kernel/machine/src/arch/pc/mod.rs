@@ -24,6 +24,7 @@ pub mod rtc;
 pub mod segments;
 pub mod serial;
 pub mod shadow;
+mod slit;
 pub mod smp;
 mod srat;
 pub mod start_page;

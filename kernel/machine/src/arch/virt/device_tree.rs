@@ -42,6 +42,7 @@ impl<'t> Tree<'t> {
             }
         }
         self.tell_nodes_of_cpus();
+        self.tell_distances();
         self.leave_out_reserved(info);
         if let (Some(lowest), Some(top)) = (
             self.number("/chosen", "linux,initrd-start"),
@@ -65,6 +66,24 @@ impl<'t> Tree<'t> {
                 nodes::add_cpu(u32::from_be_bytes(*number), domain);
             }
         }
+    }
+
+    /// How far memory nodes are from each other: a matrix of two domains and their distance each
+    /// (binding `numa-distance-map-v1`); what it says of one direction holds for both, unless it
+    /// says so of the other.
+    fn tell_distances(&self) {
+        let map = self.node("/distance-map").and_then(|map| map.property("distance-matrix"));
+        let Some(matrix) = map.map(|matrix| matrix.value) else { return };
+        let find = |from: u32, to: u32| {
+            let mut entries = matrix.chunks_exact(12).filter_map(|entry| {
+                let word =
+                    |at: usize| entry.get(at..)?.first_chunk().copied().map(u32::from_be_bytes);
+                Some([word(0)?, word(4)?, word(8)?])
+            });
+            let entry = entries.find(|&[of, at, _]| (of, at) == (from, to))?;
+            u8::try_from(entry[2]).ok()
+        };
+        nodes::set_distances(|from, to| find(from, to).or_else(|| find(to, from)));
     }
 
     /// What other software or a device keeps: neither given out nor mapped, since of memory that is

@@ -1,7 +1,7 @@
 //! What is free on each memory node: a list of frames that came back, and what was never given out.
 //!
 //! ```text
-//!   a frame is asked for on a CPU of node 1:    node 1's list, node 1's fresh memory, then node 0's
+//!   a frame is asked for on a CPU of node 1:    node 1's list, node 1's fresh memory, then the nearest node's
 //!   a frame comes back, wherever:               into the list of the node that its memory is of
 //! ```
 //!
@@ -114,7 +114,7 @@ pub(super) fn all_lists() -> impl Iterator<Item = &'static SpinLock<FreeList>> {
     FREE.iter().take(nodes::count())
 }
 
-/// A frame of this node, or, when it has none left, of the next one that has; by its place in the
+/// A frame of this node, or, when it has none left, of the nearest one that has; by its place in the
 /// table.
 #[inline(always)]
 pub(super) fn take(node: usize) -> Option<u32> {
@@ -122,12 +122,12 @@ pub(super) fn take(node: usize) -> Option<u32> {
     if found.is_some() { found } else { elsewhere(node, FreeList::take) }
 }
 
-/// Asks the other nodes, and counts that.
+/// Asks the other nodes, the nearest first, and counts that.
 #[cold]
 #[inline(never)]
 pub(super) fn elsewhere(node: usize, ask: impl Fn(&mut FreeList) -> Option<u32>) -> Option<u32> {
-    let others = (1..nodes::count()).map(|further| (node + further) % nodes::count());
-    let found = others.into_iter().find_map(|other| ask(&mut list_of(other).lock()));
+    let mut others = nodes::others_by_distance(node);
+    let found = others.find_map(|other| ask(&mut list_of(other).lock()));
     if found.is_some() {
         FALLBACKS[node % MAX_NODES].fetch_add(1, Ordering::Relaxed);
     }
