@@ -114,8 +114,8 @@ pub(super) fn all_lists() -> impl Iterator<Item = &'static SpinLock<FreeList>> {
     FREE.iter().take(nodes::count())
 }
 
-/// A frame of this node, or, when it has none left, of the nearest one that has; by its place in the
-/// table.
+/// A frame of this node, or, when it has none left, of the nearest one that has; by its place in
+/// the table.
 #[inline(always)]
 pub(super) fn take(node: usize) -> Option<u32> {
     let found = list_of(node).lock().take();
