@@ -190,7 +190,14 @@ const TABLE: [(Arch, Description); 5] = [
             // all builds, that floating-point results are returned otherwise than the target says,
             // and may refuse it one day. Nothing here returns any. The warning goes away only with
             // all others, which the linter shows all the same.
-            codegen_flags: &[FRAME_POINTERS, "-Ctarget-feature=+soft-float"],
+            //
+            // This target has unwind tables by default, in `.eh_frame`, which the kernel does not
+            // load; without, the frames are described in `.debug_frame`, as everywhere.
+            codegen_flags: &[
+                FRAME_POINTERS,
+                "-Ctarget-feature=+soft-float",
+                "-Cforce-unwind-tables=no",
+            ],
             kernel_flags: &[STATIC, "-Awarnings"],
             user_flags: USER,
             qemu: "qemu-system-i386",

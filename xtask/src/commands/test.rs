@@ -21,6 +21,7 @@ use crate::catalogue;
 use crate::proof::emulated::{self, Machine, Verdict};
 use crate::proof::matrix::{self, Column, HOST};
 use crate::proof::{boards, examples, host_tests, pages, programs, terminals};
+use crate::rules::unwinding;
 use crate::setup::{self, Ready};
 
 /// What to test.
@@ -139,7 +140,12 @@ fn emulated_tests<'a>(
                 .map(|other| (other.kernel.clone(), other.initramfs.clone()));
             let prepared = match built {
                 Some((kernel, image)) => Ok(Prepared { kernel, image }),
-                None => initramfs::prepare(arch, board, ready, None, None, &image_name(board)),
+                None => initramfs::prepare(arch, board, ready, None, None, &image_name(board))
+                    .and_then(|prepared| {
+                        // The ELF image, beside what is booted.
+                        unwinding::check_reading(&prepared.kernel.with_extension(""))?;
+                        Ok(prepared)
+                    }),
             };
             match prepared {
                 Ok(Prepared { kernel, image }) => machines.push(Machine {

@@ -12,11 +12,15 @@
 //! | the call on another stack | the frame record of the old stack is found, through the frame pointer |
 //! | the starts of stacks | the return address is undefined: a backtrace ends there |
 //! | the image | it has no `.eh_frame`, which would be loaded |
+//!
+//! What the library reads of a function's code is held against the table of frames where kernels
+//! are tested ([`check_reading`]).
 
 mod declared;
 mod frames;
 mod layout;
 mod machines;
+mod reading;
 mod table;
 
 use std::collections::BTreeMap;
@@ -26,6 +30,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use declared::{saved_regs, source};
 use frames::{Description, Function, Rule};
+use kstack_core::unwind::frames::Frames;
 use layout::Layout;
 use machines::Machine;
 use object::{Architecture, Object, ObjectSection};
@@ -102,6 +107,21 @@ pub(crate) fn check(kernel: &Path) -> Result<()> {
     }
     named("return_path::first_return")?;
     Ok(())
+}
+
+/// Looks at the instructions of a kernel's ELF image: what the library reads of a function's code
+/// must be what the table says. An error names instructions where it is not. Takes seconds.
+pub(crate) fn check_reading(kernel: &Path) -> Result<()> {
+    let bytes = fs::read(kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    let file = object::File::parse(&*bytes)
+        .with_context(|| format!("cannot read {} as ELF", kernel.display()))?;
+    let table = table(kernel)?;
+    let table = Frames::new(&table).context("the table of frames is none")?;
+    let functions = frames::functions(&file)?;
+    // There the library reads nothing: it looks for a mark.
+    let entry = table::entry_code(&file)?;
+    let outside = functions.iter().filter(|function| !entry.contains(&function.address));
+    reading::hold(file.architecture(), outside, &table)
 }
 
 /// Whether each register is where the field is, counted from the end of the structure.

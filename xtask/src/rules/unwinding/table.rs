@@ -55,8 +55,10 @@ pub(crate) fn table(kernel: &Path) -> Result<Vec<u8>> {
     if machine.has_link {
         let entry = entry_code(&file)?;
         for function in frames::functions(&file)? {
-            // Assembly is described by hand.
-            let by_hand = is_ours(&function.name) && rows.contains_key(&function.address);
+            // Assembly without frames is described by hand.
+            let by_hand = is_ours(&function.name)
+                && rows.contains_key(&function.address)
+                && !flow::keeps_frames(file.architecture(), &function.code);
             if !entry.contains(&function.address) && !by_hand {
                 follow(file.architecture(), &function, &mut rows);
             }
@@ -67,7 +69,7 @@ pub(crate) fn table(kernel: &Path) -> Result<Vec<u8>> {
 }
 
 /// Where the library's entry code lies.
-fn entry_code(file: &object::File<'_>) -> Result<Range<u64>> {
+pub(super) fn entry_code(file: &object::File<'_>) -> Result<Range<u64>> {
     let at = |name: &str| {
         let mut symbols = file.symbols();
         let found = symbols.find(|symbol| symbol.name() == Ok(name));

@@ -3,271 +3,178 @@
 //!
 //! Every way through a function is followed from its first instruction, with one fact: has the
 //! frame pointer been set to the record, or not, or not any more? Until it is, and after it has
-//! been restored, the return address is in the link register. What is behind a call that may
-//! not return, or behind a jump through a table, is followed only where nothing else leads
-//! there. Behind a call without a frame the link register is another's: nothing is said of it.
+//! been restored, the return address is in the link register. Behind a call without a frame the
+//! link register is another's: nothing is said of it.
+//!
+//! Two kinds of places are followed only where nothing else leads: what is behind a call or a
+//! breakpoint, which may not return, and what only a table leads to. A call has the frame, so what
+//! is behind it has it, and a table's jump has what its targets have. Where there are jumps through
+//! registers with a frame and without, that which the code contradicts is ruled out: it would
+//! return with a frame, or restore one that is not there. Where neither is, nothing is said.
 
+use kstack_core::prologue::code::{Does, Instruction, Next};
+use kstack_core::prologue::{arm32, arm64, riscv64};
 use kstack_core::unwind::frames::Frame;
 use object::Architecture;
 
-/// What an instruction does to the frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Does {
-    Nothing,
-    SetsFrame,
-    RestoresFrame,
+fn instructions(architecture: Architecture, code: &[u8]) -> Vec<Instruction> {
+    match architecture {
+        Architecture::Arm => arm32::instructions(code).collect(),
+        Architecture::Aarch64 => arm64::instructions(code).collect(),
+        _ => riscv64::instructions(code).collect(),
+    }
 }
 
-/// What is executed after an instruction; targets count bytes from the function's first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Next {
-    Falls,
-    /// A call, which may return.
-    Call,
-    Jump(i64),
-    /// Taken, or not.
-    Branch(i64),
-    /// A return, a trap, or a jump through a register or a table.
-    Ends,
+/// Whether a function sets up a frame record somewhere.
+pub(super) fn keeps_frames(architecture: Architecture, code: &[u8]) -> bool {
+    instructions(architecture, code).iter().any(|one| one.does == Does::SetsFrame)
 }
 
-struct Instruction {
-    at: i64,
-    bytes: i64,
-    does: Does,
-    next: Next,
+/// What is known before an instruction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No frame yet.
+    Before,
+    Framed,
+    /// No frame any more.
+    Restored,
 }
 
-/// The `bits` of `word` from bit `from` on.
-const fn field(word: u32, from: u32, bits: u32) -> u32 {
-    word >> from & ((1 << bits) - 1)
+impl State {
+    fn is_framed(self) -> bool {
+        self == Self::Framed
+    }
+
+    /// Whether no compiler makes this instruction so.
+    fn contradicts(self, one: &Instruction) -> bool {
+        if self.is_framed() {
+            one.does == Does::SetsFrame || one.next == Next::Returns
+        } else {
+            one.does == Does::RestoresFrame || one.next == Next::Call
+        }
+    }
+
+    fn after(self, one: &Instruction) -> Self {
+        match one.does {
+            Does::Nothing => self,
+            Does::SetsFrame => Self::Framed,
+            Does::RestoresFrame => Self::Restored,
+        }
+    }
 }
 
-/// A number of so many bits, the highest of which is its sign.
-const fn signed(number: u32, bits: u32) -> i64 {
-    ((number << (32 - bits)) as i32 >> (32 - bits)) as i64
+/// A function with what is known of it.
+struct Followed {
+    all: Vec<Instruction>,
+    states: Vec<Option<State>>,
+    /// Jumps through registers and tables.
+    leads: Vec<usize>,
 }
 
-/// Arm ARM (v7-A), A5: what an instruction at `at` does.
-fn arm32(word: u32, at: i64) -> (Does, Next) {
-    const FP: u32 = 11;
-    const PC: u32 = 15;
-    const ALWAYS: u32 = 0xe;
-    let condition = word >> 28;
-    let does = match word {
-        // mov r11, sp; add r11, sp, #n
-        0xe1a0_b00d => Does::SetsFrame,
-        _ if word & 0xffff_f000 == 0xe28d_b000 => Does::SetsFrame,
-        // pop with r11
-        _ if word & 0xffff_0000 == 0xe8bd_0000 && word >> FP & 1 == 1 => Does::RestoresFrame,
-        _ => Does::Nothing,
-    };
-    let once = |next: Next| match (condition, next) {
-        (ALWAYS, next) => next,
-        (_, Next::Jump(to)) => Next::Branch(to),
-        // Not taken, it falls through.
-        (_, _) => Next::Falls,
-    };
-    let next = match word {
-        // The unconditional space: blx, and what moves nothing.
-        _ if condition == 0xf => {
-            if word & 0x0e00_0000 == 0x0a00_0000 {
-                Next::Call
-            } else {
-                Next::Falls
+impl Followed {
+    fn new(all: Vec<Instruction>) -> Self {
+        let leads = |one: &Instruction| matches!(one.next, Next::Leads | Next::MayLead);
+        let leads = (0..all.len()).filter(|&place| leads(&all[place])).collect();
+        Self { states: vec![None; all.len()], leads, all }
+    }
+
+    /// Follows all certain ways from a place; which places these are, and whether anything on them
+    /// contradicts the state.
+    fn follow(&mut self, place: usize, state: State) -> (Vec<usize>, bool) {
+        let (mut touched, mut contradicts) = (Vec::new(), false);
+        let mut ways = vec![(self.all[place].at, state)];
+        while let Some((at, state)) = ways.pop() {
+            let place = self.all.binary_search_by_key(&at, |one| one.at);
+            let known = match place {
+                Ok(place) => self.states[place],
+                // Out of the function, which has given up its frame.
+                Err(_) => Some(State::Restored),
+            };
+            if let Some(known) = known {
+                contradicts |= known.is_framed() != state.is_framed();
+                continue;
+            }
+            let Ok(place) = place else { continue };
+            self.states[place] = Some(state);
+            touched.push(place);
+            let one = self.all[place];
+            contradicts |= state.contradicts(&one);
+            let after = state.after(&one);
+            if one.is_followed() {
+                ways.push((one.end(), after));
+            }
+            ways.extend(one.target().map(|to| (to, after)));
+        }
+        (touched, contradicts)
+    }
+
+    fn fits(&mut self, place: usize, state: State) -> bool {
+        let (touched, contradicts) = self.follow(place, state);
+        touched.into_iter().for_each(|place| self.states[place] = None);
+        !contradicts
+    }
+
+    /// The state of a place that no certain way leads to: what is behind a call or a breakpoint
+    /// with a frame, or what a table leads to.
+    fn guess(&mut self, place: usize) -> Option<State> {
+        let before = place - 1;
+        if self.all[before].is_followed() {
+            return None;
+        }
+        let Instruction { does, next, .. } = self.all[before];
+        let is_framed = self.states[before].is_some_and(State::is_framed);
+        if next == Next::Call && !is_framed {
+            // The link register is another's.
+            return None;
+        }
+        // Code continues behind a breakpoint, not behind a trap.
+        let may_continue = next == Next::Call || next == Next::Ends && does == Does::Nothing;
+        let after_frame = is_framed && may_continue;
+        // A jump through a register behind what restores the frame leaves the function.
+        let used = self.leads.iter().filter_map(|&one| self.states[one]);
+        let (mut framed, mut frameless) = (after_frame, false);
+        for state in used.filter(|&state| state != State::Restored) {
+            framed |= state.is_framed();
+            frameless |= !state.is_framed();
+        }
+        match (
+            framed && self.fits(place, State::Framed),
+            frameless && self.fits(place, State::Before),
+        ) {
+            (true, false) => Some(State::Framed),
+            (false, true) => Some(State::Before),
+            _ => None,
+        }
+    }
+
+    fn follow_all(&mut self) {
+        if self.all.is_empty() {
+            return;
+        }
+        self.follow(0, State::Before);
+        let mut is_more = true;
+        while is_more {
+            is_more = false;
+            for place in 1..self.all.len() {
+                if self.states[place].is_none()
+                    && let Some(state) = self.guess(place)
+                {
+                    self.follow(place, state);
+                    is_more = true;
+                }
             }
         }
-        // udf
-        _ if word & 0x0ff0_00f0 == 0x07f0_00f0 => once(Next::Ends),
-        _ if word & 0x0f00_0000 == 0x0b00_0000 => Next::Call,
-        _ if word & 0x0f00_0000 == 0x0a00_0000 => {
-            once(Next::Jump(at + 8 + 4 * signed(field(word, 0, 24), 24)))
-        }
-        // bx, blx by register
-        _ if word & 0x0fff_fff0 == 0x012f_ff10 => once(Next::Ends),
-        _ if word & 0x0fff_fff0 == 0x012f_ff30 => Next::Call,
-        // Loads of pc, alone and among others.
-        _ if word & 0x0c10_0000 == 0x0410_0000 && field(word, 12, 4) == PC => once(Next::Ends),
-        _ if word & 0x0e10_0000 == 0x0810_0000 && word >> PC & 1 == 1 => once(Next::Ends),
-        // Data processing with pc as its result; compares have none.
-        _ if word & 0x0c00_0000 == 0
-            && field(word, 12, 4) == PC
-            && word & 0x0190_0000 != 0x0110_0000 =>
-        {
-            once(Next::Ends)
-        }
-        _ => Next::Falls,
-    };
-    (does, next)
-}
-
-/// Arm ARM (v8-A), C4.1: the same.
-fn arm64(word: u32, at: i64) -> (Does, Next) {
-    let does = match word {
-        // add x29, sp, #n (mov with n = 0)
-        _ if word & 0xff80_03ff == 0x9100_03fd => Does::SetsFrame,
-        // ldp x29, x30, [sp, #n] and [sp], #n
-        _ if word & 0xfe40_7fff == 0xa840_7bfd => Does::RestoresFrame,
-        _ => Does::Nothing,
-    };
-    let to = |from: u32, bits: u32| at + 4 * signed(field(word, from, bits), bits);
-    let next = match word {
-        _ if word & 0xfc00_0000 == 0x1400_0000 => Next::Jump(to(0, 26)),
-        // bl, blr
-        _ if word & 0xfc00_0000 == 0x9400_0000 || word & 0xffff_fc1f == 0xd63f_0000 => Next::Call,
-        // b.cond, cbz and cbnz; tbz and tbnz
-        _ if word & 0xff00_0010 == 0x5400_0000 || word & 0x7e00_0000 == 0x3400_0000 => {
-            Next::Branch(to(5, 19))
-        }
-        _ if word & 0x7e00_0000 == 0x3600_0000 => Next::Branch(to(5, 14)),
-        // br, ret, retaa and retab, eret, brk, udf
-        _ if word & 0xffff_fc1f == 0xd61f_0000
-            || word & 0xffff_fc1f == 0xd65f_0000
-            || word & 0xffff_fbff == 0xd65f_0bff
-            || word == 0xd69f_03e0
-            || word & 0xffe0_001f == 0xd420_0000
-            || word & 0xffff_0000 == 0 =>
-        {
-            Next::Ends
-        }
-        _ => Next::Falls,
-    };
-    (does, next)
-}
-
-/// The RISC-V unprivileged manual, chapters 2, 27 and 35: the same. A compressed instruction has
-/// its two upper bytes zero.
-fn riscv64(word: u32, at: i64) -> (Does, Next) {
-    if word & 3 != 3 {
-        return compressed(word, at);
     }
-    let does = match word {
-        // addi s0, sp, n; ld s0, n(sp)
-        _ if word & 0x000f_ffff == 0x0001_0413 => Does::SetsFrame,
-        _ if word & 0x000f_ffff == 0x0001_3403 => Does::RestoresFrame,
-        _ => Does::Nothing,
-    };
-    let is_call = field(word, 7, 5) != 0;
-    let next = match word & 0x7f {
-        // jal, jalr
-        0x6f | 0x67 if is_call => Next::Call,
-        0x67 => Next::Ends,
-        0x6f => {
-            let to = field(word, 31, 1) << 20
-                | field(word, 12, 8) << 12
-                | field(word, 20, 1) << 11
-                | field(word, 21, 10) << 1;
-            Next::Jump(at + signed(to, 21))
-        }
-        0x63 => {
-            let to = field(word, 31, 1) << 12
-                | field(word, 7, 1) << 11
-                | field(word, 25, 6) << 5
-                | field(word, 8, 4) << 1;
-            Next::Branch(at + signed(to, 13))
-        }
-        // ebreak, unimp, sret
-        _ if matches!(word, 0x0010_0073 | 0xc000_1073 | 0x1020_0073) => Next::Ends,
-        _ => Next::Falls,
-    };
-    (does, next)
-}
-
-fn compressed(word: u32, at: i64) -> (Does, Next) {
-    let does = match word {
-        // c.addi4spn s0; c.ldsp s0
-        _ if word & 0xe01f == 0 && word & 0x1fe0 != 0 => Does::SetsFrame,
-        _ if word & 0xef83 == 0x6402 => Does::RestoresFrame,
-        _ => Does::Nothing,
-    };
-    let next = match word {
-        // c.unimp, c.ebreak
-        0 | 0x9002 => Next::Ends,
-        _ if word & 0xe003 == 0xa001 => {
-            let to = field(word, 12, 1) << 11
-                | field(word, 11, 1) << 4
-                | field(word, 9, 2) << 8
-                | field(word, 8, 1) << 10
-                | field(word, 7, 1) << 6
-                | field(word, 6, 1) << 7
-                | field(word, 3, 3) << 1
-                | field(word, 2, 1) << 5;
-            Next::Jump(at + signed(to, 12))
-        }
-        _ if matches!(word & 0xe003, 0xc001 | 0xe001) => {
-            let to = field(word, 12, 1) << 8
-                | field(word, 10, 2) << 3
-                | field(word, 5, 2) << 6
-                | field(word, 3, 2) << 1
-                | field(word, 2, 1) << 5;
-            Next::Branch(at + signed(to, 9))
-        }
-        // c.jr, c.jalr
-        _ if word & 0xf07f == 0x8002 => Next::Ends,
-        _ if word & 0xf07f == 0x9002 => Next::Call,
-        _ => Next::Falls,
-    };
-    (does, next)
-}
-
-fn instructions(architecture: Architecture, code: &[u8]) -> Vec<Instruction> {
-    let (mut at, mut all) = (0, Vec::new());
-    while let Some(low) = code.get(at..at + 2) {
-        let low = u32::from(u16::from_le_bytes([low[0], low[1]]));
-        let is_short = architecture == Architecture::Riscv64 && low & 3 != 3;
-        let word = match code.get(at + 2..at + 4) {
-            _ if is_short => low,
-            Some(high) => low | u32::from(u16::from_le_bytes([high[0], high[1]])) << 16,
-            None => break,
-        };
-        let decode = match architecture {
-            Architecture::Arm => arm32,
-            Architecture::Aarch64 => arm64,
-            _ => riscv64,
-        };
-        let bytes = if is_short { 2 } else { 4 };
-        let (does, next) = decode(word, at as i64);
-        all.push(Instruction { at: at as i64, bytes, does, next });
-        at += bytes as usize;
-    }
-    all
 }
 
 /// The frame before each instruction of a function, with where it begins and ends; `None`: no way
 /// leads there, or nothing can be said.
 pub(super) fn frames(architecture: Architecture, code: &[u8]) -> Vec<(u64, u64, Option<Frame>)> {
-    let all = instructions(architecture, code);
-    let place = |at: i64| all.binary_search_by_key(&at, |instruction| instruction.at).ok();
-    let mut states: Vec<Option<Frame>> = vec![None; all.len()];
-    let mut ways = vec![(0, Frame::Link)];
-    let mut doubtful: Vec<(i64, Frame)> = Vec::new();
-    loop {
-        while let Some((at, state)) = ways.pop() {
-            let Some(place) = place(at).filter(|&place| states[place].is_none()) else { continue };
-            states[place] = Some(state);
-            let Instruction { bytes, does, next, .. } = all[place];
-            let after = match does {
-                Does::Nothing => state,
-                Does::SetsFrame => Frame::Record,
-                Does::RestoresFrame => Frame::Link,
-            };
-            let behind = at + bytes;
-            match next {
-                Next::Falls => ways.push((behind, after)),
-                Next::Call if state == Frame::Record => doubtful.push((behind, after)),
-                Next::Call => {}
-                Next::Jump(to) => ways.push((to, after)),
-                Next::Branch(to) => ways.extend([(behind, after), (to, after)]),
-                Next::Ends => doubtful.push((behind, state)),
-            }
-        }
-        // The first of them: it may lead to the others.
-        doubtful.retain(|&(at, _)| place(at).is_some_and(|place| states[place].is_none()));
-        let Some(first) = doubtful.iter().copied().min_by_key(|&(at, _)| at) else { break };
-        ways.push(first);
-    }
-    let with_place = all.iter().zip(states);
-    with_place.map(|(one, state)| (one.at as u64, (one.at + one.bytes) as u64, state)).collect()
+    let mut followed = Followed::new(instructions(architecture, code));
+    followed.follow_all();
+    let frame = |state: State| if state.is_framed() { Frame::Record } else { Frame::Link };
+    let with_state = followed.all.iter().zip(&followed.states);
+    with_state.map(|(one, state)| (one.at as u64, one.end() as u64, state.map(frame))).collect()
 }
 
 #[cfg(test)]
@@ -380,5 +287,43 @@ mod tests {
             (0xe3a0_0001, RECORD),
             (0xe8bd_8800, RECORD),
         ]);
+    }
+
+    /// Red if what only a table leads to, behind a return, is taken for a continuation of what
+    /// returns: the caller was looked for in the link register, and samples were wrong.
+    #[test]
+    fn b3_what_only_a_table_leads_to_has_the_frame_that_the_jump_has() {
+        check_on(
+            Architecture::Aarch64,
+            &[
+                (0xa9bf_7bfd, LINK),   // stp x29, x30, [sp, #-16]!
+                (0x9100_03fd, LINK),   // mov x29, sp
+                (0xd61f_0160, RECORD), // br x11
+                (0xa8c1_7bfd, RECORD), // ldp x29, x30, [sp], #16
+                (0xd65f_03c0, LINK),   // ret
+                (0x5280_0060, RECORD), // mov w0, #3
+                (0xa8c1_7bfd, RECORD),
+                (0xd61f_0060, LINK), // br x3, a call in the last place
+                (0x5280_0060, RECORD),
+                (0xa8c1_7bfd, RECORD),
+                (0xd65f_03c0, LINK),
+            ],
+        );
+        // A jump without a frame, be it a call in the last place: what is behind the call is where
+        // it leads to, or where the call returns to; what is done there tells.
+        let with = |behind: &[(u32, Option<Frame>)]| {
+            let before = [
+                (0xb400_0040, LINK), // cbz x0, 2 on
+                (0xd61f_0160, LINK), // br x11
+                (0xa9bf_7bfd, LINK),
+                (0x9100_03fd, LINK),
+                (0x9400_0100, RECORD), // bl
+            ];
+            check_on(Architecture::Aarch64, &[&before[..], behind].concat());
+        };
+        with(&[(0x5280_0060, LINK), (0xd65f_03c0, LINK)]);
+        with(&[(0x5280_0060, RECORD), (0xa8c1_7bfd, RECORD), (0xd65f_03c0, LINK)]);
+        // A trap says nothing.
+        with(&[(0x5280_0060, None), (0xd420_0020, None)]);
     }
 }
