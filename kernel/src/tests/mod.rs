@@ -29,6 +29,7 @@ mod programs;
 mod questions;
 mod reports;
 pub(crate) mod returns;
+mod samples;
 mod sequences;
 mod shadow_stacks;
 mod signals;
@@ -118,6 +119,9 @@ table! {
         overflows::t2_b1_a_guard_belongs_to_a_slot_and_to_no_stack,
         overflows::o5_o6_a_thread_that_touches_the_guard_of_anothers_stack_is_ended_and_the_other_unharmed,
         backtraces::b1_every_address_is_on_the_stack_it_is_on_or_on_none,
+        samples::b3_a_thread_that_runs_on_another_cpu_is_traced_where_it_is,
+        samples::b3_a_cpu_with_interrupts_off_answers_by_nmi_or_is_given_up_in_time,
+        samples::b3_ten_thousand_samples_under_load_unwind_to_the_outermost_frame,
         backtraces::b2_a_backtrace_in_an_interrupt_crosses_to_the_thread_it_hit,
         backtraces::b2_a_backtrace_in_a_softirq_crosses_to_the_thread_that_was_interrupted,
         backtraces::b2_a_backtrace_in_a_softirq_of_a_thread_crosses_to_that_thread,

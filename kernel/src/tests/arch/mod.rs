@@ -46,15 +46,13 @@ mod flush;
 
 // Where something can stop at each instruction of the entry code.
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
+mod breakpoints;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
 mod entry_code;
 
 // Where the handler of overflows begins again at the top of the same stack.
 #[cfg(not(target_arch = "arm"))]
 mod overflow_handler;
-
-// Where the table of frames leaves no doubt: see CAVEATS.md.
-#[cfg(any(target_arch = "x86_64", target_arch = "riscv64"))]
-mod samples;
 
 // Where a CPU may fault on a page that has just been mapped.
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]

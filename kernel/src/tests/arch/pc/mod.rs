@@ -2,8 +2,6 @@
 //! flags, NMIs, the sweep, backtraces from a function's edges, and where the task state segments
 //! lie.
 
-#[cfg(target_arch = "x86_64")]
-pub(in crate::tests) mod breakpoints;
 pub(in crate::tests) mod control;
 pub(in crate::tests) mod double_fault;
 pub(in crate::tests) mod entry_work;

@@ -10,15 +10,12 @@ pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::{first_use, flush, overflow_handler, samples};
+use super::{first_use, flush, overflow_handler};
 use crate::tests::table;
 
 table! {
     HERE,
     shared: [
-        samples::b3_a_thread_that_runs_on_another_cpu_is_traced_where_it_is,
-        samples::b3_a_cpu_with_interrupts_off_answers_by_nmi_or_is_given_up_in_time,
-        samples::b3_ten_thousand_samples_under_load_unwind_to_the_outermost_frame,
         first_use::t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack,
         flush::u1_t10_a_flush_waits_for_a_cpu_with_interrupts_off,
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards,

@@ -13,18 +13,15 @@ pub(in crate::tests) mod tss;
 pub(in crate::tests) mod user_code;
 
 use super::pc::{
-    breakpoints, control, double_fault, every_instruction, firmware, first_instruction, io_maps,
-    tss_guards, vectors,
+    control, double_fault, every_instruction, firmware, first_instruction, io_maps, tss_guards,
+    vectors,
 };
-use super::{flush, overflow_handler, samples};
+use super::{breakpoints, flush, overflow_handler};
 use crate::tests::table;
 
 table! {
     HERE,
     shared: [
-        samples::b3_a_thread_that_runs_on_another_cpu_is_traced_where_it_is,
-        samples::b3_a_cpu_with_interrupts_off_answers_by_nmi_or_is_given_up_in_time,
-        samples::b3_ten_thousand_samples_under_load_unwind_to_the_outermost_frame,
         breakpoints::b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_frame,
         first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
         first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,

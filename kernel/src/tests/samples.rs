@@ -1,9 +1,9 @@
 //! Samples: interrupts that land anywhere while the machine does everything that it can, each
 //! followed to the outermost frame; and threads that are looked at while they run elsewhere.
 
-use super::depth::SEND_NMI;
-use crate::tests::support::until;
-use crate::tests::{Outcome, check};
+use super::arch::depth::SEND_NMI;
+use super::support::until;
+use super::{Outcome, check};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -48,7 +48,7 @@ static LANDINGS: [SpinLock<Landing>; 8] =
 
 /// The handler. The lock is free: the tester takes it only when all have landed, and sends no other
 /// before.
-pub(in crate::tests) fn land(regs: &mut SavedRegs) {
+pub(super) fn land(regs: &mut SavedRegs) {
     {
         let mut landing = LANDINGS[cpus::this().id().index() % LANDINGS.len()].lock();
         backtrace::keep_steps_from_regs(regs, &mut landing.steps);
@@ -144,7 +144,7 @@ const OUTERMOST: [&str; 7] = [
 
 /// What was seen of all samples.
 #[derive(Default)]
-pub(in crate::tests) struct Tally {
+pub(super) struct Tally {
     of_programs: usize,
     in_entries: usize,
     /// Where there is no record, and the caller is the table's to tell.
@@ -158,7 +158,7 @@ pub(in crate::tests) struct Tally {
 
 impl Tally {
     /// Says what was seen; an error if any sample is wrong.
-    pub(in crate::tests) fn judge(&self, what: &str) -> Outcome {
+    pub(super) fn judge(&self, what: &str) -> Outcome {
         log!(
             "  {what}: {} of programs, {} in entries, {} without a record ({} by the table alone), {} known callers",
             self.of_programs,
@@ -171,6 +171,11 @@ impl Tally {
         let some: Vec<_> = self.wrong.iter().take(12).collect();
         check!(number == 0, "{number} {what} are wrong: {some:?}");
         Ok(())
+    }
+
+    /// How many were at instructions whose function has no record yet, or none any more.
+    pub(super) fn without_record(&self) -> usize {
+        self.without_record
     }
 
     fn take(&mut self, regs: &SavedRegs, steps: &Backtrace<STEPS>) {
@@ -252,40 +257,37 @@ fn sample(send: impl Fn(u32), others: &[u32]) -> Outcome {
 }
 
 /// What the interrupt controller calls the other CPUs.
-pub(in crate::tests) fn others() -> Vec<u32> {
+pub(super) fn others() -> Vec<u32> {
     let me = cpus::this().id();
     let others = cpus::online().filter(|cpu| cpu.id() != me);
     others.map(|cpu| cpu.hardware_id.load(Ordering::Relaxed)).collect()
 }
 
 /// How many have landed.
-pub(in crate::tests) fn taken() -> u64 {
+pub(super) fn taken() -> u64 {
     TAKEN.load(Ordering::Acquire)
 }
 
-/// Looks at all that have landed, each once; `each` sees where. How many there were.
-pub(in crate::tests) fn look_at_landed(
-    tally: &mut Tally,
-    mut each: impl FnMut(&SavedRegs),
-) -> usize {
+/// Looks at all that have landed, each once; `each` sees its steps. How many there were.
+pub(super) fn look_at_landed(tally: &mut Tally, mut each: impl FnMut(&Backtrace<STEPS>)) -> usize {
     let mut count = 0;
     for place in &LANDINGS {
         let mut landing = place.lock();
         if let Some(regs) = landing.regs.take() {
             tally.take(&regs, &landing.steps);
-            each(&regs);
+            each(&landing.steps);
             count += 1;
         }
     }
     count
 }
 
-/// Takes this many samples of all CPUs but this one; `each` sees where they landed.
-pub(in crate::tests) fn take(
+/// Takes this many samples of all CPUs but this one; `each` sees the steps of each.
+pub(super) fn take(
     send: fn(u32),
     count: usize,
     tally: &mut Tally,
-    mut each: impl FnMut(&SavedRegs),
+    mut each: impl FnMut(&Backtrace<STEPS>),
 ) -> Outcome {
     let mut random = 0x9e37_79b9_u64;
     let others = others();
@@ -309,12 +311,12 @@ pub(in crate::tests) fn take(
 }
 
 /// Sends what runs [`land`] on a CPU.
-pub(in crate::tests) fn send_call(hardware_id: u32) {
+pub(super) fn send_call(hardware_id: u32) {
     irqchip::send_interrupt(hardware_id, vector::CALL);
 }
 
 /// Does it while threads of every kind run on all CPUs.
-pub(in crate::tests) fn under_load(body: impl FnOnce() -> Outcome) -> Outcome {
+pub(super) fn under_load(body: impl FnOnce() -> Outcome) -> Outcome {
     LEAVE.store(false, Ordering::Relaxed);
     softirq::set_probe(|| {
         black_box(root_of_branches());
@@ -361,6 +363,12 @@ pub fn b3_ten_thousand_samples_under_load_unwind_to_the_outermost_frame() -> Out
     let of_nmis = nmis.judge("NMIs");
     interrupts.judge("interrupts").and(of_nmis)?;
     check!(interrupts.known_callers > 20, "{} known callers", interrupts.known_callers);
+    check!(interrupts.of_programs > 20, "{} of programs", interrupts.of_programs);
+    if SEND_NMI.is_some() {
+        let Tally { in_entries, without_record, .. } = nmis;
+        check!(in_entries > 20, "{in_entries} NMIs in entries");
+        check!(without_record > 20, "{without_record} NMIs without a record");
+    }
     Ok(())
 }
 

@@ -1,17 +1,22 @@
 //! Samples by breakpoints: debug exceptions right before instructions that the load is known to
-//! execute, on whichever CPU comes there first.
+//! execute, on whichever CPU comes there first, whether interrupts are on or not.
+//!
+//! Known are: where an interrupt or an NMI has landed, where its callers go on, and the first
+//! instruction of each function of these.
 
-use crate::tests::arch::samples::{self, Tally};
-use crate::tests::arch::sweep;
+use crate::tests::arch::depth::SEND_NMI;
+use crate::tests::samples::{self, Tally};
 use crate::tests::{Outcome, check};
 use alloc::vec::Vec;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use kstack::unwind::{Backtrace, Step};
 use machine::arch::irqchip::{self, vector};
 use machine::arch::regs::SavedRegs;
 use machine::arch::step;
 use machine::cpus;
 use threads::entry::probes;
+use threads::report::backtrace::STEPS;
 use threads::report::symbols;
 
 /// Breakpoints that must be hit.
@@ -28,8 +33,8 @@ static SET: AtomicU32 = AtomicU32::new(0);
 static IS_HIT: AtomicBool = AtomicBool::new(false);
 
 fn on_debug(regs: &mut SavedRegs) {
+    // The instruction is executed now: nothing stops there any more.
     step::set_breakpoint(None);
-    sweep::resume(regs);
     if regs.pc().get() == TARGET.load(Ordering::Relaxed) && !IS_HIT.swap(true, Ordering::AcqRel) {
         samples::land(regs);
     }
@@ -58,10 +63,40 @@ fn set(target: usize) -> Outcome {
 
 /// Whether a breakpoint may be there: not in what its own handler runs before it has cleared it.
 fn may_be_at(pc: usize) -> bool {
-    const OF_THE_HANDLER: [&str; 6] =
-        ["kstack::", "::entry::", "hooks", "cpus::", "fn_cell", "tests::"];
+    const OF_THE_HANDLER: [&str; 11] = [
+        "kstack::",
+        "::entry::",
+        "hooks",
+        "cpus::",
+        "fn_cell",
+        "tests::",
+        "exceptions",
+        "step::",
+        // Copies of structures.
+        "memcpy",
+        "memmove",
+        "memset",
+    ];
     let symbol = symbols::lookup(pc as u64);
     symbol.is_some_and(|symbol| !OF_THE_HANDLER.iter().any(|part| symbol.name.contains(part)))
+}
+
+/// Adds the instructions that a sample knows of: none twice.
+fn note(steps: &Backtrace<STEPS>, known: &mut Vec<usize>) {
+    for (step, _) in steps.steps() {
+        let (pc, call) = match step {
+            Step::Interrupted(regs) => (regs.pc.get(), regs.pc.get()),
+            Step::Caller(pc) => (pc.get(), pc.get() - 1),
+            _ => continue,
+        };
+        let Some(symbol) = symbols::lookup(call as u64) else { continue };
+        let first = call - symbol.offset as usize;
+        for at in [pc, first] {
+            if may_be_at(at) && !known.contains(&at) {
+                known.push(at);
+            }
+        }
+    }
 }
 
 /// Red as with interrupts: a record is taken for there before it is.
@@ -72,12 +107,13 @@ pub fn b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_
     samples::under_load(|| {
         let mut known = Vec::new();
         let mut at_first = Tally::default();
-        samples::take(samples::send_call, KNOWN, &mut at_first, |regs| {
-            let pc = regs.pc().get();
-            if !regs.from_user() && may_be_at(pc) {
-                known.push(pc);
-            }
-        })?;
+        samples::take(samples::send_call, KNOWN, &mut at_first, |steps| note(steps, &mut known))?;
+        if let Some(send) = SEND_NMI {
+            probes::set_nmi_probe(Some(samples::land));
+            let taken = samples::take(send, KNOWN, &mut at_first, |steps| note(steps, &mut known));
+            probes::set_nmi_probe(None);
+            taken?;
+        }
         check!(known.len() > 20, "only {} instructions are known", known.len());
         probes::set_call(set_here);
         probes::set_debug_probe(Some(on_debug));
@@ -111,5 +147,7 @@ pub fn b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_
     })?;
     tally.judge("breakpoints")?;
     check!(hits >= HITS, "only {hits} breakpoints were hit");
+    let first = tally.without_record();
+    check!(first > HITS / 50, "only {first} at instructions without a record");
     Ok(())
 }
