@@ -13,7 +13,7 @@ use machine::spin::SpinLock;
 use threads::entry::probes;
 use threads::entry::softirq::{self, Softirq};
 pub use threads::report::on_purpose::{
-    How, one_giant_frame, overflow_here, recurse_until_overflow,
+    How, one_giant_frame, overflow_here, recurse_until_overflow, smash_frame,
 };
 use threads::sched;
 use threads::stacks;
@@ -49,6 +49,16 @@ fn chosen() -> How {
 pub fn in_interrupt(how: How) {
     HOW.store(how as usize, Ordering::Relaxed);
     probes::set_probe(Some(|_| overflow_here(chosen())));
+    software_interrupt();
+}
+
+/// In an interrupt handler, on the IRQ stack: a frame is smashed there. The machine stops, if the
+/// kernel is built with the stack protector.
+#[inline(never)]
+pub fn smash_in_interrupt() {
+    probes::set_probe(Some(|_| {
+        black_box(smash_frame(black_box(0x41), black_box(size_of::<usize>())));
+    }));
     software_interrupt();
 }
 

@@ -60,6 +60,9 @@ extern "C" fn kernel_main(boot_argument: u64) -> ! {
     set_up_memory(&info);
     machine::options::set(String::from_utf8_lossy(info.command_line()).as_ref());
     drop(info);
+    sched::seed_canaries();
+    // SAFETY: (1) this CPU's, which takes no interrupts yet; (2) this function does not return.
+    unsafe { me.local.start_canary(sched::new_canary(), sched::new_canary()) };
     stacks::set_up(sched::wake_stackd);
     if machine::options::get("stack-usage").as_deref() == Some("off") {
         stacks::depths::turn(false);
@@ -172,6 +175,8 @@ extern "C" fn kernel_secondary(number: usize) -> ! {
     let me = cpus::by_id(CpuId::new(number as u32));
     // SAFETY: (1) a static, this CPU's own; (2) interrupts are off.
     unsafe { me.local.load() };
+    // SAFETY: (1) as above; (2) this function does not return.
+    unsafe { me.local.start_canary(sched::new_canary(), sched::idle_canary(me)) };
     irqchip::set_up_local();
     cpu_stacks::load(me);
     clock::compare_counter();

@@ -24,6 +24,6 @@ mod life;
 mod place;
 
 pub use entry::{irq, nmi, offset, ports, shadow};
-pub use fault::{prologue, unwind, verdict};
+pub use fault::{canary, prologue, unwind, verdict};
 pub use life::{cache, depot, depths, erase, groups, lifetime, meter, pool, record, stock};
 pub use place::{addr, arena, geometry, kind, stacks};

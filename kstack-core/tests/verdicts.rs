@@ -151,7 +151,13 @@ fn t12_the_report_of_an_end_word_names_the_stack_and_no_distance() {
         cause: Cause::EndOverwritten,
         consequence: Consequence::StopSystem,
     };
-    let report = OverflowReport { verdict, fault, context: THREAD, backtrace: Backtrace::empty() };
+    let report = OverflowReport {
+        verdict,
+        fault,
+        context: THREAD,
+        backtrace: Backtrace::empty(),
+        frame: Addr::new(0),
+    };
     let text = report.head().to_string();
     assert!(text.starts_with("kernel stack end overwritten: thread stack of thread 7 ["), "{text}");
     assert!(text.contains("the system stops") && !text.contains("its edge"), "{text}");
@@ -340,7 +346,13 @@ fn o1_the_report_says_it_all_in_a_few_lines() {
         pc: Addr::new(0x1000),
         cpu: CPU,
     };
-    let report = OverflowReport { verdict, fault, context: THREAD, backtrace: Backtrace::empty() };
+    let report = OverflowReport {
+        verdict,
+        fault,
+        context: THREAD,
+        backtrace: Backtrace::empty(),
+        frame: Addr::new(0),
+    };
     let expected = "\
 kernel stack overflow: thread stack of thread 7 [0xffffc9000000c000..0xffffc90000010000)
   8 bytes below its edge, on CPU 2
@@ -495,7 +507,15 @@ fn o1_reports_use_these_words() {
         let verdict = Verdict { stack, side, distance, cause, consequence };
         let (address, sp, pc) = (Addr::new(0x10), Addr::new(0x20), Addr::new(0x30));
         let fault = Fault { delivery: Delivery::OwnStack, address, sp, pc, cpu: CPU };
-        OverflowReport { verdict, fault, context, backtrace: Backtrace::empty() }.head().to_string()
+        OverflowReport {
+            verdict,
+            fault,
+            context,
+            backtrace: Backtrace::empty(),
+            frame: Addr::new(0),
+        }
+        .head()
+        .to_string()
     };
     let beyond = Cause::FrameBeyondGuard;
     let stop = Consequence::StopSystem;

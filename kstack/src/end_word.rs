@@ -46,6 +46,39 @@ pub const fn at(lowest: Addr) -> Addr {
     lowest.wrapping_add(BELOW_END)
 }
 
+/// # Safety
+///
+/// 1. There is a word.
+#[cfg(not(feature = "address-sanitizer"))]
+#[inline(always)]
+unsafe fn read(end: usize) -> usize {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { (end as *const usize).read_volatile() }
+}
+
+/// The same, without a word to the sanitizer: no frame is there.
+///
+/// # Safety
+///
+/// 1. There is a word.
+#[cfg(feature = "address-sanitizer")]
+#[sanitize(kernel_address = "off")]
+#[inline(never)]
+unsafe fn read(end: usize) -> usize {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { *(end as *const usize) }
+}
+
+/// # Safety
+///
+/// 1. There is a word, which nothing else uses.
+#[cfg_attr(feature = "address-sanitizer", sanitize(kernel_address = "off"))]
+#[inline(never)]
+unsafe fn write(end: usize, word: usize) {
+    // SAFETY: (1) by the caller's promise.
+    unsafe { *(end as *mut usize) = word };
+}
+
 /// Whether the end word of a stack is as it should be.
 ///
 /// # Safety
@@ -55,7 +88,7 @@ pub const fn at(lowest: Addr) -> Addr {
 #[inline(always)]
 pub unsafe fn is_whole(lowest: Addr) -> bool {
     // SAFETY: (1) the lowest word of a mapped stack, by the caller's promise.
-    unsafe { (at(lowest).get() as *const usize).read_volatile() == END_WORD }
+    unsafe { read(at(lowest).get()) == END_WORD }
 }
 
 impl CpuLocal {
@@ -113,7 +146,7 @@ impl CpuLocal {
             }
             // SAFETY: (1) the lowest word of a stack that the CPU keeps, by the promise of
             // `watch_end`.
-            if unsafe { (end as *const usize).read_volatile() } != END_WORD {
+            if unsafe { read(end) } != END_WORD {
                 stop_for(Addr::new(end));
             }
         }
@@ -139,7 +172,7 @@ impl CpuLocal {
     pub(crate) unsafe fn mark_end_again(&self) {
         // SAFETY: (1) a word of the running thread's stack, which is mapped as a whole, and which
         // nothing uses by the caller's promise.
-        unsafe { (at(self.thread_lowest()).get() as *mut usize).write_volatile(END_WORD) };
+        unsafe { write(at(self.thread_lowest()).get(), END_WORD) };
     }
 }
 

@@ -22,6 +22,7 @@ pub use crate::irq_cell::IrqCell;
 use crate::local::CpuLocal;
 use crate::room;
 pub use kstack_core::irq::{Again, IrqState, MAX_ROUNDS, RunOn};
+use kstack_core::kind::StackKind;
 
 /// An interrupt arrived. Interrupts off; `regs` on the stack it arrived on.
 #[inline(always)]
@@ -33,9 +34,11 @@ pub(crate) fn on_interrupt(vector: u8, regs: &mut SavedRegs) {
         return on_current_stack(vector, regs);
     }
     let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
+    let outer = local.enter_own_stack(StackKind::Irq);
     // SAFETY: (1) the in-use mark has just been set, so the IRQ stack is empty and ours; (2)
     // `handle` returns.
     unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
+    local.leave_own_stack(outer);
     local.irq.with(IrqState::leave_irq_stack);
     run_softirqs_on_their_stack(local);
     if local.preemption_is_asked() {
@@ -79,8 +82,10 @@ pub fn complete(regs: &mut SavedRegs) {
         && local.irq.with(|irq| irq.on_interrupt(false)) == RunOn::IrqStack
     {
         let (vector, at) = (usize::from(vector), core::ptr::from_mut(regs) as usize);
+        let outer = local.enter_own_stack(StackKind::Irq);
         // SAFETY: (1) as in `on_interrupt`.
         unsafe { call_on_stack(vector, at, handle, local.irq_top().get()) };
+        local.leave_own_stack(outer);
         local.irq.with(IrqState::leave_irq_stack);
         run_softirqs_on_their_stack(local);
     }
@@ -128,9 +133,11 @@ fn run_softirqs_on_their_stack(local: &CpuLocal) {
         && local.irq.with(IrqState::on_handler_done)
     {
         if local.irq.with(IrqState::start_softirqs) {
+            let outer = local.enter_own_stack(StackKind::Softirq);
             // SAFETY: (1) softirqs never nest, and `start_softirqs` has just said that none are
             // running: their stack is empty and ours; (2) `run_softirqs` returns.
             unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+            local.leave_own_stack(outer);
         } else {
             wake_thread(local);
         }
@@ -311,12 +318,18 @@ pub unsafe fn enable_bottom_halves() {
                     (false, Some(_)) => IrqState::enable_bottom_halves_beside_irq_stack,
                 });
             match local.arch.softirq_top() {
-                // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
-                Some(top) if run => unsafe { call_on_stack(0, 0, run_softirqs, top.get()) },
+                Some(top) if run => {
+                    let outer = local.enter_own_stack(StackKind::Softirq);
+                    // SAFETY: (1) as in `run_softirqs_on_their_stack`; (2) `run_softirqs` returns.
+                    unsafe { call_on_stack(0, 0, run_softirqs, top.get()) };
+                    local.leave_own_stack(outer);
+                }
                 None if run => {
+                    let outer = local.enter_own_stack(StackKind::Irq);
                     // SAFETY: (1) the state said yes and set the in-use mark: the IRQ stack is
                     // empty and ours; (2) `run_softirqs` returns.
                     unsafe { call_on_stack(0, 0, run_softirqs, local.irq_top().get()) };
+                    local.leave_own_stack(outer);
                     local.irq.with(IrqState::leave_irq_stack);
                 }
                 _ if local.irq.with(|irq| irq.pending()) != 0 => wake_thread(local),

@@ -158,6 +158,8 @@
 //! Everything has run in emulation only; the project's CAVEATS.md says per architecture what is
 //! tested, modelled and assumed.
 #![no_std]
+// A function that the sanitizer itself is made of is not watched by it.
+#![cfg_attr(feature = "address-sanitizer", feature(sanitize))]
 #![deny(unreachable_pub)]
 #![deny(missing_docs)]
 // What is public may grow unless it says why it will not.
@@ -165,8 +167,8 @@
 
 // The decisions, under the same names: a kernel depends on this crate alone.
 pub use kstack_core::{
-    addr, arena, cache, depot, depths, erase, geometry, groups, kind, lifetime, offset, pool,
-    ports, prologue, record, shadow, stacks, stock, verdict,
+    addr, arena, cache, canary, depot, depths, erase, geometry, groups, kind, lifetime, offset,
+    pool, ports, prologue, record, shadow, stacks, stock, verdict,
 };
 
 #[path = "arch/target.rs"]
@@ -215,10 +217,18 @@ mod irq_cell;
 pub mod local;
 #[cfg(feature = "entry")]
 pub mod on_return;
+#[cfg(feature = "address-sanitizer")]
+mod poison;
+#[cfg(feature = "entry")]
+mod protected;
+#[cfg(feature = "entry")]
+pub mod protector;
 #[cfg(feature = "entry")]
 pub mod report;
 #[cfg(feature = "entry")]
 pub mod room;
+#[cfg(feature = "address-sanitizer")]
+pub mod sanitizer;
 #[cfg(feature = "entry")]
 mod shifted;
 #[cfg(feature = "entry")]

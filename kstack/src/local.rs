@@ -26,7 +26,7 @@ pub struct CpuLocal {
     /// pointer.
     own_address: AtomicUsize,
     /// The running thread, as the kernel knows it: `current`.
-    thread: AtomicUsize,
+    pub(crate) thread: AtomicUsize,
     /// The top of the running thread's stack: where entries from user mode start.
     thread_top: AtomicUsize,
     /// A word for entry code that has no register yet.
@@ -34,7 +34,7 @@ pub struct CpuLocal {
     /// The top of the IRQ stack.
     irq_top: AtomicUsize,
     /// The stack-protector canary of the running thread. Compilers read it at GS:40 on x86_64.
-    canary: AtomicUsize,
+    pub(crate) canary: AtomicUsize,
     /// The address RESERVE bytes above the lowest of the running thread's stack body: the line of
     /// [`crate::room`].
     thread_line: AtomicUsize,
@@ -55,6 +55,8 @@ pub struct CpuLocal {
     /// Where the end words of this CPU's own stacks are, 0 behind the last; see
     /// [`crate::end_word`].
     ends: [AtomicUsize; MAX_ENDS],
+    /// What the canaries of this CPU's own stacks are made of; see [`crate::protector`].
+    pub(crate) stack_canary: AtomicUsize,
 }
 
 /// Stacks that a CPU can have of its own: the IRQ, idle and boot stacks, and the architecture's.
@@ -123,6 +125,7 @@ impl CpuLocal {
             cache: Cache(UnsafeCell::new(CpuCache::new(cpu))),
             arch: ArchLocal::new(),
             ends: [const { AtomicUsize::new(0) }; MAX_ENDS],
+            stack_canary: AtomicUsize::new(0),
         }
     }
 
@@ -266,7 +269,7 @@ impl CpuLocal {
         body(unsafe { &mut *self.cache.0.get() })
     }
 
-    /// The canary that compiled code compares with.
+    /// The canary of the running thread, as the switch to it has stored it.
     pub fn canary(&self) -> usize {
         self.canary.load(Ordering::Relaxed)
     }

@@ -238,7 +238,10 @@ impl<B: Backing> Stacks<B> {
     fn acquire_any(&'static self, request: &Request) -> Result<Stack<B>, AcquireError> {
         let (mut local, mut pages) = (Answers(&self.backing), Answers(&self.backing));
         let stack = self.pool().acquire(request, &mut local, &Shared(self), &mut pages)?;
-        Ok(Stack { stack: ManuallyDrop::new(stack), stacks: self })
+        let stack = Stack { stack: ManuallyDrop::new(stack), stacks: self };
+        #[cfg(feature = "address-sanitizer")]
+        crate::poison::forget_frames(stack.range());
+        Ok(stack)
     }
 
     /// Keeps a stack from being unmapped or given to another thread while it is read. `None` once
@@ -353,6 +356,13 @@ impl<B: Backing> Stack<B> {
         self.stacks
     }
 
+    /// Its frames are given up: a kernel that is compiled with the address sanitizer may touch all
+    /// of it. Nothing without that.
+    pub fn forget_frames(&self) {
+        #[cfg(feature = "address-sanitizer")]
+        crate::poison::forget_frames(self.range());
+    }
+
     /// Gives it back and says where it went.
     #[inline]
     pub fn release(self) -> ReleaseOutcome {
@@ -376,6 +386,8 @@ impl<B: Backing> Stack<B> {
         // SAFETY: (1) by the caller's promise it is taken out once.
         let stack = unsafe { ManuallyDrop::take(&mut self.stack) };
         let stacks = self.stacks;
+        #[cfg(feature = "address-sanitizer")]
+        crate::poison::forget_frames(stacks.pool().body(stack.slot()));
         stacks.note(stacks.backing.with_cache(|cache| {
             stacks.pool().release(stack, cache, &Shared(stacks), &mut Answers(&stacks.backing))
         }))

@@ -19,6 +19,8 @@
 
 use crate::arch::current::containment;
 use crate::arch::current::regs::SavedRegs;
+#[cfg(feature = "address-sanitizer")]
+use crate::arch::current::this_cpu::as_fp;
 use crate::hooks::{self, hooks};
 use crate::local::CpuLocal;
 use crate::registry::{self, Registry};
@@ -27,7 +29,7 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::copy_nonoverlapping;
 use core::sync::atomic::{AtomicU8, Ordering};
-use kstack_core::addr::{Addr, ByteSize, CpuId};
+use kstack_core::addr::{Addr, AddrRange, ByteSize, CpuId};
 use kstack_core::arena::SlotIndex;
 use kstack_core::stacks::{StackId, StackLookup};
 use kstack_core::unwind::Backtrace;
@@ -125,6 +127,7 @@ fn write(verdict: Verdict, fault: Fault, context: Context) -> &'static mut Overf
         (&raw mut (*report).verdict).write(verdict);
         (&raw mut (*report).fault).write(fault);
         (&raw mut (*report).context).write(context);
+        (&raw mut (*report).frame).write(Addr::new(0));
         copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*report).backtrace, 1);
         &mut *report
     };
@@ -189,6 +192,84 @@ pub(crate) fn end_is_overwritten(fp: Addr, sp: Addr, address: Addr) {
     (hooks().stop)(report)
 }
 
+/// The frame of the function that has called what has the frame pointer `fp` was written over, on
+/// the stack that `sp` is on: judges that and writes this CPU's report; nothing if `sp` is on no
+/// known stack. Interrupts off.
+#[cfg(feature = "stack-protector")]
+pub(crate) fn frame_is_smashed(
+    fp: Addr,
+    sp: Addr,
+    interrupts_off: bool,
+) -> Option<&'static mut OverflowReport> {
+    let registry = registry::get()?;
+    // SAFETY: (1) if any CPU has loaded its block, this one has: boot code comes first on each.
+    let local = unsafe { CpuLocal::if_loaded() }?;
+    let stack = registry.stack_at(sp)?;
+    let context = Context { interrupts_off, ..(hooks().context)() };
+    let verdict = kstack_core::verdict::judge_frame(stack, sp, &context);
+    let delivery = Delivery::OwnStack;
+    let fault = Fault { delivery, address: sp, sp, pc: Addr::new(0), cpu: local.cpu() };
+    let report = write(verdict, fault, context);
+    unwind::from_fp(registry, fp, &mut report.backtrace);
+    let pc = report.code_addresses().next();
+    report.fault.pc = pc.unwrap_or(Addr::new(0));
+    Some(report)
+}
+
+/// The sanitizer refuses an access to `address`, on the frame of the function `frame`, by code with
+/// this SP and, in `at`, frame pointer and PC: judges that and writes this CPU's report; nothing if
+/// the address is on no known stack. Interrupts off.
+#[cfg(feature = "address-sanitizer")]
+pub(crate) fn bad_access(
+    cause: Cause,
+    address: Addr,
+    frame: Addr,
+    at: [usize; 2],
+    sp: Addr,
+    interrupts_off: bool,
+) -> Option<&'static mut OverflowReport> {
+    let registry = registry::get()?;
+    // SAFETY: (1) if any CPU has loaded its block, this one has: boot code comes first on each.
+    let local = unsafe { CpuLocal::if_loaded() }?;
+    let stack = registry.stack_at(address)?;
+    let context = Context { interrupts_off, ..(hooks().context)() };
+    let verdict = kstack_core::verdict::judge_access(stack, address, cause, &context);
+    let delivery = Delivery::OwnStack;
+    let fault = Fault { delivery, address, sp, pc: Addr::new(at[1]), cpu: local.cpu() };
+    let report = write(verdict, fault, context);
+    report.frame = frame;
+    // A frame record of what called the check, as its callee would have it.
+    let fp = as_fp(core::hint::black_box(&at));
+    unwind::from_fp(registry, fp, &mut report.backtrace);
+    Some(report)
+}
+
+/// Ends the running thread, at the top of its stack: what lies below is given up. Interrupts off,
+/// on any stack.
+#[cfg(any(feature = "stack-protector", feature = "address-sanitizer"))]
+pub(crate) fn end_running_thread(report: &'static OverflowReport) -> ! {
+    // SAFETY: (1) registers are numbers. No interrupt is in service that would ask for them.
+    let regs = unsafe { MaybeUninit::<SavedRegs>::zeroed().assume_init() };
+    end_thread(report, &regs)
+}
+
+/// Ends the running thread, at the top of its stack. Interrupts off.
+fn end_thread(report: &'static OverflowReport, regs: &SavedRegs) -> ! {
+    // SAFETY: (1) the verdict is about the running thread, so the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
+    forget_frames(AddrRange { lowest: local.thread_lowest(), top: local.thread_top() });
+    // The stack that this runs on is free again, and so is what comes next to fail.
+    place_of(report.fault.cpu).step.store(NONE, Ordering::Relaxed);
+    containment::end_on_own_stack(report, regs)
+}
+
+/// The frames on a stack are given up: its shadow is to say nothing of them.
+#[inline(always)]
+pub(crate) fn forget_frames(_stack: AddrRange) {
+    #[cfg(feature = "address-sanitizer")]
+    crate::poison::forget_frames(_stack);
+}
+
 /// Whether a stack without guards was found to be too small too late: what follows it in memory is
 /// another's, and its end word says that it has been written over.
 fn is_past_its_end(report: &OverflowReport) -> bool {
@@ -222,9 +303,7 @@ pub(crate) fn carry_out<const N: usize>(
                     // be ended at the top of its stack.
                     unsafe { CpuLocal::this().mark_end_again() };
                 }
-                // The stack that this runs on is free again, and so is what comes next to fail.
-                place_of(report.fault.cpu).step.store(NONE, Ordering::Relaxed);
-                containment::end_on_own_stack(report, regs)
+                end_thread(report, regs)
             }
             _ => {
                 report.verdict.consequence = Consequence::StopSystem;

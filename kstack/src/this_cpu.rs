@@ -3,6 +3,7 @@
 
 use crate::arch::current::this_cpu;
 use crate::local::CpuLocal;
+use crate::protected;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kstack_core::addr::AddrRange;
 use kstack_core::meter::Watermark;
@@ -22,6 +23,9 @@ impl CpuLocal {
     ///    [`cpu::bring_up`](crate::cpu::bring_up) sees to that by itself.
     pub unsafe fn load(&'static self) {
         self.keep_own_address();
+        if protected::IS_ON {
+            this_cpu::keep_guard(self);
+        }
         // SAFETY: (1) to (3) by the caller's promise; the block knows its own address.
         unsafe { this_cpu::load(self) };
         // SAFETY: (1) just done; (2) by the caller's promise.

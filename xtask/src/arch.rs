@@ -18,6 +18,7 @@
 //! riscv64, a PL011 on the arms, whose `virt` machine has no second one for the normal world. The
 //! statuses are the same everywhere (see `boot::qemu::End`).
 
+use crate::variant::{Target, Variant};
 use crate::workspace;
 
 /// One architecture of the reference kernel.
@@ -64,6 +65,12 @@ pub(crate) struct Board {
     pub(crate) name: &'static str,
     /// Build options of the kernel, for an architecture that has them.
     pub(crate) features: &'static [&'static str],
+    /// What the compiler adds to the kernel.
+    pub(crate) variant: Variant,
+    /// The beginnings of the names of the tests that run on it; all of them, if there are none.
+    pub(crate) only: &'static [&'static str],
+    /// Whether it is left out of a run of everything, and takes `--variant`.
+    pub(crate) is_extra: bool,
     /// The emulator's arguments for machine and CPU.
     pub(crate) arguments: &'static [&'static str],
     /// The CPU that the kernel starts on, where that is the firmware's choice and the choice is
@@ -131,6 +138,39 @@ const CORTEX_A15: &[&str] = virt!["-M", "virt,highmem=off", "-cpu", "cortex-a15"
 /// The `virt` machine with OpenSBI.
 const RV64: &[&str] = virt!["-M", "virt", "-cpu", "rv64", "-bios", "default"];
 
+/// Of Cortex-A15s.
+const CORTEX_A15_BOARD: Board = Board {
+    name: "cortex-a15",
+    features: &[],
+    variant: Variant::Usual,
+    only: &[],
+    is_extra: false,
+    arguments: CORTEX_A15,
+    first_cpu: None,
+};
+
+/// All that the emulator has of 64-bit Arm.
+const MAX_ARM64: Board = Board {
+    name: "max",
+    features: &[],
+    variant: Variant::Usual,
+    only: &[],
+    is_extra: false,
+    arguments: virt!["-M", "virt,gic-version=3", "-cpu", "max"],
+    first_cpu: None,
+};
+
+/// With whatever hart first.
+const RV64_BOARD: Board = Board {
+    name: "rv64",
+    features: &[],
+    variant: Variant::Usual,
+    only: &[],
+    is_extra: false,
+    arguments: RV64,
+    first_cpu: None,
+};
+
 const STATIC: &str = "-Crelocation-model=static";
 const FRAME_POINTERS: &str = "-Cforce-frame-pointers=yes";
 const USER: &[&str] = &[STATIC, FRAME_POINTERS, "-Cstrip=debuginfo"];
@@ -140,6 +180,9 @@ const USER: &[&str] = &[STATIC, FRAME_POINTERS, "-Cstrip=debuginfo"];
 const PC: Board = Board {
     name: "max",
     features: &[],
+    variant: Variant::Usual,
+    only: &[],
+    is_extra: false,
     arguments: &[
         "-M",
         "q35",
@@ -154,6 +197,31 @@ const PC: Board = Board {
     ],
     first_cpu: None,
 };
+
+/// A machine for a kernel with the stack protector, like another one.
+const fn protected(board: Board) -> Board {
+    Board {
+        name: "stack-protector",
+        variant: Variant::Protector,
+        only: SHOWN_OF_PROTECTOR,
+        is_extra: true,
+        ..board
+    }
+}
+
+/// A machine for a kernel with the address sanitizer, like another one.
+const fn sanitized(board: Board) -> Board {
+    Board {
+        name: "address-sanitizer",
+        variant: Variant::Sanitizer,
+        only: &["h6_"],
+        is_extra: true,
+        ..board
+    }
+}
+
+/// What is shown of the stack protector in a run of everything.
+const SHOWN_OF_PROTECTOR: &[&str] = &["h1_", "s1_", "o1_", "b2_"];
 
 /// Every architecture, in the catalogue's order.
 const TABLE: [(Arch, Description); 5] = [
@@ -172,7 +240,7 @@ const TABLE: [(Arch, Description); 5] = [
             user_flags: USER,
             qemu: "qemu-system-x86_64",
             qemu_program: "usr/bin/qemu-system-x86_64",
-            boards: &[PC],
+            boards: &[PC, Board { is_extra: false, ..protected(PC) }, sanitized(PC)],
             form: Form::Elf,
             control: Control::SecondSerial,
             debian: "amd64",
@@ -202,7 +270,7 @@ const TABLE: [(Arch, Description); 5] = [
             user_flags: USER,
             qemu: "qemu-system-i386",
             qemu_program: "usr/bin/qemu-system-i386",
-            boards: &[PC],
+            boards: &[PC, protected(PC)],
             form: Form::Elf,
             control: Control::SecondSerial,
             debian: "i386",
@@ -221,15 +289,14 @@ const TABLE: [(Arch, Description); 5] = [
             qemu: "qemu-system-aarch64",
             qemu_program: "usr/bin/qemu-system-aarch64",
             boards: &[
-                Board {
-                    name: "max",
-                    features: &[],
-                    arguments: virt!["-M", "virt,gic-version=3", "-cpu", "max"],
-                    first_cpu: None,
-                },
+                MAX_ARM64,
+                protected(MAX_ARM64),
                 Board {
                     name: "cortex-a72",
                     features: &[],
+                    variant: Variant::Usual,
+                    only: &[],
+                    is_extra: false,
                     arguments: virt!["-M", "virt,gic-version=2", "-cpu", "cortex-a72"],
                     first_cpu: None,
                 },
@@ -253,13 +320,12 @@ const TABLE: [(Arch, Description); 5] = [
             qemu_program: "usr/bin/qemu-system-arm",
             // With all devices in the first GiB, where the kernel's direct map of devices reaches.
             boards: &[
-                Board { name: "cortex-a15", features: &[], arguments: CORTEX_A15, first_cpu: None },
+                CORTEX_A15_BOARD,
                 // The older layout: `thread_info` at the low end of the stack.
                 Board {
                     name: "cortex-a15 thread-info-on-stack",
                     features: &["thread-info-on-stack"],
-                    arguments: CORTEX_A15,
-                    first_cpu: None,
+                    ..CORTEX_A15_BOARD
                 },
             ],
             form: Form::Flat,
@@ -280,13 +346,9 @@ const TABLE: [(Arch, Description); 5] = [
             qemu: "qemu-system-riscv64",
             qemu_program: "usr/bin/qemu-system-riscv64",
             boards: &[
-                Board { name: "rv64", features: &[], arguments: RV64, first_cpu: None },
-                Board {
-                    name: "rv64-hart-2-first",
-                    features: &[],
-                    arguments: RV64,
-                    first_cpu: Some(2),
-                },
+                RV64_BOARD,
+                protected(RV64_BOARD),
+                Board { name: "rv64-hart-2-first", first_cpu: Some(2), ..RV64_BOARD },
             ],
             form: Form::Elf,
             control: Control::PciSerial,
@@ -355,6 +417,47 @@ impl Arch {
     /// The machine that everything but the tests uses.
     pub(crate) fn board(self) -> &'static Board {
         &self.description().boards[0]
+    }
+
+    /// The machine for a variant of the kernel.
+    pub(crate) fn board_of(self, variant: Variant) -> Option<&'static Board> {
+        self.description().boards.iter().find(|board| board.variant == variant)
+    }
+
+    /// Whether the kernel is built so for this architecture.
+    pub(crate) fn has_variant(self, variant: Variant) -> bool {
+        match variant {
+            Variant::Usual => true,
+            Variant::Protector => self.target_of(variant).is_some(),
+            Variant::Sanitizer => self == Arch::X86_64,
+        }
+    }
+
+    /// What the target of a variant has otherwise; `None`: it is the usual one.
+    pub(crate) fn target_of(self, variant: Variant) -> Option<Target> {
+        match (variant, self) {
+            (Variant::Protector, Arch::X86_64) => {
+                Some(Target { llvm: "x86_64-unknown-linux-gnu", features: "" })
+            }
+            (Variant::Protector, Arch::I386) => {
+                Some(Target { llvm: "i586-unknown-linux-gnu", features: "" })
+            }
+            (Variant::Protector, Arch::Arm64) => {
+                Some(Target { llvm: "aarch64-unknown-linux-android", features: "+tpidrro-el0" })
+            }
+            (Variant::Protector, Arch::Riscv64) => {
+                Some(Target { llvm: "riscv64-unknown-linux-android", features: "" })
+            }
+            _ => None,
+        }
+    }
+
+    /// The name of a variant's target, and of the folders of that name.
+    pub(crate) fn target_name(self, variant: Variant) -> String {
+        match self.target_of(variant) {
+            None => self.target().to_owned(),
+            Some(_) => format!("{self}-kstack-{}", variant.name()),
+        }
     }
 
     /// The compiler's target.

@@ -14,7 +14,7 @@
 //!       │
 //!   setup/      what is missing is found, fetched or made (toolchain, QEMU, linker, busybox, the library's packages)
 //!       │
-//!   arch, catalogue, cpio, jobs, progress, workspace: the tables and tools that all of them use
+//!   arch, catalogue, cpio, jobs, progress, variant, workspace: the tables and tools that all of them use
 //! ```
 //!
 //! A wing imports from those below it only ([`rules::floors`] holds that), so each can be read, and
@@ -34,6 +34,7 @@ mod progress;
 mod proof;
 mod rules;
 mod setup;
+mod variant;
 mod workspace;
 
 /// A module of the kernel that needs nothing of it: its tests run on the host.
@@ -67,6 +68,7 @@ use clap::{Parser, Subcommand};
 use arch::Arch;
 use build::kernel;
 use commands::{bench, depth, fuzz, lint, msrv, mutants, programs, run, semver, test, tour};
+use variant::Variant;
 
 /// Set-up, run, test and measure kstack and its reference kernel.
 #[derive(Parser)]
@@ -103,6 +105,9 @@ enum Command {
         /// The architecture to build for; all of them without this.
         #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
         arch: Option<Arch>,
+        /// Build this variant of it.
+        #[arg(long, value_name = "NAME", value_parser = Variant::parse)]
+        variant: Option<Variant>,
     },
     /// Boot the kernel's console on this terminal, or run a static Linux program in the kernel.
     Run(run::Options),
@@ -154,7 +159,9 @@ fn main() -> ExitCode {
         Command::Setup { arch, offline: _, boards } => {
             setup::command(&Arch::chosen(arch), boards, proof::programs::fetch)
         }
-        Command::Build { arch } => kernel::command(&Arch::chosen(arch)),
+        Command::Build { arch, variant } => {
+            kernel::command(&Arch::chosen(arch), variant.unwrap_or(Variant::Usual))
+        }
         Command::Run(options) => run::command(&options),
         Command::Package => setup::library::pack().map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::command(&options),

@@ -12,7 +12,7 @@
 //! | `spin`, `fn_cell` | spinning locks; functions that are set at run time |
 //! | `log`, `recorder`, `halt` | what the kernel says; how all CPUs end |
 //! | `nodes` | which memory is near which CPU |
-//! | `mix` | numbers that look random |
+//! | `mix`, `entropy` | numbers that look random; what cannot be foreseen |
 //!
 //! It knows no thread and no program. What stands above it is reached through what it is given: the
 //! functions that boot code ends in (`arch::any::start`), a slab cache
@@ -28,6 +28,7 @@ pub mod boot_info;
 pub mod cpus;
 pub mod dma;
 pub mod drivers;
+pub mod entropy;
 pub mod fn_cell;
 pub mod halt;
 pub mod initramfs;

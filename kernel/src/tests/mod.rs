@@ -26,10 +26,14 @@ mod overflows;
 mod pages;
 mod processes;
 mod programs;
+#[cfg(feature = "stack-protector")]
+mod protector;
 mod questions;
 mod reports;
 pub(crate) mod returns;
 mod samples;
+#[cfg(feature = "address-sanitizer")]
+mod sanitizer;
 mod sequences;
 mod shadow_stacks;
 mod signals;
@@ -418,9 +422,43 @@ table! {
     ]
 }
 
-/// Those of every architecture, then those of this one.
+#[cfg(feature = "stack-protector")]
+table! {
+    OF_PROTECTOR,
+    shared: [
+        protector::h1_a_smashed_frame_ends_its_thread_before_it_returns_and_is_named,
+        protector::h1_every_thread_has_a_canary_and_a_switch_changes_what_is_compared,
+        protector::h1_stacks_of_a_cpu_have_canaries_of_their_own,
+        protector::h1_canaries_come_from_what_no_program_can_foresee,
+    ],
+    own: [
+        protector::h1_a_smashed_frame_in_an_interrupt_handler_stops_the_machine_and_is_named,
+        protector::h1_a_smashed_frame_with_interrupts_off_stops_the_machine,
+    ]
+}
+#[cfg(not(feature = "stack-protector"))]
+const OF_PROTECTOR: &[Test] = &[];
+
+#[cfg(feature = "address-sanitizer")]
+table! {
+    OF_SANITIZER,
+    shared: [
+        sanitizer::h6_a_write_past_an_array_of_a_frame_ends_its_thread_and_names_frame_and_stack,
+        sanitizer::h6_an_access_to_a_dead_frame_ends_its_thread_and_names_the_stack,
+        sanitizer::h6_stacks_are_doubled_and_each_page_of_them_has_shadow,
+        sanitizer::h6_a_reused_stack_has_no_poison_of_its_last_owner,
+        sanitizer::h6_threads_that_are_cut_out_leave_no_poison,
+    ],
+    own: [
+        sanitizer::h6_a_write_past_an_array_in_an_interrupt_handler_stops_the_machine_and_is_named,
+    ]
+}
+#[cfg(not(feature = "address-sanitizer"))]
+const OF_SANITIZER: &[Test] = &[];
+
+/// Those of every architecture, then those of this one, then those of this variant of the kernel.
 fn tests() -> impl Iterator<Item = &'static Test> {
-    EVERYWHERE.iter().chain(arch::HERE)
+    EVERYWHERE.iter().chain(arch::HERE).chain(OF_PROTECTOR).chain(OF_SANITIZER)
 }
 
 /// Names all tests on the control channel.

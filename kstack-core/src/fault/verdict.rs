@@ -14,7 +14,9 @@
 //! | on its own stack | elsewhere | not an overflow |
 //!
 //! Not judged but found: [`Cause::EndOverwritten`], by what looks at end words. The system stops:
-//! no access failed, so nothing says what wrote there, when, and where else.
+//! no access failed, so nothing says what wrote there, when, and where else. A frame whose canary
+//! was written over ([`judge_frame`]) is found by the function that owns it, before it returns:
+//! what wrote there was called by it, so a thread that can be cut out is ended.
 //!
 //! SP may stand exactly on the lowest byte of the body while the push that failed was to the word
 //! below; so SP on an edge counts with the byte below it.
@@ -80,6 +82,12 @@ pub enum Cause {
     /// No fault: when its thread left the CPU, the word at the far end of the stack was found
     /// overwritten, by what no guard has seen.
     EndOverwritten,
+    /// No fault: a function found another value where its frame had the canary, and did not return.
+    FrameSmashed,
+    /// The sanitizer: an access past the end of a local, into a frame's red zone.
+    OutOfFrame,
+    /// The sanitizer: an access to a local whose function has returned, or whose block has ended.
+    DeadFrame,
 }
 
 /// What must follow.
@@ -203,6 +211,33 @@ pub fn judge(
         Consequence::StopSystem
     };
     Some(Verdict { stack, side, distance, cause, consequence })
+}
+
+/// What follows from a frame on this stack that was written over past a local array: its function
+/// found that out, and has not returned.
+///
+/// The thread is ended where it can be cut out; `sp` stands in that function's frame, or below it.
+pub fn judge_frame(stack: StackId, sp: Addr, context: &Context) -> Verdict {
+    let own = stack.kind.is_containable() && stack.owner == context.thread;
+    let is_whole = stack.range.contains(sp);
+    let consequence = if own && is_whole && context.may_abandon() {
+        Consequence::EndThread
+    } else {
+        Consequence::StopSystem
+    };
+    // How far what wrote there got is not known: no further than the stack's top, or there is a
+    // guard.
+    let distance = stack.range.top.bytes_above(sp);
+    Verdict { stack, side: Side::Above, distance, cause: Cause::FrameSmashed, consequence }
+}
+
+/// What follows from an access to an address on `stack` that the sanitizer refuses, before it is
+/// made: the thread that would have made it is ended where it can be cut out.
+pub fn judge_access(stack: StackId, address: Addr, cause: Cause, context: &Context) -> Verdict {
+    let consequence =
+        if context.may_abandon() { Consequence::EndThread } else { Consequence::StopSystem };
+    let distance = stack.range.top.bytes_above(address);
+    Verdict { stack, side: Side::Above, distance, cause, consequence }
 }
 
 /// Whether an overflow of this stack meets a guard: those of the arena have some.
@@ -329,6 +364,8 @@ pub struct OverflowReport {
     pub context: Context,
     /// From the faulting instruction outwards.
     pub backtrace: Backtrace<REPORT_STEPS>,
+    /// The function whose frame was touched, where the sanitizer knows; otherwise 0.
+    pub frame: Addr,
 }
 
 impl Side {
@@ -349,6 +386,9 @@ impl Cause {
             Self::FrameBeyondGuard => "frame-beyond-guard",
             Self::GuardAccess => "guard-access",
             Self::EndOverwritten => "end-overwritten",
+            Self::FrameSmashed => "frame-smashed",
+            Self::OutOfFrame => "out-of-frame",
+            Self::DeadFrame => "dead-frame",
         }
     }
 }
@@ -430,10 +470,22 @@ impl fmt::Display for Head<'_> {
             }
             Cause::GuardAccess => writeln!(f, "guard page accessed: {stack}")?,
             Cause::EndOverwritten => writeln!(f, "kernel stack end overwritten: {stack}")?,
+            Cause::FrameSmashed => writeln!(f, "kernel stack frame smashed: {stack}")?,
+            Cause::OutOfFrame => writeln!(f, "access past a local on a kernel stack: {stack}")?,
+            Cause::DeadFrame => writeln!(f, "access to a dead frame of a kernel stack: {stack}")?,
         }
         match cause {
             Cause::EndOverwritten => {
                 writeln!(f, "  its end word was found to be another on CPU {}", fault.cpu)?;
+            }
+            Cause::FrameSmashed => writeln!(
+                f,
+                "  the canary of a frame {} bytes below its top was written over, on CPU {}",
+                distance.get(),
+                fault.cpu
+            )?,
+            Cause::OutOfFrame | Cause::DeadFrame => {
+                writeln!(f, "  {} bytes below its top, on CPU {}", distance.get(), fault.cpu)?;
             }
             _ => writeln!(
                 f,

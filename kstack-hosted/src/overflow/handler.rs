@@ -150,6 +150,7 @@ unsafe fn write_report<'p>(
         (&raw mut (*report).verdict).write(verdict);
         (&raw mut (*report).fault).write(fault);
         (&raw mut (*report).context).write(context);
+        (&raw mut (*report).frame).write(Addr::new(0));
         copy_nonoverlapping(&raw const NO_STEPS, &raw mut (*report).backtrace, 1);
         walk::collect(chain, regs, &mut (*report).backtrace);
         &*report

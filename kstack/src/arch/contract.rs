@@ -64,6 +64,7 @@ mod switch {
 /// The layer `entry`: what the CPU reads, where it enters, and how it returns.
 #[cfg(feature = "entry")]
 mod entry {
+    use core::sync::atomic::AtomicUsize;
     use kstack_core::addr::AddrRange;
     use kstack_core::kind::StackKind;
     use kstack_core::pool::AcquireError;
@@ -109,6 +110,9 @@ mod entry {
     const _: fn(&ArchLocal) -> Option<Addr> = ArchLocal::softirq_top;
 
     // `this_cpu`: the path to the block, and to the running thread.
+    const _: Option<usize> = this_cpu::GUARD_IN_THREAD;
+    const _: fn(&CpuLocal) -> &AtomicUsize = this_cpu::guard;
+    const _: fn(&CpuLocal) = this_cpu::keep_guard;
     const _: Option<OneStep> = this_cpu::ONE_STEP;
     const _: unsafe fn(&'static CpuLocal) = this_cpu::load;
     const _: fn() -> &'static CpuLocal = this_cpu::this;

@@ -6,7 +6,17 @@ use kstack_core::addr::AddrRange;
 use kstack_core::geometry::Geometry;
 
 /// The shape of thread stacks. A target without a tree has those of x86_64.
-pub const GEOMETRY: Geometry = if cfg!(target_arch = "aarch64") {
+pub const GEOMETRY: Geometry = if cfg!(feature = "address-sanitizer") {
+    // Frames have red zones.
+    match USUAL.doubled() {
+        Ok(doubled) => doubled,
+        Err(_) => panic!("a stack of this geometry is too large"),
+    }
+} else {
+    USUAL
+};
+
+const USUAL: Geometry = if cfg!(target_arch = "aarch64") {
     Geometry::ARM64
 } else if cfg!(target_arch = "riscv64") {
     Geometry::RISCV64

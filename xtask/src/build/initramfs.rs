@@ -213,7 +213,7 @@ pub(crate) fn prepare(
     system: Option<&System>,
     name: &str,
 ) -> Result<Prepared> {
-    let kernel = kernel::build(arch, board.features, ready)?;
+    let kernel = kernel::build(arch, board.features, board.variant, ready)?;
     let symbols = symbols::table(&kernel)?;
     let frames = unwinding::table(&kernel)?;
     let checked = kernel::checked(&kernel)?;

@@ -11,14 +11,16 @@ use crate::progress::{self, Activity};
 use crate::rules::depth::{self, Bound};
 use crate::rules::frames::{self, Checked};
 use crate::rules::{instructions, unwinding};
-use crate::setup::{self, Ready};
+use crate::setup::{self, OTHER_TARGET, Ready};
+use crate::variant::Variant;
 use crate::workspace;
 
 /// `cargo xtask build`
-pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
+pub(crate) fn command(archs: &[Arch], variant: Variant) -> Result<ExitCode> {
     for &arch in archs {
-        let ready = setup::ensure(arch)?;
-        let kernel = build(arch, arch.board().features, &ready)?;
+        let mut ready = setup::ensure(arch)?;
+        setup::add_variant(&mut ready, arch, variant)?;
+        let kernel = build(arch, arch.board().features, variant, &ready)?;
         println!("{}", workspace::shown(&kernel));
     }
     Ok(ExitCode::SUCCESS)
@@ -26,14 +28,21 @@ pub(crate) fn command(archs: &[Arch]) -> Result<ExitCode> {
 
 /// The flags for everything compiled for the kernel's target.
 pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
+    flags_of(arch, Variant::Usual, ready)
+}
+
+/// The same for a variant of it.
+fn flags_of(arch: Arch, variant: Variant, ready: &Ready) -> Vec<String> {
     let known = arch.description();
     let script =
         workspace::root().join("kernel/machine/src/arch").join(arch.name()).join("kernel.ld");
     let mut flags: Vec<String> = Vec::new();
-    flags
-        .extend(ready.toolchain.sysroot.iter().map(|path| format!("--sysroot={}", path.display())));
+    flags.extend(
+        ready.sysroot_of(variant).iter().map(|path| format!("--sysroot={}", path.display())),
+    );
     flags.extend(ready.linker.flags());
     flags.extend(known.kernel_flags.iter().chain(known.codegen_flags).map(|&flag| flag.to_owned()));
+    flags.extend(variant.flags().iter().map(|&flag| flag.to_owned()));
     flags.push(format!("-Clink-arg=-T{}", script.display()));
     // Which instruction and which word names what: [`crate::rules::depth`] reads it where an
     // address is made of several instructions. The others' relocations have their addends in the
@@ -46,19 +55,43 @@ pub(crate) fn flags(arch: Arch, ready: &Ready) -> Vec<String> {
 
 /// Makes a cargo command one for the kernel's target, with its flags and its own build folder.
 pub(crate) fn target(
-    mut cargo: Command,
+    cargo: Command,
     arch: Arch,
     features: &[&str],
     ready: &Ready,
     subcommand: &str,
 ) -> Result<Command> {
+    target_of(cargo, arch, features, Variant::Usual, ready, subcommand)
+}
+
+/// The same for a variant of the kernel.
+fn target_of(
+    mut cargo: Command,
+    arch: Arch,
+    features: &[&str],
+    variant: Variant,
+    ready: &Ready,
+    subcommand: &str,
+) -> Result<Command> {
+    let mut target = arch.target().to_owned();
+    cargo.arg(subcommand);
+    if variant != Variant::Usual {
+        let sysroot =
+            ready.sysroot_of(variant).context("set-up has not made the variant's core")?;
+        cargo.env("RUSTC_BOOTSTRAP", "1");
+        if arch.target_of(variant).is_some() {
+            target = setup::target_description(sysroot, arch, variant).display().to_string();
+            cargo.arg(OTHER_TARGET);
+        }
+    }
+    let features: Vec<&str> = features.iter().copied().chain(variant.feature()).collect();
     cargo
-        .args([subcommand, "-p", "kernel", "--release", "--target", arch.target()])
+        .args(["-p", "kernel", "--release", "--target", &target])
         .args(["--features", &features.join(",")])
         .arg("--target-dir")
-        .arg(folder(features)?)
+        .arg(folder(&features)?)
         // Encoded, because a path in a flag may contain spaces.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(arch, ready).join("\u{1f}"));
+        .env("CARGO_ENCODED_RUSTFLAGS", flags_of(arch, variant, ready).join("\u{1f}"));
     Ok(cargo)
 }
 
@@ -77,8 +110,14 @@ pub(crate) fn layers(mut cargo: Command, arch: Arch, layers: &str, ready: &Ready
 }
 
 /// Builds the kernel and gives the path of its ELF image.
-pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<PathBuf> {
-    let mut cargo = target(ready.toolchain.cargo(), arch, features, ready, "build")?;
+pub(crate) fn build(
+    arch: Arch,
+    features: &[&str],
+    variant: Variant,
+    ready: &Ready,
+) -> Result<PathBuf> {
+    let mut cargo = target_of(ready.toolchain.cargo(), arch, features, variant, ready, "build")?;
+    let features: Vec<&str> = features.iter().copied().chain(variant.feature()).collect();
     let with = if features.is_empty() { "" } else { " with " };
     let name = format!("Building the kernel for {arch}{with}{}", features.join(", "));
     let activity = Activity::start(name);
@@ -91,7 +130,7 @@ pub(crate) fn build(arch: Arch, features: &[&str], ready: &Ready) -> Result<Path
         .context("cannot start cargo")?;
     activity.done();
     ensure!(status.success(), "the kernel does not build");
-    let path = folder(features)?.join(arch.target()).join("release/kernel");
+    let path = folder(&features)?.join(arch.target_name(variant)).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     instructions::check(&path)?;
     unwinding::check(&path)?;

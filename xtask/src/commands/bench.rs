@@ -27,6 +27,7 @@ use crate::proof::baseline::{self, WANTED};
 use crate::proof::figures::{Figure, number, optional};
 use crate::proof::pages;
 use crate::setup;
+use crate::variant::Variant;
 
 /// Lines of the console shown when the machine was lost.
 const SHOWN_LINES: usize = 40;
@@ -37,6 +38,10 @@ pub(crate) struct Options {
     /// The architecture to emulate; all of them without this.
     #[arg(long, value_name = "NAME", value_parser = Arch::parse)]
     arch: Option<Arch>,
+    /// Measure this variant of the kernel: what the compiler adds costs so much.
+    #[arg(long, value_name = "NAME", value_parser = Variant::parse)]
+    #[arg(requires = "arch", conflicts_with_all = ["page", "against", "scale"])]
+    variant: Option<Variant>,
     /// Write the figures to this file, as an array of objects (name, arch, value, unit, linux).
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -82,8 +87,15 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let linux = Measured::read()?;
     let archs = Arch::chosen(options.arch);
     let mut booted = Vec::new();
-    for (&arch, ready) in archs.iter().zip(&setup::ensure_all(&archs)?) {
-        booted.push((arch, initramfs::prepare(arch, arch.board(), ready, None, None, "bench")?));
+    for (&arch, ready) in archs.iter().zip(&mut setup::ensure_all(&archs)?) {
+        let board = match options.variant {
+            None => arch.board(),
+            Some(variant) => arch.board_of(variant).with_context(|| {
+                format!("no machine of {arch} has the variant {}", variant.name())
+            })?,
+        };
+        setup::add_variant(ready, arch, board.variant)?;
+        booted.push((arch, initramfs::prepare(arch, board, ready, None, None, "bench")?));
     }
     let figures = Mutex::new(Vec::new());
     let failures = Mutex::new(Vec::new());

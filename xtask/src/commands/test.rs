@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::arch::{Arch, Board};
@@ -23,6 +23,7 @@ use crate::proof::matrix::{self, Column, HOST};
 use crate::proof::{boards, examples, host_tests, pages, programs, terminals};
 use crate::rules::unwinding;
 use crate::setup::{self, Ready};
+use crate::variant::Variant;
 
 /// What to test.
 #[derive(Args)]
@@ -49,6 +50,9 @@ pub(crate) struct Options {
     /// kernel is tried on, and write down in CAVEATS.md what each does.
     #[arg(long, conflicts_with_all = ["host_only", "no_host"])]
     boards: bool,
+    /// Test this variant of the kernel alone, on the machine that it has, with all emulated tests.
+    #[arg(long, value_name = "NAME", value_parser = Variant::parse, conflicts_with = "boards")]
+    variant: Option<Variant>,
     /// End a machine that has been silent for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
@@ -59,11 +63,27 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let filter = options.filter.as_deref();
     let archs = Arch::chosen(options.arch);
     // First, so that what is missing is told before anything takes its time.
-    let ready: Vec<Ready> = if options.host_only { Vec::new() } else { setup::ensure_all(&archs)? };
-    let host =
-        if options.no_host || options.boards { Vec::new() } else { host_tests::run(filter)? };
+    let mut ready: Vec<Ready> =
+        if options.host_only { Vec::new() } else { setup::ensure_all(&archs)? };
+    for (&arch, ready) in archs.iter().zip(&mut ready) {
+        for board in boards_of(options, arch) {
+            setup::add_variant(ready, arch, board.variant)?;
+        }
+    }
+    if let Some(variant) = options.variant {
+        ensure!(
+            archs.iter().any(|&arch| boards_of(options, arch).next().is_some()),
+            "no machine has the variant {}",
+            variant.name()
+        );
+    }
+    let host = if options.no_host || options.boards || options.variant.is_some() {
+        Vec::new()
+    } else {
+        host_tests::run(filter)?
+    };
     let mut columns = vec![Column { name: HOST, verdicts: host }];
-    if !options.no_host && !options.boards {
+    if !options.no_host && !options.boards && options.variant.is_none() {
         columns[0].verdicts.extend(examples::test(examples::Place::Host, None, filter));
         let arm64 = archs.iter().zip(&ready).find(|(arch, _)| **arch == Arch::Arm64);
         // The same tests, so that a filter which chooses none of them here chooses none there.
@@ -79,7 +99,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         let column = columns.iter_mut().find(|column| column.name == arch.name());
         column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
     }
-    if !options.boards {
+    if !options.boards && options.variant.is_none() {
         for (&arch, ready) in archs.iter().zip(&ready) {
             let verdicts = examples::test(examples::Place::Emulated(arch), Some(ready), filter);
             let column = columns.iter_mut().find(|column| column.name == arch.name());
@@ -131,12 +151,10 @@ fn emulated_tests<'a>(
     let mut results = Vec::new();
     let archs: Vec<(Arch, &'a Ready)> = archs.collect();
     for &(arch, ready) in &archs {
-        let of_first = arch.board().features;
-        let boards = arch.description().boards.iter();
-        for board in boards.filter(|board| !options.boards || board.features == of_first) {
+        for board in boards_of(options, arch) {
             let built = machines
                 .iter()
-                .find(|other| other.arch == arch && other.board.features == board.features)
+                .find(|other| is_same_kernel(other, arch, board))
                 .map(|other| (other.kernel.clone(), other.initramfs.clone()));
             let prepared = match built {
                 Some((kernel, image)) => Ok(Prepared { kernel, image }),
@@ -154,6 +172,7 @@ fn emulated_tests<'a>(
                     kernel,
                     initramfs: image,
                     timeout: Duration::from_secs(options.timeout),
+                    all: options.variant.is_some(),
                 }),
                 Err(error) => {
                     println!("FAILED  {arch:<8} the kernel for {}: {error:#}", board.name);
@@ -180,6 +199,9 @@ fn emulated_tests<'a>(
         let verdicts =
             if machines.is_empty() { Vec::new() } else { emulated::run(&machines, filter) };
         results.extend(machines.iter().map(|machine| machine.arch).zip(verdicts));
+        if options.variant.is_some() {
+            return Ok(results);
+        }
         let names: Vec<Arch> = archs.iter().map(|&(arch, _)| arch).collect();
         let foreign = programs::test(&archs, filter).into_iter();
         let more = foreign.chain(terminals::test(&names, filter));
@@ -190,7 +212,31 @@ fn emulated_tests<'a>(
     Ok(results)
 }
 
+/// The machines that an architecture's kernels are booted on.
+fn boards_of(options: &Options, arch: Arch) -> impl Iterator<Item = &'static Board> {
+    let (variant, short) = (options.variant, options.boards);
+    let first = arch.board();
+    arch.description().boards.iter().filter(move |board| match variant {
+        Some(variant) => board.variant == variant,
+        None if short => board.features == first.features && board.variant == first.variant,
+        None => !board.is_extra,
+    })
+}
+
+/// Whether a machine that there is has the kernel that this one wants.
+fn is_same_kernel(other: &Machine, arch: Arch, board: &Board) -> bool {
+    other.arch == arch
+        && other.board.features == board.features
+        && other.board.variant == board.variant
+}
+
 /// A name for the image with a kernel's symbols: one for each set of build options.
 fn image_name(board: &Board) -> String {
-    ["test"].iter().chain(board.features).copied().collect::<Vec<_>>().join("-")
+    ["test"]
+        .iter()
+        .chain(board.features)
+        .copied()
+        .chain(board.variant.feature())
+        .collect::<Vec<_>>()
+        .join("-")
 }

@@ -57,6 +57,8 @@ pub(crate) struct Machine {
     pub(crate) initramfs: PathBuf,
     /// How long a machine may be silent.
     pub(crate) timeout: Duration,
+    /// Run all tests, whatever the board is there for.
+    pub(crate) all: bool,
 }
 
 impl Machine {
@@ -123,7 +125,10 @@ pub(crate) fn run(machines: &[Machine], filter: Option<&str>) -> Vec<Vec<Verdict
             Further::default()
         };
         match what {
-            What::List => match list(machine).and_then(|tests| divided(tests, filter)) {
+            What::List => match list(machine).and_then(|tests| {
+                let whole = filter.is_none() && (machine.all || machine.board.only.is_empty());
+                divided(tests, filter, whole)
+            }) {
                 Ok((shared, own)) => Further {
                     first: shared.into_iter().map(job).collect(),
                     last: own.into_iter().map(job).collect(),
@@ -149,9 +154,11 @@ pub(crate) fn run(machines: &[Machine], filter: Option<&str>) -> Vec<Vec<Verdict
 }
 
 /// The boots for the tests whose name contains the filter: the shared ones, and the others.
+/// `whole`: these are all that the kernel has.
 fn divided(
     tests: Vec<(String, control::Boot)>,
     filter: Option<&str>,
+    whole: bool,
 ) -> Result<(Vec<Tests>, Vec<Tests>)> {
     ensure!(filter.is_some() || !tests.is_empty(), "the kernel has no tests: nothing is shown");
     let (shared, own): (Vec<_>, Vec<_>) = tests
@@ -161,7 +168,7 @@ fn divided(
         })
         .partition(|(_, boot)| *boot == control::Boot::Shared);
     let shared: Vec<String> = shared.into_iter().map(|(name, _)| name).collect();
-    let shared = if filter.is_none() && !shared.is_empty() {
+    let shared = if whole && !shared.is_empty() {
         vec![Tests { names: shared, all: true, counted: false }]
     } else {
         chunks(shared)
@@ -229,6 +236,10 @@ fn list(machine: &Machine) -> Result<Vec<(String, control::Boot)>> {
     names.sort();
     let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
     ensure!(twice.is_none(), "two tests have the name {}", twice.map_or("", |pair| pair[0]));
+    let only = machine.board.only;
+    if !machine.all && !only.is_empty() {
+        tests.retain(|(name, _)| only.iter().any(|beginning| name.starts_with(beginning)));
+    }
     if machine.board.first_cpu.is_some() {
         // With one CPU no other could be first: the machine would be one that is tested already.
         tests.retain(|(_, boot)| *boot != control::Boot::Counted);

@@ -33,7 +33,7 @@ const ALIKE: [&str; 4] =
 const UNLIKE: [&str; 2] = ["kernel/src/tests/arch", "user/src/attack"];
 
 /// Files that not every tree has: folder, file, and why the others do without.
-const OWN: [(&str, &str, &str); 17] = [
+const OWN: [(&str, &str, &str); 18] = [
     ("kstack/src/arch", "nmi.rs", "only PCs have entries that can interrupt any instruction"),
     ("kstack/src/arch", "overflow.rs", "a PC's double fault finds a stack by hardware"),
     ("kstack/src/arch", "double_fault.rs", "only on PCs does a failed push become one"),
@@ -41,6 +41,7 @@ const OWN: [(&str, &str, &str); 17] = [
     ("kstack/src/arch", "syscall.rs", "only 64-bit PCs have an instruction that finds no stack"),
     ("kstack/src/arch", "sysenter.rs", "only 32-bit PCs have an instruction that saves nothing"),
     ("kstack/src/arch", "fiq.rs", "only 32-bit Arm has FIQs, its NMIs"),
+    ("kstack/src/arch", "sanitizer.rs", "the kernel address sanitizer is there for x86_64 alone"),
     (
         "kernel/machine/src/arch",
         "board.rs",

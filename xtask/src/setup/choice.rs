@@ -21,6 +21,7 @@ use super::sysroot;
 use super::toolchain::{Toolchain, candidates, holds_core, inspect, minimum};
 use crate::arch::Arch;
 use crate::progress;
+use crate::variant::Variant;
 
 /// What the compilers here can do for an architecture, without making anything yet.
 pub(super) enum Found {
@@ -66,7 +67,7 @@ pub(super) fn find(arch: Arch) -> Result<Found> {
         if toolchain.has_core(arch) {
             return Ok(Found::Ready(toolchain));
         }
-        if let Some(sysroot) = sysroot::cached(&toolchain, arch)? {
+        if let Some(sysroot) = sysroot::cached(&toolchain, arch, Variant::Usual)? {
             toolchain.sysroot = Some(sysroot);
             return Ok(Found::Ready(toolchain));
         }
@@ -91,7 +92,7 @@ pub(super) fn make(lock: &Lock, arch: Arch) -> Result<()> {
     };
     match found {
         Found::Ready(_) => Ok(()),
-        Found::NeedsSysroot(toolchain) => sysroot::make(lock, &toolchain, arch),
+        Found::NeedsSysroot(toolchain) => sysroot::make(lock, &toolchain, arch, Variant::Usual),
         Found::NeedSource(_) => Err(none_builds(arch)),
     }
 }

@@ -39,9 +39,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{fmt, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::Arch;
+use crate::variant::Variant;
 use crate::{progress, workspace};
 
 use archive::Archive;
@@ -55,6 +56,7 @@ pub(crate) use linux::{Linux, linux};
 pub(crate) use programs::{mutants, semver_checks};
 pub(crate) use ready::Ready;
 pub(crate) use second_qemu::{qemu_release, second_emulator};
+pub(crate) use sysroot::{OTHER_TARGET, description as target_description};
 pub(crate) use system::{System, system, system_without};
 pub(crate) use toolchain::{Release, Toolchain, stated as stated_release};
 pub(crate) use tools::emulator;
@@ -97,7 +99,12 @@ pub(crate) fn command(
     more: fn(Arch) -> Result<()>,
 ) -> Result<ExitCode> {
     progress::set_verbose();
-    let ready = ensure_all(archs)?;
+    let mut ready = ensure_all(archs)?;
+    for (&arch, ready) in archs.iter().zip(&mut ready) {
+        for board in arch.description().boards.iter().filter(|board| !board.is_extra) {
+            add_variant(ready, arch, board.variant)?;
+        }
+    }
     archs.iter().try_for_each(|&arch| more(arch))?;
     if let Some((_, ready)) = archs.iter().zip(&ready).find(|(arch, _)| **arch == Arch::Arm64) {
         hosted::build(ready)?;
@@ -164,6 +171,25 @@ pub(crate) fn ensure_all(archs: &[Arch]) -> Result<Vec<Ready>> {
     archs.iter().map(|&arch| ready(arch)).collect()
 }
 
+/// Core and alloc for a variant of the kernel, made if they are not there.
+pub(crate) fn add_variant(ready: &mut Ready, arch: Arch, variant: Variant) -> Result<()> {
+    if variant == Variant::Usual || ready.sysroot_of(variant).is_some() {
+        return Ok(());
+    }
+    ensure!(arch.has_variant(variant), "the kernel has no variant {} for {arch}", variant.name());
+    let toolchain = &ready.toolchain;
+    if sysroot::cached(toolchain, arch, variant)?.is_none() {
+        choice::library_source(toolchain)?;
+        let lock = Lock::take()?;
+        if sysroot::cached(toolchain, arch, variant)?.is_none() {
+            sysroot::make(&lock, toolchain, arch, variant)?;
+        }
+    }
+    let made = sysroot::cached(toolchain, arch, variant)?;
+    ready.variants.push((variant, made.context("core and alloc were made and are gone again")?));
+    Ok(())
+}
+
 fn ready(arch: Arch) -> Result<Ready> {
     let Found::Ready(toolchain) = choice::find(arch)? else {
         bail!(
@@ -173,7 +199,7 @@ fn ready(arch: Arch) -> Result<Ready> {
     };
     let linker = linker::ready(&toolchain, arch)?;
     fetch_crates(&toolchain)?;
-    Ok(Ready { toolchain, linker, busybox: userland::busybox(arch)? })
+    Ok(Ready { toolchain, linker, busybox: userland::busybox(arch)?, variants: Vec::new() })
 }
 
 fn missing(archs: &[Arch]) -> Result<Vec<Missing>> {

@@ -14,15 +14,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::cache::{self, Lock, State, fingerprint};
-use super::toolchain::{Toolchain, holds_core};
+use super::toolchain::{Toolchain, holds_core_for};
 use crate::arch::Arch;
 use crate::progress;
+use crate::variant::{Target, Variant};
 use crate::workspace::made;
 
 /// The kernel is linked with thin link-time optimisation, which reads bitcode from the libraries.
 const BITCODE: &str = "-Cembed-bitcode=yes";
+
+/// By which cargo takes a target that is described in a file.
+pub(crate) const OTHER_TARGET: &str = "-Zjson-target-spec";
 
 const MANIFEST: &str = r#"[package]
 name = "kstack-sysroot"
@@ -40,22 +45,52 @@ panic = "abort"
 "#;
 
 /// A sysroot made earlier for this compiler and architecture.
-pub(super) fn cached(toolchain: &Toolchain, arch: Arch) -> Result<Option<PathBuf>> {
-    let path = folder(toolchain, arch)?;
+pub(super) fn cached(
+    toolchain: &Toolchain,
+    arch: Arch,
+    variant: Variant,
+) -> Result<Option<PathBuf>> {
+    let path = folder(toolchain, arch, variant)?;
     let state = cache::state(&path);
     if matches!(state, State::Damaged(_)) {
         cache::say_if_damaged(&path, &state);
     }
-    Ok((state == State::Whole && holds_core(&path, arch)).then_some(path))
+    Ok((state == State::Whole && holds_core_for(&path, &arch.target_name(variant))).then_some(path))
 }
 
 /// Makes the sysroot.
-pub(super) fn make(lock: &Lock, toolchain: &Toolchain, arch: Arch) -> Result<()> {
-    cache::make(lock, &folder(toolchain, arch)?, |into| fill(toolchain, arch, into))
+pub(super) fn make(lock: &Lock, toolchain: &Toolchain, arch: Arch, variant: Variant) -> Result<()> {
+    let folder = folder(toolchain, arch, variant)?;
+    cache::make(lock, &folder, |into| fill(toolchain, arch, variant, into))
 }
 
-fn fill(toolchain: &Toolchain, arch: Arch, into: &Path) -> Result<()> {
-    let target = arch.target();
+/// Where a variant's target is described, in its sysroot.
+pub(crate) fn description(sysroot: &Path, arch: Arch, variant: Variant) -> PathBuf {
+    sysroot.join(format!("{}.json", arch.target_name(variant)))
+}
+
+/// Describes a variant's target: as the compiler describes the usual one, with LLVM's name for
+/// another in it.
+fn describe(toolchain: &Toolchain, arch: Arch, target: Target) -> Result<String> {
+    let mut rustc = toolchain.compiler();
+    rustc
+        .args(["-Zunstable-options", "--print", "target-spec-json", "--target", arch.target()])
+        .env("RUSTC_BOOTSTRAP", "1");
+    let usual = progress::quiet(&mut rustc)?;
+    let mut told: serde_json::Map<String, Value> = serde_json::from_str(&usual)?;
+    told.remove("metadata");
+    told.insert("llvm-target".to_owned(), target.llvm.into());
+    if !target.features.is_empty() {
+        let usual = told.get("features").and_then(Value::as_str).unwrap_or_default();
+        let both = [usual, target.features].join(",");
+        told.insert("features".to_owned(), both.trim_start_matches(',').into());
+    }
+    Ok(serde_json::to_string_pretty(&told)?)
+}
+
+fn fill(toolchain: &Toolchain, arch: Arch, variant: Variant, into: &Path) -> Result<()> {
+    let name = arch.target_name(variant);
+    let mut target = name.clone();
     // Beside the item, on the same disk; what an interrupted try has left is in the way of none.
     let work = into.with_extension("work");
     if work.exists() {
@@ -66,27 +101,35 @@ fn fill(toolchain: &Toolchain, arch: Arch, into: &Path) -> Result<()> {
     fs::write(package.join("lib.rs"), "#![no_std]\nextern crate alloc;\n")?;
 
     let mut cargo = toolchain.cargo();
+    let mut taken = Vec::new();
+    if let Some(other) = arch.target_of(variant) {
+        let file = description(into, arch, variant);
+        fs::write(&file, describe(toolchain, arch, other)?)?;
+        target = file.display().to_string();
+        taken.push(OTHER_TARGET);
+    }
     cargo
         .current_dir(&package)
-        .args(["build", "--release", "--target", target])
+        .args(["build", "--release", "--target", &target])
+        .args(taken)
         .args(["-Zbuild-std=core,alloc,compiler_builtins"])
         .args(["-Zbuild-std-features=compiler-builtins-mem"])
         .arg("--target-dir")
         .arg(work.join("target"))
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(arch).join("\u{1f}"));
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(arch, variant).join("\u{1f}"));
     if let Some(source) = toolchain.fetched_source()? {
         // Cargo's own variable for its tests: where the library is, in place of the compiler's
         // folder.
         cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", source.join("library"));
     }
     progress::command(
-        &format!("Making core and alloc for {target} (once per compiler, about a minute)"),
+        &format!("Making core and alloc for {name} (once per compiler, about a minute)"),
         &mut cargo,
     )?;
 
-    let library = made(into.join("lib/rustlib").join(target).join("lib"))?;
-    let built = work.join("target").join(target).join("release/deps");
+    let library = made(into.join("lib/rustlib").join(&name).join("lib"))?;
+    let built = work.join("target").join(&name).join("release/deps");
     let mut copied = 0;
     for entry in fs::read_dir(&built).with_context(|| format!("no {}", built.display()))? {
         let entry = entry?;
@@ -104,14 +147,19 @@ fn fill(toolchain: &Toolchain, arch: Arch, into: &Path) -> Result<()> {
     Ok(())
 }
 
-fn flags(arch: Arch) -> Vec<&'static str> {
+fn flags(arch: Arch, variant: Variant) -> Vec<&'static str> {
     let mut flags = arch.description().codegen_flags.to_vec();
+    flags.extend(variant.flags());
     flags.push(BITCODE);
     flags
 }
 
-fn folder(toolchain: &Toolchain, arch: Arch) -> Result<PathBuf> {
-    let key = fingerprint(format!("{} {}", arch.target(), flags(arch).join(" ")).as_bytes());
+fn folder(toolchain: &Toolchain, arch: Arch, variant: Variant) -> Result<PathBuf> {
+    let mut key = format!("{} {}", arch.target(), flags(arch, variant).join(" "));
+    if let Some(target) = arch.target_of(variant) {
+        key.push_str(&format!(" {target:?}"));
+    }
+    let key = fingerprint(key.as_bytes());
     let commit = toolchain.commit.get(..12).unwrap_or(&toolchain.commit);
     Ok(cache::folder()?.join("sysroot").join(format!("{commit}-{key:016x}")))
 }

@@ -130,7 +130,12 @@ impl Toolchain {
 /// Whether a sysroot has core for the target. The folder alone proves nothing: it can be there
 /// empty.
 pub(super) fn holds_core(sysroot: &Path, arch: Arch) -> bool {
-    let folder = sysroot.join("lib/rustlib").join(arch.target()).join("lib");
+    holds_core_for(sysroot, arch.target())
+}
+
+/// The same for a target of this name.
+pub(super) fn holds_core_for(sysroot: &Path, target: &str) -> bool {
+    let folder = sysroot.join("lib/rustlib").join(target).join("lib");
     fs::read_dir(folder).is_ok_and(|entries| {
         entries.filter_map(Result::ok).any(|entry| {
             let name = entry.file_name();

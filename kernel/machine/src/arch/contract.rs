@@ -70,6 +70,7 @@ const _: fn() = cpu::wait_for_interrupt;
 const _: fn(AddrRange, fn() -> !) -> ! = cpu::continue_on;
 const _: fn() -> ! = cpu::halt;
 const _: fn() -> u64 = cpu::cycles;
+const _: fn() -> Option<u64> = cpu::random;
 const _: fn(Empty<u64>) = cpu::flush_pages;
 const _: fn(u64) = cpu::flush_page;
 const _: fn() = cpu::flush_all;

@@ -44,6 +44,55 @@ pub fn overflow_here(how: How) {
     };
 }
 
+/// Bytes of the array that [`smash_frame`] overruns.
+pub const ARRAY: usize = 64;
+
+/// Writes past the end of an array in its frame, and returns if the compiler lets it. Nothing else
+/// is in the frame: what follows the array is what guards it.
+#[inline(never)]
+pub fn smash_frame(value: u8, beyond: usize) -> u8 {
+    let mut array = [value; ARRAY];
+    overrun(&mut array, beyond, value);
+    array[usize::from(value) % ARRAY]
+}
+
+/// Writes to all of an array, and as far past its end as it is told.
+#[inline(never)]
+pub fn overrun(array: &mut [u8], beyond: usize, value: u8) {
+    let (first, bytes) = (array.as_mut_ptr(), array.len());
+    for at in 0..black_box(bytes + beyond) {
+        // SAFETY: (1) none beyond the array: that is what it is for.
+        unsafe { first.add(at).write_volatile(value) };
+    }
+}
+
+/// The address of a local, which is dead when this has returned.
+#[inline(never)]
+pub fn dangling() -> *const u8 {
+    let array = black_box([0x42_u8; 4 * ARRAY]);
+    black_box(&array).as_ptr()
+}
+
+/// Reads a local of a function that has returned. The frame that it was in has not been taken
+/// again: nothing is called in between.
+#[inline(never)]
+pub fn use_after_return() -> u8 {
+    let dead = dangling();
+    // SAFETY: (1) none: that is what it is for. The stack is mapped there.
+    unsafe { dead.read_volatile() }
+}
+
+/// Reads a local whose block has ended.
+#[inline(never)]
+pub fn use_after_scope() -> u8 {
+    let dead = {
+        let array = black_box([0x42_u8; ARRAY]);
+        black_box(&array).as_ptr()
+    };
+    // SAFETY: (1) none: that is what it is for. The frame is still there.
+    unsafe { black_box(dead).read_volatile() }
+}
+
 /// Whether the next clone of a program overflows.
 static IN_CLONE: AtomicBool = AtomicBool::new(false);
 

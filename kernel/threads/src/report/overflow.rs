@@ -61,10 +61,20 @@ impl Write for Printed<'_> {
 fn print(report: &OverflowReport, to: &mut dyn Write) -> fmt::Result {
     at(Stage::Head);
     write!(to, "\n{}", report.head())?;
+    if let Some(frame) = frame_of(report) {
+        writeln!(to, "  in the frame of {frame}")?;
+    }
     at(Stage::Name);
     writeln!(to, "  running: {}", sched::current().name())?;
     at(Stage::Trace);
     backtrace::write_steps(&report.backtrace, to)
+}
+
+/// The name of the function whose frame was touched, if the sanitizer has found it.
+pub fn frame_of(report: &OverflowReport) -> Option<&'static str> {
+    let frame = report.frame.get() as u64;
+    let symbol = if frame == 0 { None } else { symbols::lookup(frame) };
+    symbol.map(|symbol| symbol.name)
 }
 
 /// How much of the record has been sent.
@@ -113,6 +123,7 @@ fn record_header(report: &OverflowReport, running: u32, failed: u32, port: &mut 
     );
 }
 
+/// The names of the calls, and of the function whose frame was touched.
 fn record_names(report: &OverflowReport, port: &mut serial::Port) {
     let mut last = "";
     for address in report.code_addresses() {
@@ -123,6 +134,7 @@ fn record_names(report: &OverflowReport, port: &mut serial::Port) {
             last = name;
         }
     }
+    let _never_fails = write!(port, " frame={}", Escaped(frame_of(report).unwrap_or("?")));
 }
 
 /// A value on the control channel: what ends one, begins a message or marks such a character is

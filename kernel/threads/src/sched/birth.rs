@@ -186,6 +186,7 @@ fn create_on(
             range,
             program,
             State::Ready,
+            thread::new_canary(),
         ));
         thread.assume_init()
     };
@@ -212,6 +213,13 @@ extern "C" fn kernel_thread(argument: usize) {
     function(argument);
 }
 
+/// The canary of a CPU's idle thread, which [`adopt_idle`] has made.
+pub fn idle_canary(cpu: &Cpu) -> usize {
+    let idle = cpu.idle.load(Ordering::Acquire) as *const Thread;
+    // SAFETY: (1) null, or stored by `adopt_idle`; an idle thread lives as long as its CPU.
+    unsafe { idle.as_ref() }.map_or(0, Thread::canary)
+}
+
 /// Makes the calling context a thread: the first CPU's, or another CPU's idle thread. Its stack is
 /// the one it runs on.
 pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
@@ -219,8 +227,11 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let name = Name::new("idle");
     assert!(TASKS.reserve(), "memory for a CPU's idle thread");
     let range = stack.range();
+    // The canary in force is in frames that return to the idle thread.
+    let is_here = cpu.id() == cpus::this().id();
+    let canary = if is_here { cpu.local.canary_in_force() } else { thread::new_canary() };
     // CANNOT FAIL: its block is reserved.
-    let thread = Arc::new(Thread::new(id, name, stack, range, None, State::Running));
+    let thread = Arc::new(Thread::new(id, name, stack, range, None, State::Running, canary));
     thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     cpu.idle.store(Arc::as_ptr(&thread) as usize, Ordering::Release);
     remember(&thread).expect("memory at boot");

@@ -53,8 +53,8 @@ mod weight;
 
 pub use crate::stacks::StackError;
 pub use birth::{
-    SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, spawn_contiguous,
-    spawn_kernel, spawn_on, spawn_user, start, start_afresh,
+    SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, idle_canary,
+    spawn_contiguous, spawn_kernel, spawn_on, spawn_user, start, start_afresh,
 };
 pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
@@ -70,7 +70,9 @@ pub use switch::{
     after_switch, current, current_arc, deaths, forget_user_translations, load_tables_of,
 };
 pub use tasks::TASKS;
-pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
+pub use thread::{
+    Name, State, Thread, WaitQueue, all, new_canary, seed_canaries, thread_count, try_all,
+};
 pub use urgency::SLICE;
 pub use wait::{Interrupted, Waited, sleep_until};
 pub use weight::NORMAL as NORMAL_WEIGHT;

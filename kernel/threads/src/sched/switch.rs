@@ -238,6 +238,7 @@ fn tell_depth(dead: &Thread, left: ByteSize) {
 fn bury_here(dead: Arc<Thread>) {
     dead.on_cpu.store(false, Ordering::Release);
     if let Some(stack) = dead.take_stack() {
+        stack.forget_frames();
         if let Some(left) = depths::note_end(stack.range()) {
             tell_depth(&dead, left);
         }

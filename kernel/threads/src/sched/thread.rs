@@ -14,11 +14,14 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
+use core::mem::offset_of;
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use kstack::Borrowed;
 use kstack::addr::{Addr, AddrRange, CpuId};
+use kstack::canary::Canaries;
+use kstack::protector;
 use kstack::record::SlotRecord;
 use kstack::stacks::ThreadId;
 use machine::arch::cpu;
@@ -71,16 +74,19 @@ pub struct RawMutex {
 /// One thread of the kernel, with or without a process. Aligned to a cache line, which no other
 /// heap object of its size is: the allocator knows threads by their layout.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct Thread {
     id: ThreadId,
     /// What programs know it by: its number, or, after an execve, its process's.
     number: AtomicU64,
-    name: Name,
     /// The saved SP while it is not running.
     pub(super) saved_sp: AtomicUsize,
-    stack: SpinLock<Option<OwnedStack>>,
     stack_range: AddrRange,
+    /// What its frames are guarded by. While it runs, an interrupt on a stack of its own may have
+    /// another here, where compiled code looks in this structure.
+    canary: AtomicUsize,
+    name: Name,
+    stack: SpinLock<Option<OwnedStack>>,
     stack_ref: StackRef,
     stack_record: &'static SlotRecord,
     /// What it is doing, and whether it is to die.
@@ -96,7 +102,6 @@ pub struct Thread {
     pub(super) share: Share,
     /// The next one in the run queue, in a wait queue, and in the list of deadlines.
     pub(super) links: [AtomicPtr<Thread>; LINKS],
-    canary: usize,
     /// The program it belongs to.
     owner: Owned,
     /// The physical address of the page tables to load; 0: any will do.
@@ -130,6 +135,12 @@ pub struct Thread {
     /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
     pub(super) place_in_all: AtomicUsize,
 }
+
+// Where compiled code looks for a canary in a thread's structure, it finds this one.
+const _: () = assert!(match protector::PLACE_IN_THREAD {
+    Some(place) => offset_of!(Thread, canary) == place,
+    None => true,
+});
 
 /// What a switch has to do for a thread more than for one of the kernel: bits.
 pub(super) mod kinds {
@@ -250,6 +261,14 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// 2^64 over the golden ratio.
 const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
 static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
+/// Where canaries that something checks come from.
+static CANARIES: Canaries = Canaries::new();
+
+/// Makes the secret that canaries are drawn from, of what the machine has. Once, before the first
+/// is drawn.
+pub fn seed_canaries() {
+    machine::entropy::collect(|secret| CANARIES.stir(secret));
+}
 
 /// A number for a thread, or for a process and its first thread, that is about to be.
 pub fn next_id() -> ThreadId {
@@ -257,7 +276,10 @@ pub fn next_id() -> ThreadId {
 }
 
 /// A canary unlike the others; its lowest byte is zero, so that a string function cannot write it.
-fn new_canary() -> usize {
+pub fn new_canary() -> usize {
+    if protector::IS_ON {
+        return CANARIES.draw();
+    }
     // Weyl sequence, then a finaliser; the time stamp makes boots differ.
     let seed = CANARY_SEED.fetch_add(WEYL as usize, Ordering::Relaxed);
     mix(seed as u64 ^ cpu::cycles()) as usize & !0xff
@@ -272,6 +294,7 @@ impl Thread {
         stack_range: AddrRange,
         program: Option<(Owned, Box<FpuState>)>,
         state: State,
+        canary: usize,
     ) -> Self {
         let (owner, fpu) = match program {
             Some((owner, fpu)) => (owner, Some(fpu)),
@@ -294,7 +317,7 @@ impl Thread {
             urgency: Urgency::new(),
             share: Share::new(),
             links: [const { AtomicPtr::new(core::ptr::null_mut()) }; LINKS],
-            canary: new_canary(),
+            canary: AtomicUsize::new(canary),
             owner,
             tables_root: AtomicUsize::new(tables_root as usize),
             kinds: AtomicU8::new(if fpu.is_some() { kinds::OF_PROGRAM } else { 0 }),
@@ -446,7 +469,7 @@ impl Thread {
 
     /// The word that its frames are checked with.
     pub fn canary(&self) -> usize {
-        self.canary
+        self.canary.load(Ordering::Relaxed)
     }
 
     /// What it is doing.

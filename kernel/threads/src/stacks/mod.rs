@@ -49,6 +49,11 @@ pub fn set_up(on_excess: fn()) {
     let lowest = Arena::lowest_from(Addr::new(ARENA as usize), geometry);
     let arena = lowest.map(|lowest| Arena::new(lowest, ARENA_SLOTS, geometry));
     let arena = arena.and_then(Result::ok).expect("the arena lies where it may");
+    #[cfg(feature = "address-sanitizer")]
+    // SAFETY: (1) at boot, by the only CPU.
+    unsafe {
+        kstack::sanitizer::begin(&arena)
+    };
     let mut records = Vec::new();
     records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
     // SAFETY: (1) ARENA is only these stacks' in the map of the address space; (2) `StackPages`

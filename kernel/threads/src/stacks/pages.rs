@@ -130,6 +130,31 @@ fn leaf_or_new(page: Addr) -> Result<&'static AtomicU64, paging::NoMemory> {
     Ok(leaf)
 }
 
+/// Maps the shadow of a page of a stack, for the sanitizer, unless it is there. It stays, as the
+/// page tables of the arena do.
+#[cfg(feature = "address-sanitizer")]
+fn map_shadow(page: Addr) -> Result<(), Exhausted> {
+    use kstack::sanitizer;
+    static MAPPING: machine::spin::SpinLock<()> = machine::spin::SpinLock::new(());
+    if sanitizer::has_shadow(page) {
+        return Ok(());
+    }
+    let frame = frames::alloc_zeroed_for_stack(0).ok_or(Exhausted::Frame)?;
+    let _one = MAPPING.lock();
+    let leaf = match paging::kernel_leaf_or_new(sanitizer::shadow_page(page).get() as u64) {
+        Ok(leaf) if !sanitizer::has_shadow(page) => leaf,
+        other => {
+            frames::release_of_stacks(core::iter::once(frame));
+            return other.map(|_| ()).map_err(|paging::NoMemory| Exhausted::PageTable);
+        }
+    };
+    paging::set_kernel_leaf(leaf, frame);
+    // SAFETY: (1) just mapped, of a frame of zeros, in tables that all CPUs share; (2) under the
+    // lock.
+    unsafe { sanitizer::add_shadow(page) };
+    Ok(())
+}
+
 static STACKS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
 
 /// These are the mapped stacks from now on. Once, at boot.
@@ -176,6 +201,8 @@ unsafe impl Backing for StackPages {
     }
 
     fn map_page(&self, page: Addr) -> Result<(), Exhausted> {
+        #[cfg(feature = "address-sanitizer")]
+        map_shadow(page)?;
         let node = if nodes::count() == 1 { 0 } else { all_stacks().node_at(page) };
         let frame = frames::alloc_zeroed_for_stack(node as usize).ok_or(Exhausted::Frame)?;
         match leaf_or_new(page) {

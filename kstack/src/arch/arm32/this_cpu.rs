@@ -23,6 +23,7 @@ use super::local::{ArchLocal, THREAD_INFO_ON_STACK, thread_info_at};
 use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
+use core::sync::atomic::AtomicUsize;
 use kstack_core::addr::Addr;
 
 impl ArchLocal {
@@ -60,6 +61,24 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
         );
     }
 }
+
+/// Whether code that the stack protector was compiled into finds its canary in the CPU's block, or
+/// with the thread: what [`crate::protector`] needs. It does not; the reason is there.
+#[cfg(feature = "stack-protector")]
+pub(crate) const COMPILED_CODE_FINDS_CANARY: bool = false;
+
+/// See [`PLACE_IN_THREAD`](crate::protector::PLACE_IN_THREAD).
+pub(crate) const GUARD_IN_THREAD: Option<usize> = None;
+
+/// The word that compiled code would compare the canaries of frames with.
+#[inline(always)]
+pub(crate) fn guard(local: &CpuLocal) -> &AtomicUsize {
+    &local.canary
+}
+
+/// Nothing is compared.
+#[inline(always)]
+pub(crate) fn keep_guard(_local: &CpuLocal) {}
 
 /// What this CPU does to its block in one instruction, with interrupts on: nothing. An exclusive
 /// pair is two instructions, and between finding the block and them the thread may be moved to

@@ -10,6 +10,7 @@ use super::local::ArchLocal;
 use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
 impl ArchLocal {
@@ -30,6 +31,41 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
     unsafe {
         asm!("msr tpidr_el1, {local}", "ldr {thread}, [{local}, #{offset}]", "msr tpidrro_el0, {thread}", local = in(reg) local,
              thread = out(reg) _, offset = const CpuLocal::THREAD, options(nostack, preserves_flags));
+    }
+}
+
+/// Whether code that the stack protector was compiled into finds its canary in the CPU's block, or
+/// with the thread: what [`crate::protector`] needs.
+#[cfg(feature = "stack-protector")]
+pub(crate) const COMPILED_CODE_FINDS_CANARY: bool = true;
+
+/// Where LLVM has the canary, from TPIDRRO_EL0.
+const GUARD: usize = 0x28;
+
+/// See [`PLACE_IN_THREAD`](crate::protector::PLACE_IN_THREAD).
+pub(crate) const GUARD_IN_THREAD: Option<usize> = Some(GUARD);
+
+/// The word that compiled code compares the canaries of frames with, on the CPU this runs on.
+#[inline(always)]
+pub(crate) fn guard(_local: &CpuLocal) -> &AtomicUsize {
+    // SAFETY: (1) TPIDRRO_EL0 is that of boot's, or the running thread's word, which is the address
+    // of its structure with a canary there, by what a kernel with the stack protector sees to.
+    unsafe { &*((current_thread() + GUARD) as *const AtomicUsize) }
+}
+
+/// The block is about to be loaded: compiled code continues to compare with what it does.
+#[inline(always)]
+pub(crate) fn keep_guard(local: &CpuLocal) {
+    let (now, next) = (current_thread(), local.thread());
+    if next == 0 {
+        // No thread yet: what [`load`] takes from the block is what there is.
+        local.thread.store(now, Ordering::Relaxed);
+        return;
+    }
+    // SAFETY: (1) as in `guard`, of both.
+    unsafe {
+        let canary = ((now + GUARD) as *const usize).read();
+        (*((next + GUARD) as *const AtomicUsize)).store(canary, Ordering::Relaxed);
     }
 }
 

@@ -6,7 +6,7 @@
 //!   CPU       pushes [ss esp] eflags cs eip [error code]   on the thread stack (from user) or the current one
 //!   stub      pushes 0 if the CPU pushed no error code (eax for `int 0x80`), then the vector, where gs will be
 //!   save      from the kernel: moves all that down by two words and fills in esp and ss
-//!             pushes the rest of SavedRegs; DS, ES = kernel data, FS = CpuLocal, GS = null
+//!             pushes the rest of SavedRegs; DS, ES = kernel data, FS = CpuLocal, GS = null ([`GUARD_SEGMENT`](super::tables::GUARD_SEGMENT))
 //!   common    ebp = address of SavedRegs + 1; SP 16-aligned; calls Rust
 //!   return    interrupts off; to user mode: pending work; registers; to the kernel: eflags cs eip up again; iret
 //! ```

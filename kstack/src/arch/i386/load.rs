@@ -5,8 +5,9 @@ use super::cause::{DOUBLE_FAULT, SYSCALL_VECTOR};
 use super::interrupts;
 use super::sysenter::sysenter_entry;
 use super::tables::{
-    CpuTables, DESCRIPTORS, DOUBLE_FAULT_SELECTOR, KERNEL_CODE, KERNEL_DATA, SYSENTER_CS,
-    SYSENTER_EIP, SYSENTER_ESP, TSS_SELECTOR, Unfit, write_msr,
+    CpuTables, DESCRIPTORS, DOUBLE_FAULT_SELECTOR, GUARD_SEGMENT, KERNEL_CODE, KERNEL_DATA,
+    PER_CPU, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, TSS_SELECTOR, Unfit, data_descriptor,
+    write_msr,
 };
 use super::vectors::vector;
 use crate::local::CpuLocal;
@@ -68,6 +69,9 @@ impl CpuTables {
             limit: size_of::<[[AtomicU32; 2]; 256]>() as u16 - 1,
             base: core::ptr::from_ref(&IDT) as u32,
         };
+        let block = data_descriptor(core::ptr::from_ref(local) as u32);
+        // SAFETY: (1) the table is no other CPU's, and not loaded yet, by the caller's promise.
+        unsafe { (*tables).gdt[usize::from(PER_CPU) / size_of::<u64>()] = block };
         // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors
         // name descriptors made above, or none; (3) the far return only reloads CS with the same
         // meaning.
@@ -84,14 +88,17 @@ impl CpuTables {
                 "mov es, {data:e}",
                 "mov ss, {data:e}",
                 "xor {data:e}, {data:e}",
-                "mov fs, {data:e}",
-                "mov gs, {data:e}",
+                "xor {data:e}, {data:e}",
                 "lldt {data:x}",
+                "mov fs, {data:e}",
+                "mov {data:e}, {guard}",
+                "mov gs, {data:e}",
                 "ltr {tss:x}",
                 gdt = in(reg) &gdt,
                 code = const KERNEL_CODE,
                 data = inout(reg) u32::from(KERNEL_DATA) => _,
                 tss = in(reg) TSS_SELECTOR,
+                guard = const GUARD_SEGMENT,
                 scratch = out(reg) _,
             );
         }

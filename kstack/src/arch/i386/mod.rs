@@ -23,9 +23,9 @@
 //!
 //! * FS: in the kernel the CPU's [`CpuLocal`](crate::local::CpuLocal). Every entry loads it,
 //!   whatever it was.
-//! * GS: in the kernel null. The program's selector lies in the saved registers and is loaded again
-//!   by the return path; so no selector of one thread's thread-local storage is ever loaded while
-//!   another's descriptors are in the table.
+//! * GS: in the kernel null, or with the stack protector the same as FS. The program's selector
+//!   lies in the saved registers and is loaded again by the return path; so no selector of one
+//!   thread's thread-local storage is ever loaded while another's descriptors are in the table.
 //! * EBP: the frame pointer. Entry code sets it to the address of the saved registers *plus one*;
 //!   the set bit tells the unwinder that this is no frame record.
 

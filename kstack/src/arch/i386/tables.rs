@@ -58,6 +58,9 @@ pub const USER_CODE: u16 = 0x18 | 3;
 pub const USER_DATA: u16 = 0x20 | 3;
 /// The segment whose base is the CPU's [`CpuLocal`](crate::local::CpuLocal).
 pub const PER_CPU: u16 = 0x28;
+/// What GS is in the kernel: null, or the same segment, where code that the stack protector was
+/// compiled into looks for its canary.
+pub const GUARD_SEGMENT: u16 = if crate::protected::IS_ON { PER_CPU } else { 0 };
 /// The first of the running thread's own segments, by its place in the table. Linux has them at the
 /// same place.
 pub const TLS_FIRST: usize = 6;
@@ -222,6 +225,7 @@ impl CpuTables {
             ss: KERNEL_DATA.into(),
             ds: KERNEL_DATA.into(),
             fs: PER_CPU.into(),
+            gs: GUARD_SEGMENT.into(),
             io_bitmap_offset,
             ..Tss::default()
         };

@@ -6,10 +6,11 @@
 
 use super::RESERVE;
 use super::local::ArchLocal;
-use super::tables::PER_CPU;
+use super::tables::{GUARD_SEGMENT, PER_CPU};
 use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::irq::IrqState;
 
 impl ArchLocal {
@@ -45,7 +46,40 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
         asm!("sgdt [{}]", in(reg) &raw mut gdt, options(nostack, preserves_flags));
         ((gdt.base + u32::from(PER_CPU)) as *mut u64).write_volatile(descriptor);
         asm!("mov fs, {:x}", in(reg) PER_CPU, options(nostack, preserves_flags));
+        if crate::protected::IS_ON {
+            asm!("mov gs, {:x}", in(reg) GUARD_SEGMENT, options(nostack, preserves_flags));
+        }
     }
+}
+
+/// Whether code that the stack protector was compiled into finds its canary in the CPU's block, or
+/// with the thread: what [`crate::protector`] needs.
+#[cfg(feature = "stack-protector")]
+pub(crate) const COMPILED_CODE_FINDS_CANARY: bool = true;
+
+/// See [`PLACE_IN_THREAD`](crate::protector::PLACE_IN_THREAD).
+pub(crate) const GUARD_IN_THREAD: Option<usize> = None;
+
+/// The word that compiled code compares the canaries of frames with, on the CPU this runs on.
+#[inline(always)]
+pub(crate) fn guard(local: &CpuLocal) -> &AtomicUsize {
+    &local.canary
+}
+
+/// The block is about to be loaded: compiled code continues to compare with what it does.
+#[inline(always)]
+pub(crate) fn keep_guard(local: &CpuLocal) {
+    /// Where LLVM has it, in GS.
+    const GUARD: usize = 0x14;
+    const { assert!(offset_of!(CpuLocal, canary) == GUARD) };
+    let canary;
+    // SAFETY: (1) GS has a block, or boot's guard, by what a kernel with the stack protector sees
+    // to.
+    unsafe {
+        asm!("mov {}, gs:[{at}]", out(reg) canary, at = const GUARD,
+             options(nostack, preserves_flags, readonly));
+    }
+    local.canary.store(canary, Ordering::Relaxed);
 }
 
 /// Offset of the word that says who is where, for [`ONE_STEP`].

@@ -38,6 +38,7 @@ use super::local::ArchLocal;
 use super::regs::{INTERRUPTS_ON_NOW, SavedRegs};
 use super::return_path::return_path;
 use super::save::{entry_asm, save_at_sp, unsaved};
+use super::this_cpu::from_tp;
 use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 
@@ -99,9 +100,9 @@ pub(super) extern "C" fn from_user() {
         "call {on_syscall}",
         "j {return_path}",
         ".cfi_endproc"],
-        user_sp = const CpuLocal::SCRATCH,
+        user_sp = const from_tp(CpuLocal::SCRATCH),
         kept_t0 = const ArchLocal::T0,
-        thread_top = const CpuLocal::THREAD_TOP,
+        thread_top = const from_tp(CpuLocal::THREAD_TOP),
         system_call = const SYSTEM_CALL,
         ecall = const ECALL,
         interrupts_on = const INTERRUPTS_ON_NOW,

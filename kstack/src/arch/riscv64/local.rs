@@ -3,6 +3,10 @@
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::addr::Addr;
 
+/// How far above the block's lowest byte tp stands. What is 24 bytes below it is the canary of the
+/// running thread: see [`crate::protector`].
+pub const TP: usize = 64;
+
 /// What only this architecture's entry code needs of a CPU.
 #[derive(Debug)]
 #[repr(C)]

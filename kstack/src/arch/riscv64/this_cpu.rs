@@ -1,23 +1,33 @@
-//! How a CPU finds its block: tp, which is no allocatable register.
+//! How a CPU finds its block: tp, which is no allocatable register, and stands `TP` bytes above
+//! the block's lowest.
+//!
+//! Where code that the stack protector was compiled into looks for its canary, 24 bytes below tp,
+//! is the block's canary so. To find the block takes one instruction either way.
 //!
 //! In user mode tp is the program's, and the block's address waits in `sscratch`; see the table of
 //! states in [`super::entry`].
 
 use super::RESERVE;
-use super::local::ArchLocal;
+use super::local::{ArchLocal, TP};
 use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// The offset from tp of what has this offset in [`CpuLocal`], for assembly.
+pub(super) const fn from_tp(offset: usize) -> isize {
+    offset as isize - TP as isize
+}
 
 impl ArchLocal {
-    /// Offset of the word for t0 in the CPU's block, for assembly.
-    pub(super) const T0: usize = CpuLocal::ARCH + offset_of!(Self, t0);
-    /// Offset of the word for a broken SP, for assembly.
-    pub(super) const BROKEN_SP: usize = CpuLocal::ARCH + offset_of!(Self, broken_sp);
-    /// Offset of the overflow stack's top, for assembly.
-    pub(super) const OVERFLOW_TOP: usize = CpuLocal::ARCH + offset_of!(Self, overflow_top);
-    /// Offset of the count of overflows, for assembly.
-    pub(super) const OVERFLOWS: usize = CpuLocal::ARCH + offset_of!(Self, overflows);
+    /// Offset from tp of the word for t0, for assembly.
+    pub(super) const T0: isize = from_tp(CpuLocal::ARCH + offset_of!(Self, t0));
+    /// Offset from tp of the word for a broken SP, for assembly.
+    pub(super) const BROKEN_SP: isize = from_tp(CpuLocal::ARCH + offset_of!(Self, broken_sp));
+    /// Offset from tp of the overflow stack's top, for assembly.
+    pub(super) const OVERFLOW_TOP: isize = from_tp(CpuLocal::ARCH + offset_of!(Self, overflow_top));
+    /// Offset from tp of the count of overflows, for assembly.
+    pub(super) const OVERFLOWS: isize = from_tp(CpuLocal::ARCH + offset_of!(Self, overflows));
 }
 
 /// Makes `local` the CPU's own: tp, and 0 in `sscratch`, which says "in the kernel".
@@ -27,10 +37,41 @@ impl ArchLocal {
 /// As for [`CpuLocal::load`], whose second half this is.
 pub(crate) unsafe fn load(local: &'static CpuLocal) {
     // SAFETY: (1) tp is reserved: compiled code neither keeps anything there nor expects anything;
-    // (2) the address is the block's, which stays by the caller's promise.
+    // (2) the address is in the block, which stays by the caller's promise.
     unsafe {
-        asm!("csrw sscratch, zero", "mv tp, {}", in(reg) core::ptr::from_ref(local), options(nostack));
+        asm!("csrw sscratch, zero", "addi tp, {}, {above}", in(reg) core::ptr::from_ref(local),
+             above = const TP, options(nostack));
     }
+}
+
+/// Whether code that the stack protector was compiled into finds its canary in the CPU's block, or
+/// with the thread: what [`crate::protector`] needs.
+#[cfg(feature = "stack-protector")]
+pub(crate) const COMPILED_CODE_FINDS_CANARY: bool = true;
+
+/// See [`PLACE_IN_THREAD`](crate::protector::PLACE_IN_THREAD).
+pub(crate) const GUARD_IN_THREAD: Option<usize> = None;
+
+/// The word that compiled code compares the canaries of frames with, on the CPU this runs on.
+#[inline(always)]
+pub(crate) fn guard(local: &CpuLocal) -> &AtomicUsize {
+    &local.canary
+}
+
+/// The block is about to be loaded: compiled code continues to compare with what it does.
+#[inline(always)]
+pub(crate) fn keep_guard(local: &CpuLocal) {
+    /// Where LLVM has it, from tp.
+    const GUARD: isize = -0x18;
+    const { assert!(from_tp(offset_of!(CpuLocal, canary)) == GUARD) };
+    let canary;
+    // SAFETY: (1) tp is that of a block, or of boot's, by what a kernel with the stack protector
+    // sees to.
+    unsafe {
+        asm!("ld {}, {at}(tp)", out(reg) canary, at = const GUARD,
+             options(nostack, preserves_flags, readonly));
+    }
+    local.canary.store(canary, Ordering::Relaxed);
 }
 
 /// What this CPU does to its block in one instruction, with interrupts on: nothing. An atomic
@@ -38,14 +79,15 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
 /// may be moved to another CPU.
 pub(crate) const ONE_STEP: Option<OneStep> = None;
 
-/// See [`CpuLocal::this`]. One move.
+/// See [`CpuLocal::this`]. One instruction.
 #[inline(always)]
 pub(crate) fn this() -> &'static CpuLocal {
     let address: usize;
     // SAFETY: (1) tp is a loaded block ([`CpuLocal::load`] comes before any code that can get
     // here).
     unsafe {
-        asm!("mv {}, tp", out(reg) address, options(nostack, preserves_flags, readonly));
+        asm!("addi {}, tp, -{above}", out(reg) address, above = const TP,
+             options(nostack, preserves_flags, readonly));
         &*(address as *const CpuLocal)
     }
 }
@@ -60,7 +102,7 @@ pub(crate) fn current_thread() -> usize {
     let thread: usize;
     // SAFETY: (1) as for `this`.
     unsafe {
-        asm!("ld {}, {thread}(tp)", out(reg) thread, thread = const CpuLocal::THREAD,
+        asm!("ld {}, {thread}(tp)", out(reg) thread, thread = const from_tp(CpuLocal::THREAD),
              options(nostack, preserves_flags, readonly));
     }
     thread
@@ -105,7 +147,7 @@ pub(crate) fn left_on_thread_stack() -> usize {
     // SAFETY: (1) as for `this`; reading SP has no effect.
     unsafe {
         asm!("ld {left}, {line}(tp)", "sub {left}, sp, {left}", left = out(reg) left,
-             line = const CpuLocal::THREAD_LINE, options(nostack, preserves_flags, readonly));
+             line = const from_tp(CpuLocal::THREAD_LINE), options(nostack, preserves_flags, readonly));
     }
     left.wrapping_add(RESERVE.get())
 }
@@ -119,11 +161,11 @@ pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     unsafe {
         if MORE == 0 {
             asm!("ld {line}, {at}(tp)", "bltu sp, {line}, {below}", line = out(reg) _,
-                 at = const CpuLocal::THREAD_LINE,
+                 at = const from_tp(CpuLocal::THREAD_LINE),
                  below = label { return true; }, options(nostack, preserves_flags, readonly));
         } else {
             asm!("ld {line}, {at}(tp)", "addi {line}, {line}, {more}", "bltu sp, {line}, {below}",
-                 line = out(reg) _, at = const CpuLocal::THREAD_LINE, more = const MORE,
+                 line = out(reg) _, at = const from_tp(CpuLocal::THREAD_LINE), more = const MORE,
                  below = label { return true; }, options(nostack, preserves_flags, readonly));
         }
     }

@@ -5,6 +5,7 @@ use super::local::ArchLocal;
 use super::overflow;
 use super::regs::SavedRegs;
 use super::save::unsaved;
+use super::this_cpu::from_tp;
 use crate::arch::cfi::interrupted;
 use crate::local::CpuLocal;
 use core::arch::global_asm;
@@ -60,8 +61,8 @@ global_asm!(
     ".cfi_endproc",
     ".text",
     kept_t0 = const ArchLocal::T0,
-    thread_line = const CpuLocal::THREAD_LINE,
-    irq_top = const CpuLocal::IRQ_TOP,
+    thread_line = const from_tp(CpuLocal::THREAD_LINE),
+    irq_top = const from_tp(CpuLocal::IRQ_TOP),
     overflow_top = const ArchLocal::OVERFLOW_TOP,
     regs = const size_of::<SavedRegs>(),
     body_shift = const BODY_SHIFT,

@@ -16,12 +16,15 @@ use kstack_core::pool::AcquireError;
 
 /// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack.
 pub const CPU_STACKS: &[(StackKind, usize)] = &[
-    (StackKind::NmiBody, 4),
-    (StackKind::DoubleFault, 4),
+    (StackKind::NmiBody, 4 * WIDER),
+    (StackKind::DoubleFault, 4 * WIDER),
     (StackKind::Nmi, 1),
-    (StackKind::Debug, 2),
-    (StackKind::MachineCheck, 2),
+    (StackKind::Debug, 2 * WIDER),
+    (StackKind::MachineCheck, 2 * WIDER),
 ];
+
+/// Frames with red zones take more.
+const WIDER: usize = if cfg!(feature = "address-sanitizer") { 2 } else { 1 };
 
 /// Where the tables of a CPU lie, until they are made.
 #[derive(Debug)]

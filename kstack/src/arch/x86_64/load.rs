@@ -5,8 +5,10 @@ use super::interrupts;
 use super::syscall::enable_syscall;
 use super::tables::{CpuTables, DESCRIPTORS, ExceptionHead, Ist, Unfit};
 use super::tables::{KERNEL_CODE, KERNEL_DATA, TSS_SELECTOR};
+use super::this_cpu::{self, GS_BASE};
 use super::vectors::vector;
 use crate::local::CpuLocal;
+use crate::protected;
 use core::arch::asm;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -100,9 +102,12 @@ impl CpuTables {
             let descriptor = (&raw mut (*tables).gdt).cast::<u64>().byte_add(TSS_SELECTOR.into());
             descriptor.write_volatile(descriptor.read_volatile() & !BUSY);
         }
+        if protected::IS_ON {
+            this_cpu::keep_guard(local);
+        }
         // SAFETY: (1) the table is complete and stays, by the caller's promise; (2) the selectors
         // name descriptors made above, or none; (3) the far return only reloads CS with the same
-        // meaning.
+        // meaning; (4) the block is this CPU's from here on.
         unsafe {
             asm!(
                 "lgdt [{gdt}]",
@@ -120,6 +125,11 @@ impl CpuTables {
                 "mov es, {scratch:e}",
                 "mov fs, {scratch:e}",
                 "mov gs, {scratch:e}",
+                // That has cleared the base of GS, where code may look for its canary at once.
+                "mov ecx, {gs_base}",
+                "mov rdx, rax",
+                "shr rdx, 32",
+                "wrmsr",
                 // Without it, the local descriptors are whatever firmware left.
                 "lldt {scratch:x}",
                 "ltr {tss:x}",
@@ -128,10 +138,13 @@ impl CpuTables {
                 data = in(reg) KERNEL_DATA as u32,
                 tss = in(reg) TSS_SELECTOR,
                 scratch = out(reg) _,
+                gs_base = const GS_BASE,
+                inout("rax") core::ptr::from_ref(local) => _,
+                out("rcx") _,
+                out("rdx") _,
             );
         }
-        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it. The
-        // segment loads above have cleared the GS base.
+        // SAFETY: (1) by the caller's promise; (2) interrupts are off, `check` has seen it.
         unsafe { local.load() };
         local.arch.tables.store(tables, Ordering::Relaxed);
         enable_syscall();

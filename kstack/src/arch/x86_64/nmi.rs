@@ -65,6 +65,7 @@ use crate::hooks::hooks;
 use crate::local::CpuLocal;
 use core::arch::naked_asm;
 use core::mem::{offset_of, size_of};
+use kstack_core::kind::StackKind;
 
 /// Bytes of the CPU's own frame: rip, cs, rflags, rsp, ss.
 const FRAME: usize = size_of::<SavedRegs>() - offset_of!(SavedRegs, rip);
@@ -526,19 +527,26 @@ extern "C" fn debug_from_kernel() {
 }
 
 extern "C" fn on_nmi(regs: &mut SavedRegs) {
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
     if !regs.from_user() {
-        return (hooks().nmi)(regs);
+        let outer = local.enter_own_stack(StackKind::NmiBody);
+        (hooks().nmi)(regs);
+        return local.leave_own_stack(outer);
     }
     // It runs on the thread's stack; what happens there is the NMI's all the same.
-    // SAFETY: (1) entry code: the CPU has loaded its block.
-    let arch = &unsafe { CpuLocal::this() }.arch;
+    let arch = &local.arch;
     arch.set_nmi_from_user(true);
     (hooks().nmi)(regs);
     arch.set_nmi_from_user(false);
 }
 
 extern "C" fn on_debug(regs: &mut SavedRegs) {
+    // SAFETY: (1) entry code: the CPU has loaded its block.
+    let local = unsafe { CpuLocal::this() };
+    let outer = local.enter_own_stack(StackKind::Debug);
     (hooks().debug)(regs);
+    local.leave_own_stack(outer);
 }
 
 /// Vector 18. Never returns.

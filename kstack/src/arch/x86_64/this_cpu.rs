@@ -7,7 +7,11 @@ use super::RESERVE;
 use crate::local::{CpuLocal, OneStep};
 use core::arch::asm;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack_core::irq::IrqState;
+
+/// The model-specific register with the base of GS.
+pub(super) const GS_BASE: u32 = 0xc000_0101;
 
 /// Makes `local` the CPU's own: GS base, and the value that `swapgs` exchanges it with.
 ///
@@ -15,7 +19,6 @@ use kstack_core::irq::IrqState;
 ///
 /// As for [`CpuLocal::load`], whose second half this is.
 pub(crate) unsafe fn load(local: &'static CpuLocal) {
-    const GS_BASE: u32 = 0xc000_0101;
     const KERNEL_GS_BASE: u32 = 0xc000_0102;
     let address = core::ptr::from_ref(local) as u64;
     for (register, value) in [(GS_BASE, address), (KERNEL_GS_BASE, 0)] {
@@ -26,6 +29,36 @@ pub(crate) unsafe fn load(local: &'static CpuLocal) {
                  options(nostack, preserves_flags));
         }
     }
+}
+
+/// Whether code that the stack protector was compiled into finds its canary in the CPU's block, or
+/// with the thread: what [`crate::protector`] needs.
+#[cfg(feature = "stack-protector")]
+pub(crate) const COMPILED_CODE_FINDS_CANARY: bool = true;
+
+/// See [`PLACE_IN_THREAD`](crate::protector::PLACE_IN_THREAD).
+pub(crate) const GUARD_IN_THREAD: Option<usize> = None;
+
+/// The word that compiled code compares the canaries of frames with, on the CPU this runs on.
+#[inline(always)]
+pub(crate) fn guard(local: &CpuLocal) -> &AtomicUsize {
+    &local.canary
+}
+
+/// The block is about to be loaded: compiled code continues to compare with what it does.
+#[inline(always)]
+pub(crate) fn keep_guard(local: &CpuLocal) {
+    /// Where LLVM has it, in GS.
+    const GUARD: usize = 0x28;
+    const { assert!(offset_of!(CpuLocal, canary) == GUARD) };
+    let canary;
+    // SAFETY: (1) the GS base is that of a block, or of boot's, by what a kernel with the stack
+    // protector sees to.
+    unsafe {
+        asm!("mov {}, gs:[{at}]", out(reg) canary, at = const GUARD,
+             options(nostack, preserves_flags, readonly));
+    }
+    local.canary.store(canary, Ordering::Relaxed);
 }
 
 /// Offset of the word that says who is where, for [`ONE_STEP`].
@@ -166,4 +199,23 @@ pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
         }
     }
     false
+}
+
+/// Writes `value` to `bytes` bytes from `at` on, by no function that the compiler knows.
+#[cfg(feature = "address-sanitizer")]
+#[sanitize(kernel_address = "off")]
+#[inline]
+pub(crate) fn fill(at: usize, bytes: usize, value: usize) {
+    // SAFETY: (1) shadow that is mapped, by those that call this.
+    unsafe {
+        asm!("rep stosb", inout("rdi") at => _, inout("rcx") bytes => _, in("al") value as u8,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// The frame pointer of a function whose frame record these words are: its caller's frame pointer,
+/// and where it returns to.
+#[cfg(feature = "address-sanitizer")]
+pub(crate) fn as_fp(record: &[usize; 2]) -> kstack_core::addr::Addr {
+    kstack_core::addr::Addr::new(core::ptr::from_ref(record) as usize)
 }

@@ -221,7 +221,7 @@ fn board_of(row: &Row) -> Board {
     }
     // It lives as long as the command: there are a few dozen.
     let arguments = Vec::leak(arguments);
-    Board { name: row.cpu, features: usual.features, arguments, first_cpu: None }
+    Board { name: row.cpu, arguments, first_cpu: None, ..*usual }
 }
 
 /// What a machine has to show: where the emulator enforces what the other lets pass, the tests of

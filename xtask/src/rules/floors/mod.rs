@@ -42,12 +42,13 @@ const LINUX: [&str; 16] = [
 ];
 
 /// The tables and tools of `xtask/src`, and its wings.
-const XTASK: [&str; 12] = [
+const XTASK: [&str; 13] = [
     "workspace",
     "progress",
     "jobs",
     "cpio",
     "catalogue",
+    "variant",
     "arch",
     "setup",
     "rules",

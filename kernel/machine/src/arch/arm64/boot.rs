@@ -27,6 +27,7 @@ use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use kstack::addr::{Addr, AddrRange, ByteSize};
+use kstack::protector::BOOT;
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there: a thread's worth, and
 /// aligned like one, so that the bit test of the entry code holds for it too.
@@ -334,6 +335,11 @@ global_asm!(
     "adrp x1, {boot_stack}",
     "add x1, x1, #{boot_stack_top}",
     "mov sp, x1",
+    // Where code that the stack protector was compiled into finds a canary until the CPU's block is
+    // loaded.
+    "adrp x1, {boot_guard}",
+    "add x1, x1, :lo12:{boot_guard}",
+    "msr tpidrro_el0, x1",
     "mov x0, x20",
     "bl {kernel_main}",
     "brk #1",
@@ -366,6 +372,9 @@ global_asm!(
     "add x0, x0, :lo12:{secondary_stacks}",
     "ldr x1, [x0, x20, lsl #{word_shift}]",
     "mov sp, x1",
+    "adrp x1, {boot_guard}",
+    "add x1, x1, :lo12:{boot_guard}",
+    "msr tpidrro_el0, x1",
     "mov x0, x20",
     "bl {kernel_secondary}",
     "brk #1",
@@ -437,6 +446,7 @@ global_asm!(
     gib = const GIB,
     high_skip = const 510 * size_of::<u64>(),
     image_skip = const 511 * size_of::<u64>(),
+    boot_guard = sym BOOT,
     boot_stack = sym BOOT_STACK,
     boot_stack_top = const BOOT_STACK_TOP,
     early_stack = sym EARLY_STACK,

@@ -56,6 +56,29 @@ pub fn cycles() -> u64 {
     cycles
 }
 
+/// A number of the CPU's own generator, if it has one (FEAT_RNG), and that has one to give.
+pub fn random() -> Option<u64> {
+    /// ID_AA64ISAR0_EL1, field RNDR.
+    const RNDR: u32 = 60;
+    let features: u64;
+    // SAFETY: (1) reading the register has no effect.
+    unsafe {
+        asm!("mrs {}, id_aa64isar0_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+    };
+    if features >> RNDR == 0 {
+        return None;
+    }
+    (0..10).find_map(|_| {
+        let (number, failed): (u64, u64);
+        // SAFETY: (1) the CPU has the register RNDR; reading it sets Z where there is no number.
+        unsafe {
+            asm!("mrs {}, s3_3_c2_c4_0", "cset {}, eq", out(reg) number, out(reg) failed,
+                 options(nomem, nostack));
+        }
+        (failed == 0).then_some(number)
+    })
+}
+
 /// Starts the cycle counter of this CPU, for the kernel and for programs.
 pub(super) fn start_counting() {
     const ENABLE_AND_LONG: u64 = 1 | 1 << 6;

@@ -28,6 +28,7 @@ use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::load::fill_gates;
 use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
+use kstack::protector::BOOT;
 
 pub use crate::arch::pc::boot_stacks::{
     BOOT_STACK_BYTES, boot_guard, boot_stack, prepare_secondary,
@@ -160,6 +161,9 @@ global_asm!(
     "high_gdt:",
     ".quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff",
     ".skip {per_cpu} + 8 - 24",
+    // Where code that the stack protector was compiled into finds a canary until the CPU's block is
+    // loaded: data, with a base that is filled in.
+    "high_gdt_guard: .quad 0x00cf93000000ffff",
     "high_gdt_end:",
     "high_gdt_pointer:",
     ".word high_gdt_end - high_gdt - 1",
@@ -169,6 +173,13 @@ global_asm!(
     ".globl kernel_entry",
     "kernel_entry:",
     "lgdt [high_gdt_pointer]",
+    "mov eax, offset {boot_guard}",
+    "mov [high_gdt_guard + 2], ax",
+    "shr eax, 16",
+    "mov [high_gdt_guard + 4], al",
+    "mov [high_gdt_guard + 7], ah",
+    "mov eax, {per_cpu} + 8",
+    "mov gs, eax",
     "lea esp, [{boot_stack} + {boot_stack_top}]",
     "xor ebp, ebp",
     // One argument of 64 bits; SP is 16-aligned at the call.
@@ -182,6 +193,8 @@ global_asm!(
     "lgdt [high_gdt_pointer]",
     "mov eax, [{secondary_tables}]",
     "mov cr3, eax",
+    "mov eax, {per_cpu} + 8",
+    "mov gs, eax",
     // The number of this CPU, by that of its local APIC (CPUID leaf 1), and its stack by that.
     "mov eax, 1",
     "cpuid",
@@ -208,6 +221,7 @@ global_asm!(
     cr4 = const BOOT_CR4,
     efer = const BOOT_EFER,
     efer_register = const EFER,
+    boot_guard = sym BOOT,
     boot_stack = sym BOOT_STACK,
     boot_stack_top = const BOOT_STACK_TOP,
     kernel_main = sym crate::arch::any::start::kernel_main,

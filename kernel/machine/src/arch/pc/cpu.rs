@@ -1,6 +1,7 @@
 //! Single instructions, as functions: those that differ, if at all, in the names that
 //! `width` has for the size of an address.
 
+use crate::arch::pc::control;
 use crate::arch::width::{fp, sp, wide};
 use core::arch::asm;
 use kstack::addr::AddrRange;
@@ -34,6 +35,28 @@ pub fn cycles() -> u64 {
         asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags))
     };
     u64::from(high) << 32 | u64::from(low)
+}
+
+/// A number of the CPU's own generator, if it has one, and that has one to give.
+pub fn random() -> Option<u64> {
+    // RDRAND: leaf 1, ECX.
+    if !control::has(1, 2, 30) {
+        return None;
+    }
+    let mut number = 0;
+    for _ in 0..2 {
+        let half = (0..10).find_map(|_| {
+            let (half, given): (u32, u8);
+            // SAFETY: (1) the CPU has the instruction; it changes a register and the flags.
+            unsafe {
+                asm!("rdrand {:e}", "setc {}", out(reg) half, out(reg_byte) given,
+                     options(nomem, nostack));
+            }
+            (given != 0).then_some(half)
+        });
+        number = number << 32 | u64::from(half?);
+    }
+    Some(number)
 }
 
 /// Drops this CPU's cached translations of some pages.

@@ -35,6 +35,8 @@ use crate::memory::direct;
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::addr::{Addr, AddrRange, ByteSize, CpuId};
+use kstack::arch::current::local::TP;
+use kstack::protector::BOOT;
 
 /// Bytes of the stack the first CPU boots on, until its idle stack is there.
 pub const BOOT_STACK_BYTES: usize = 32 * 1024;
@@ -191,7 +193,10 @@ global_asm!(
     "li t0, {boot_stack_top}",
     "add sp, sp, t0",
     "li s0, 0",
-    "li tp, 0",
+    // Where code that the stack protector was compiled into finds a canary until the CPU's block is
+    // loaded.
+    "lla tp, {boot_guard}",
+    "addi tp, tp, {above}",
     "csrw sscratch, zero",
     "lla t0, boot_trap",
     "csrw stvec, t0",
@@ -235,6 +240,8 @@ global_asm!(
     "add t0, t0, t1",
     "ld sp, 0(t0)",
     "li s0, 0",
+    "lla tp, {boot_guard}",
+    "addi tp, tp, {above}",
     "csrw sscratch, zero",
     "lla t0, boot_trap",
     "csrw stvec, t0",
@@ -265,6 +272,8 @@ global_asm!(
     most_cpus = const MAX_CPUS,
     end_at = const power::DEVICE,
     end_panic = const power::word(power::End::Panic),
+    boot_guard = sym BOOT,
+    above = const TP,
     boot_stack = sym BOOT_STACK,
     boot_stack_top = const BOOT_STACK_TOP,
     boot_hart = sym BOOT_HART,

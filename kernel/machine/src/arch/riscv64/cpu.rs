@@ -77,6 +77,11 @@ pub fn cycles() -> u64 {
     cycles
 }
 
+/// A number of the CPU's own generator: it has none that the kernel may ask.
+pub fn random() -> Option<u64> {
+    None
+}
+
 /// The time counter.
 #[inline(always)]
 pub(super) fn time() -> u64 {

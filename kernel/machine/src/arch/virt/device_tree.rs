@@ -3,7 +3,7 @@
 
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::memory::frames::FRAME_BYTES;
-use crate::nodes;
+use crate::{entropy, nodes};
 use fdt::Fdt;
 use fdt::node::FdtNode;
 
@@ -51,6 +51,10 @@ impl<'t> Tree<'t> {
             info.initrd = Some((lowest, top.saturating_sub(lowest)));
             // Boot loaders list it among what is reserved; the kernel reads it.
             info.claim(lowest & !(FRAME_BYTES - 1), top.next_multiple_of(FRAME_BYTES));
+        }
+        let chosen = self.node("/chosen");
+        if let Some(seed) = chosen.and_then(|chosen| chosen.property("rng-seed")) {
+            entropy::keep_seed(seed.value);
         }
         if let Some(line) = self.text("/chosen", "bootargs") {
             info.set_command_line(line.bytes());

@@ -23,10 +23,14 @@ use crate::arch::pc::pvh;
 use crate::boot_info::BootInfo;
 use core::arch::global_asm;
 use kstack::arch::current::load::fill_gates;
+use kstack::protector::BOOT;
 
 pub use crate::arch::pc::boot_stacks::{
     BOOT_STACK_BYTES, boot_guard, boot_stack, prepare_secondary,
 };
+
+/// The model-specific register with the base of GS.
+const GS_BASE: u32 = 0xc000_0101;
 
 /// The selector of 32-bit code in the boot table: how the start page leaves real mode.
 pub(in crate::arch) const START_CODE: u16 = 0x18;
@@ -161,6 +165,7 @@ global_asm!(
     "lea rsp, [rip + {boot_stack} + {boot_stack_top}]",
     "xor ebp, ebp",
     "mov edi, edi",
+    "call load_boot_guard",
     "call {kernel_main}",
     "ud2",
     ".globl secondary_entry",
@@ -176,8 +181,18 @@ global_asm!(
     "lea rax, [rip + {secondary_stacks}]",
     "mov rsp, [rax + rdi * {word}]",
     "xor ebp, ebp",
+    "call load_boot_guard",
     "call {kernel_secondary}",
     "ud2",
+    // Where code that the stack protector was compiled into finds a canary until the CPU's block is
+    // loaded. Changes rax, rcx, rdx.
+    "load_boot_guard:",
+    "lea rax, [rip + {boot_guard}]",
+    "mov rdx, rax",
+    "shr rdx, 32",
+    "mov ecx, {gs_base}",
+    "wrmsr",
+    "ret",
 
     ".code64",
     ".text",
@@ -195,6 +210,8 @@ global_asm!(
     boot_stack_top = const BOOT_STACK_TOP,
     kernel_main = sym crate::arch::any::start::kernel_main,
     kernel_secondary = sym crate::arch::any::start::kernel_secondary,
+    boot_guard = sym BOOT,
+    gs_base = const GS_BASE,
     secondary_tables = sym SECONDARY_TABLES,
     secondary_numbers = sym SECONDARY_NUMBERS,
     secondary_stacks = sym SECONDARY_STACKS,

@@ -7,6 +7,7 @@
 //!   0xffff_e000_0000_0000  per-CPU descriptor tables between unmapped pages, and maps of I/O ports
 //!   0xffff_e000_4000_0000  window through which the firmware's tables are read
 //!   0xffff_e000_8000_0000  window through which devices of the PCI bus are reached
+//!   0xffff_f520_0000_0000  shadow of the arena, in a kernel with the address sanitizer
 //!   0xffff_ffff_8000_0000  kernel image
 //! ```
 

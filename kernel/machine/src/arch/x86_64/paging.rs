@@ -37,6 +37,12 @@ pub fn set_up_kernel(
     for lowest in [memory::DIRECT_MAP, memory::ARENA, super::layout::CPU_TABLES, memory::IMAGE] {
         next_table(entry(root, lowest >> 39), PRESENT | WRITE)?;
     }
+    #[cfg(feature = "address-sanitizer")]
+    {
+        let shadow =
+            kstack::sanitizer::shadow_page(kstack::addr::Addr::new(memory::ARENA as usize));
+        next_table(entry(root, shadow.get() as u64 >> 39), PRESENT | WRITE)?;
+    }
     let map_large = |physical: u64, flags: u64| -> Result<(), NoMemory> {
         let address = memory::DIRECT_MAP + physical;
         let level3 = next_table(entry(root, address >> 39), PRESENT | WRITE)?;

@@ -134,7 +134,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
 
 /// What a compiler's stack check would compare with: the CPU's copy.
 pub fn loaded_canary() -> usize {
-    machine::cpus::this().local.canary()
+    machine::cpus::this().local.canary_in_force()
 }
 
 /// A breakpoint instruction.

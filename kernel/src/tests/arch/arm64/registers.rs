@@ -155,7 +155,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
 
 /// What a compiler's stack check compares with: this kernel keeps it in the CPU's block.
 pub fn loaded_canary() -> usize {
-    machine::cpus::this().local.canary()
+    machine::cpus::this().local.canary_in_force()
 }
 
 /// A breakpoint instruction.
