@@ -74,6 +74,8 @@ impl Variant {
                 "-Cllvm-args=-asan-instrumentation-with-call-threshold=0",
                 "-Cllvm-args=-asan-max-inline-poisoning-size=0",
                 "-Cllvm-args=-asan-stack=1",
+                // Frames whose size the check of the image can read.
+                "-Cllvm-args=-asan-stack-dynamic-alloca=0",
                 "-Cllvm-args=-asan-globals=0",
                 // `kstack::sanitizer::OFFSET`.
                 "-Cllvm-args=-asan-mapping-offset=0xdffffc0000000000",
