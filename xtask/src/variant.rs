@@ -74,7 +74,7 @@ impl Variant {
                 "-Cllvm-args=-asan-instrumentation-with-call-threshold=0",
                 "-Cllvm-args=-asan-max-inline-poisoning-size=0",
                 "-Cllvm-args=-asan-stack=1",
-                // Frames whose size the check of the image can read.
+                // No frame whose size is known only when it runs.
                 "-Cllvm-args=-asan-stack-dynamic-alloca=0",
                 "-Cllvm-args=-asan-globals=0",
                 // `kstack::sanitizer::OFFSET`.
