@@ -12,8 +12,10 @@ use machine::arch::regs::SavedRegs;
 use machine::spin::SpinLock;
 use threads::entry::probes;
 use threads::entry::softirq::{self, Softirq};
+#[cfg(any(feature = "stack-protector", feature = "address-sanitizer"))]
+pub use threads::report::on_purpose::smash_frame;
 pub use threads::report::on_purpose::{
-    How, one_giant_frame, overflow_here, recurse_until_overflow, smash_frame,
+    How, one_giant_frame, overflow_here, recurse_until_overflow,
 };
 use threads::sched;
 use threads::stacks;
@@ -54,6 +56,7 @@ pub fn in_interrupt(how: How) {
 
 /// In an interrupt handler, on the IRQ stack: a frame is smashed there. The machine stops, if the
 /// kernel is built with the stack protector.
+#[cfg(any(feature = "stack-protector", feature = "address-sanitizer"))]
 #[inline(never)]
 pub fn smash_in_interrupt() {
     probes::set_probe(Some(|_| {

@@ -12,6 +12,7 @@ use crate::build::kernel;
 use crate::proof::pages;
 use crate::rules::depth::{self, Bound};
 use crate::setup;
+use crate::variant::Variant;
 
 /// What to analyse.
 #[derive(Args)]
@@ -29,7 +30,7 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for arch in Arch::chosen(options.arch) {
         let ready = setup::ensure(arch)?;
-        let kernel = kernel::build(arch, arch.board().features, &ready)?;
+        let kernel = kernel::build(arch, arch.board().features, Variant::Usual, &ready)?;
         for bound in depth::bounds(&kernel).with_context(|| format!("the kernel for {arch}"))? {
             println!("{arch}: {bound}");
             rows.push((arch, bound));
