@@ -70,6 +70,23 @@ pub(crate) fn run<Job: Send>(
     });
 }
 
+/// Does all jobs, as many at a time as this machine has CPUs, and gives what came of them in their
+/// order.
+pub(crate) fn each<Job: Send, Done: Send>(
+    jobs: Vec<Job>,
+    work: impl Fn(Job) -> Done + Sync,
+) -> Vec<Done> {
+    let done = Mutex::new(Vec::new());
+    run(jobs.into_iter().enumerate().collect(), workers(), |(place, job)| {
+        let result = work(job);
+        lock(&done).push((place, result));
+        Further::default()
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|&(place, _)| place);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 /// A job being done; when dropped, it is over, and what it has brought is waiting.
 struct Done<'a, Job> {
     state: &'a Mutex<State<Job>>,
@@ -111,6 +128,20 @@ mod tests {
             }
         });
         assert_eq!(*lock(&order), [1, 10, 11, 2, 12]);
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_the_jobs_whatever_ends_first() {
+        let last_is_done = std::sync::atomic::AtomicBool::new(workers() < 2);
+        let results = each(vec![0, 1], |job: u32| {
+            use std::sync::atomic::Ordering::SeqCst;
+            while job == 0 && !last_is_done.load(SeqCst) {
+                thread::yield_now();
+            }
+            last_is_done.store(true, SeqCst);
+            job * 10
+        });
+        assert_eq!(results, [0, 10]);
     }
 
     #[test]

@@ -7,13 +7,14 @@
 
 use std::io::{IsTerminal, Read};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Lines of a failed command's output that are shown.
 const SHOWN_LINES: usize = 200;
@@ -25,6 +26,9 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Those of activities at one time, each on its line.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// From now on, every activity and every check prints a line.
 pub(crate) fn set_verbose() {
@@ -60,6 +64,7 @@ impl Activity {
         let message = message.into();
         let shown = if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new_spinner().with_message(message.clone());
+            let bar = BARS.add(bar);
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
                 bar.set_style(style);
             }
@@ -105,7 +110,7 @@ impl Activity {
     /// Prints a line of results on standard output without disturbing the spinner.
     pub(crate) fn line(&self, text: &str) {
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(|| println!("{text}")),
+            Shown::Bar(_) => BARS.suspend(|| println!("{text}")),
             Shown::Lines { .. } => println!("{text}"),
         }
     }

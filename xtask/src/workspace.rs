@@ -3,9 +3,10 @@
 //!
 //! ```text
 //!   <root>/target/             safe to delete
-//!       kstack/kernel/         the kernel's build output, for all architectures
-//!       kstack/kernel-<options>/  the same for a kernel with build options
-//!       kstack/user/           our user programs' build output
+//!       kstack/<arch>/         build output of an architecture: two can be built at one time
+//!         kernel/              the kernel's
+//!         kernel-<options>/    the same for a kernel with build options
+//!         user/                our user programs'
 //!       kstack-logs/           a console and a control log per boot
 //! ```
 
@@ -14,6 +15,8 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
+
+use crate::arch::Arch;
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -27,6 +30,11 @@ pub(crate) fn root() -> PathBuf {
 /// The folder with the build output for emulated machines, made if need be.
 pub(crate) fn output() -> Result<PathBuf> {
     made(root().join("target").join("kstack"))
+}
+
+/// The folder with the build output for one architecture, made if need be.
+pub(crate) fn output_for(arch: Arch) -> Result<PathBuf> {
+    made(output()?.join(arch.name()))
 }
 
 /// The folder with one pair of logs per boot, made if need be.

@@ -89,14 +89,19 @@ fn target_of(
         .args(["-p", "kernel", "--release", "--target", &target])
         .args(["--features", &features.join(",")])
         .arg("--target-dir")
-        .arg(folder(&features)?)
+        .arg(folder(arch, &features)?)
         // Encoded, because a path in a flag may contain spaces.
         .env("CARGO_ENCODED_RUSTFLAGS", flags_of(arch, variant, ready).join("\u{1f}"));
     Ok(cargo)
 }
 
 /// `cargo check` of the library alone, with some of its layers, for the kernel's target.
-pub(crate) fn layers(mut cargo: Command, arch: Arch, layers: &str, ready: &Ready) -> Command {
+pub(crate) fn layers(
+    mut cargo: Command,
+    arch: Arch,
+    layers: &str,
+    ready: &Ready,
+) -> Result<Command> {
     let mut flags = flags(arch, ready);
     flags.retain(|flag| !flag.starts_with("-Clink"));
     flags.push("-Dwarnings".to_owned());
@@ -104,9 +109,9 @@ pub(crate) fn layers(mut cargo: Command, arch: Arch, layers: &str, ready: &Ready
         .args(["check", "-p", "kstack", "--quiet", "--target", arch.target()])
         .args(["--no-default-features", "--features", layers])
         .arg("--target-dir")
-        .arg(workspace::root().join("target/layers"))
+        .arg(workspace::output_for(arch)?.join("layers"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-    cargo
+    Ok(cargo)
 }
 
 /// Builds the kernel and gives the path of its ELF image.
@@ -130,20 +135,23 @@ pub(crate) fn build(
         .context("cannot start cargo")?;
     activity.done();
     ensure!(status.success(), "the kernel does not build");
-    let path = folder(&features)?.join(arch.target_name(variant)).join("release/kernel");
+    let path = folder(arch, &features)?.join(arch.target_name(variant)).join("release/kernel");
     ensure!(path.is_file(), "cargo built no {}", path.display());
     instructions::check(&path)?;
     unwinding::check(&path)?;
     // Large frames that are aligned besides, as those with red zones are, are probed by a loop that
     // the checks do not read.
-    if variant != Variant::Sanitizer {
+    let checked = if variant == Variant::Sanitizer {
+        String::new()
+    } else {
         let frames = frames::check(&path)?;
         progress::detail(|| frames.to_string());
         let bounds = depth::check(&path)?;
         bounds.iter().for_each(|bound| progress::detail(|| bound.to_string()));
-        fs::write(found(&path), told(&frames, &bounds))
-            .with_context(|| format!("cannot write {}", found(&path).display()))?;
-    }
+        told(&frames, &bounds)
+    };
+    fs::write(found(&path), checked)
+        .with_context(|| format!("cannot write {}", found(&path).display()))?;
     Ok(path)
 }
 
@@ -175,7 +183,7 @@ fn told(frames: &Checked, bounds: &[Bound]) -> String {
 }
 
 /// A build folder for each set of options: in a common one, each would undo the other's work.
-fn folder(features: &[&str]) -> Result<PathBuf> {
+fn folder(arch: Arch, features: &[&str]) -> Result<PathBuf> {
     let name = ["kernel"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
-    Ok(workspace::output()?.join(name))
+    Ok(workspace::output_for(arch)?.join(name))
 }

@@ -42,7 +42,7 @@ pub(crate) fn target(
     cargo
         .args([subcommand, "-p", "user", "--release", "--target", arch.target()])
         .arg("--target-dir")
-        .arg(folder()?)
+        .arg(folder(arch)?)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(arch, ready).join("\u{1f}"));
     Ok(cargo)
 }
@@ -51,7 +51,7 @@ pub(crate) fn target(
 pub(crate) fn build(arch: Arch, ready: &Ready) -> Result<Vec<Built>> {
     let mut cargo = target(ready.toolchain.cargo(), arch, ready, "build")?;
     progress::command(&format!("Building the user programs for {arch}"), cargo.arg("--quiet"))?;
-    let built = folder()?.join(arch.target()).join("release");
+    let built = folder(arch)?.join(arch.target()).join("release");
     let mut programs = Vec::new();
     for name in names()? {
         let path = built.join(&name);
@@ -74,6 +74,6 @@ pub(crate) fn names() -> Result<Vec<String>> {
 
 /// A build folder of their own: in the kernel's, each would undo the other's work, since their
 /// flags differ.
-fn folder() -> Result<PathBuf> {
-    Ok(workspace::output()?.join("user"))
+fn folder(arch: Arch) -> Result<PathBuf> {
+    Ok(workspace::output_for(arch)?.join("user"))
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: host tests, emulated tests, the conformance matrix and the closing line.
 //!
 //! ```text
-//!   set-up of each architecture ─> host tests ─> builds, one after another ─> boots, side by side ─> matrix
+//!   set-up of each architecture ─> host tests ─> builds, side by side ─> boots, side by side ─> matrix
 //! ```
 //!
 //! The closing line `N passed, N failed` is the last one of standard output. The command fails if
@@ -17,13 +17,13 @@ use clap::Args;
 
 use crate::arch::{Arch, Board};
 use crate::build::initramfs::{self, Prepared};
-use crate::catalogue;
 use crate::proof::emulated::{self, Machine, Verdict};
 use crate::proof::matrix::{self, Column, HOST};
 use crate::proof::{boards, examples, host_tests, pages, programs, terminals};
 use crate::rules::unwinding;
 use crate::setup::{self, Ready};
 use crate::variant::Variant;
+use crate::{catalogue, jobs};
 
 /// What to test.
 #[derive(Args)]
@@ -100,8 +100,10 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
         column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
     }
     if !options.boards && options.variant.is_none() {
-        for (&arch, ready) in archs.iter().zip(&ready) {
-            let verdicts = examples::test(examples::Place::Emulated(arch), Some(ready), filter);
+        let verdicts = jobs::each(archs.iter().zip(&ready).collect(), |(&arch, ready)| {
+            examples::test(examples::Place::Emulated(arch), Some(ready), filter)
+        });
+        for (arch, verdicts) in archs.iter().zip(verdicts) {
             let column = columns.iter_mut().find(|column| column.name == arch.name());
             column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
         }
@@ -141,48 +143,19 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds one kernel after another, then boots them side by side; a kernel that does not build is a
-/// failed test, so that the others, the matrix and the closing line appear all the same.
+/// Builds the kernels, then boots them, side by side; a kernel that does not build is a failed test,
+/// so that the others, the matrix and the closing line appear all the same.
 fn emulated_tests<'a>(
     options: &Options,
     archs: impl Iterator<Item = (Arch, &'a Ready)>,
 ) -> Result<Vec<(Arch, Vec<Verdict>)>> {
+    let archs: Vec<(Arch, &'a Ready)> = archs.collect();
+    let built = jobs::each(archs.clone(), |(arch, ready)| build(options, arch, ready));
     let mut machines: Vec<Machine> = Vec::new();
     let mut results = Vec::new();
-    let archs: Vec<(Arch, &'a Ready)> = archs.collect();
-    for &(arch, ready) in &archs {
-        for board in boards_of(options, arch) {
-            let built = machines
-                .iter()
-                .find(|other| is_same_kernel(other, arch, board))
-                .map(|other| (other.kernel.clone(), other.initramfs.clone()));
-            let prepared = match built {
-                Some((kernel, image)) => Ok(Prepared { kernel, image }),
-                None => initramfs::prepare(arch, board, ready, None, None, &image_name(board))
-                    .and_then(|prepared| {
-                        // The ELF image, beside what is booted.
-                        unwinding::check_reading(&prepared.kernel.with_extension(""))?;
-                        Ok(prepared)
-                    }),
-            };
-            match prepared {
-                Ok(Prepared { kernel, image }) => machines.push(Machine {
-                    arch,
-                    board,
-                    kernel,
-                    initramfs: image,
-                    timeout: Duration::from_secs(options.timeout),
-                    all: options.variant.is_some(),
-                }),
-                Err(error) => {
-                    println!("FAILED  {arch:<8} the kernel for {}: {error:#}", board.name);
-                    let verdict = Verdict::failed("kernel_builds", format!("{error:#}"));
-                    results.push((arch, vec![verdict]));
-                    // The other machines' kernel is the same one, or differs in little.
-                    break;
-                }
-            }
-        }
+    for (&(arch, _), Kernels { machines: more, failure }) in archs.iter().zip(built) {
+        machines.extend(more);
+        results.extend(failure.map(|verdict| (arch, vec![verdict])));
     }
     let first = machines.iter().filter(|machine| std::ptr::eq(machine.board, machine.arch.board()));
     let built: Vec<boards::Built<'_>> = first
@@ -212,6 +185,52 @@ fn emulated_tests<'a>(
     Ok(results)
 }
 
+/// What an architecture's machines boot.
+#[derive(Default)]
+struct Kernels {
+    machines: Vec<Machine>,
+    /// Of the first kernel that did not build.
+    failure: Option<Verdict>,
+}
+
+/// Builds an architecture's kernels, one after another.
+fn build(options: &Options, arch: Arch, ready: &Ready) -> Kernels {
+    let mut kernels = Kernels::default();
+    for board in boards_of(options, arch) {
+        let built = kernels
+            .machines
+            .iter()
+            .find(|other| is_same_kernel(other, board))
+            .map(|other| (other.kernel.clone(), other.initramfs.clone()));
+        let prepared = match built {
+            Some((kernel, image)) => Ok(Prepared { kernel, image }),
+            None => initramfs::prepare(arch, board, ready, None, None, &image_name(board))
+                .and_then(|prepared| {
+                    // The ELF image, beside what is booted.
+                    unwinding::check_reading(&prepared.kernel.with_extension(""))?;
+                    Ok(prepared)
+                }),
+        };
+        match prepared {
+            Ok(Prepared { kernel, image }) => kernels.machines.push(Machine {
+                arch,
+                board,
+                kernel,
+                initramfs: image,
+                timeout: Duration::from_secs(options.timeout),
+                all: options.variant.is_some(),
+            }),
+            Err(error) => {
+                println!("FAILED  {arch:<8} the kernel for {}: {error:#}", board.name);
+                kernels.failure = Some(Verdict::failed("kernel_builds", format!("{error:#}")));
+                // The other machines' kernel is the same one, or differs in little.
+                break;
+            }
+        }
+    }
+    kernels
+}
+
 /// The machines that an architecture's kernels are booted on.
 fn boards_of(options: &Options, arch: Arch) -> impl Iterator<Item = &'static Board> {
     let (variant, short) = (options.variant, options.boards);
@@ -224,10 +243,8 @@ fn boards_of(options: &Options, arch: Arch) -> impl Iterator<Item = &'static Boa
 }
 
 /// Whether a machine that there is has the kernel that this one wants.
-fn is_same_kernel(other: &Machine, arch: Arch, board: &Board) -> bool {
-    other.arch == arch
-        && other.board.features == board.features
-        && other.board.variant == board.variant
+fn is_same_kernel(other: &Machine, board: &Board) -> bool {
+    other.board.features == board.features && other.board.variant == board.variant
 }
 
 /// A name for the image with a kernel's symbols: one for each set of build options.

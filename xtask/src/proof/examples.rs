@@ -140,6 +140,15 @@ impl Example {
         workspace::root().join("examples").join(self.name)
     }
 
+    /// Where it is built.
+    fn output(&self) -> Result<PathBuf> {
+        let output = match self.place {
+            Place::Host => workspace::output()?,
+            Place::Emulated(arch) => workspace::output_for(arch)?,
+        };
+        Ok(output.join("examples"))
+    }
+
     /// What a program of it says.
     fn expected(&self, program: &str) -> PathBuf {
         self.folder().join("expected").join(format!("{program}.txt"))
@@ -178,7 +187,7 @@ impl Example {
         };
         cargo
             .args(["--release", "--quiet", "--target-dir"])
-            .arg(workspace::output()?.join("examples"))
+            .arg(self.output()?)
             .current_dir(self.folder())
             .stdin(Stdio::null());
         Ok(cargo)
@@ -188,7 +197,7 @@ impl Example {
     fn build(&self, program: &str, ready: Option<&Ready>) -> Result<PathBuf> {
         let mut cargo = self.cargo("build", ready)?;
         cargo.args(["--bin", program]);
-        let mut path = workspace::output()?.join("examples");
+        let mut path = self.output()?;
         if let Place::Emulated(arch) = self.place {
             path.push(arch.target());
         }

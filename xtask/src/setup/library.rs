@@ -9,10 +9,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 
-use crate::{progress, workspace};
+use crate::{jobs, progress, workspace};
 
 /// Every example's folder, by name.
 pub(crate) fn examples() -> Result<Vec<PathBuf>> {
@@ -69,6 +70,12 @@ pub(crate) fn forget_packages() -> Result<PathBuf> {
 
 /// Packs the library as it would be published, and unpacks it where the examples look for it.
 pub(crate) fn pack() -> Result<()> {
+    static IS_PACKED: Mutex<bool> = Mutex::new(false);
+    // Examples of several architectures are built at one time, each from the packages.
+    let mut is_packed = jobs::lock(&IS_PACKED);
+    if *is_packed {
+        return Ok(());
+    }
     let output = workspace::output()?;
     let mut cargo = workspace::cargo("package");
     cargo
@@ -97,5 +104,6 @@ pub(crate) fn pack() -> Result<()> {
         }
         fs::rename(&fresh, &place)?;
     }
+    *is_packed = true;
     Ok(())
 }
