@@ -148,7 +148,7 @@ pub(super) struct Tally {
     of_programs: usize,
     in_entries: usize,
     /// Where there is no record, and the caller is the table's to tell.
-    without_record: usize,
+    pub(super) without_record: usize,
     /// Of those, what the code alone does not tell.
     by_table_alone: usize,
     known_callers: usize,
@@ -171,11 +171,6 @@ impl Tally {
         let some: Vec<_> = self.wrong.iter().take(12).collect();
         check!(number == 0, "{number} {what} are wrong: {some:?}");
         Ok(())
-    }
-
-    /// How many were at instructions whose function has no record yet, or none any more.
-    pub(super) fn without_record(&self) -> usize {
-        self.without_record
     }
 
     fn take(&mut self, regs: &SavedRegs, steps: &Backtrace<STEPS>) {

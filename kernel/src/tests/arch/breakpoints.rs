@@ -147,7 +147,7 @@ pub fn b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_
     })?;
     tally.judge("breakpoints")?;
     check!(hits >= HITS, "only {hits} breakpoints were hit");
-    let first = tally.without_record();
+    let first = tally.without_record;
     check!(first > HITS / 50, "only {first} at instructions without a record");
     Ok(())
 }

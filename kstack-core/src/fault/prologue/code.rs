@@ -83,10 +83,10 @@ pub(super) const fn target(at: usize, number: u32, bits: u32, unit: isize) -> us
 }
 
 /// The instructions of four bytes each.
-pub(super) fn words(
-    code: &[u8],
-    decode: fn(u32, usize) -> (Does, Next),
-) -> impl Iterator<Item = Instruction> + Clone + '_ {
+pub(super) fn words<'c>(
+    code: &'c [u8],
+    decode: impl Fn(u32, usize) -> (Does, Next) + Clone + 'c,
+) -> impl Iterator<Item = Instruction> + Clone + 'c {
     code.chunks_exact(4).enumerate().map(move |(number, word)| {
         let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         let (does, next) = decode(word, number * 4);
