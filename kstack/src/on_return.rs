@@ -14,7 +14,9 @@
 //! How deep the call was is not estimated: everything below was zero when the stack was taken, or
 //! since the last erasing, so the lowest word that is not zero is the deepest that was written.
 //! Looking for it from the far end finds it whatever holes frames had. Linux looks downwards for a
-//! stretch of its poison, which a large frame that was written to in part can show too soon.
+//! stretch of its poison, which a large frame that was written to in part can show too soon. A
+//! kernel that knows of pages which were not written since the stack was taken spares the look at
+//! them: dirty bits tell.
 //!
 //! The meter of depth looks for the same word when the thread ends, and would find it erased: so
 //! the deepest word is noted in the stack's [`Watermark`](crate::meter::Watermark) before.
@@ -33,6 +35,9 @@ use kstack_core::stacks::StackLookup;
 
 const WORD: usize = size_of::<usize>();
 
+/// How many words are looked at before the next branch.
+const AT_ONCE: usize = 16;
+
 /// How much of an IRQ stack's highest part any handler's first frames reach into.
 const FIRST_FRAMES: usize = 32 * WORD;
 
@@ -40,7 +45,10 @@ const FIRST_FRAMES: usize = 32 * WORD;
 /// interrupts have used since. Frames of functions that are still to return stay; so the last call
 /// of a kernel's `before_user` hook is the place.
 ///
-/// Costs a load for each word of a stack and a store for each that was used.
+/// `untouched`: nothing below this address was written through the stack's own mapping since it was
+/// taken. Its lowest address, where nothing is known of that.
+///
+/// Costs a load for each word from `untouched` to SP and a store for each that was used.
 ///
 /// # Safety
 ///
@@ -49,11 +57,13 @@ const FIRST_FRAMES: usize = 32 * WORD;
 /// 2. The thread's stack, the IRQ stack and that of softirqs are of [`Stacks`](crate::Stacks), and
 ///    read as zero when they were taken.
 /// 3. The kernel's code keeps nothing below SP (no red zone).
+/// 4. `untouched` is a multiple of a word, and not above SP.
 #[inline(never)]
-pub unsafe fn erase(local: &CpuLocal) {
+pub unsafe fn erase(local: &CpuLocal, untouched: Addr) {
     let above_end = end_word::at(local.thread_lowest()).get() + size_of_val(&END_WORD);
+    let from = above_end.max(untouched.get());
     // SAFETY: (1) a mapped stack, by the caller's promise.
-    let deepest = unsafe { first_not_zero(above_end, this_cpu::sp()) };
+    let deepest = unsafe { first_not_zero(from, this_cpu::sp()) };
     local.sample_thread(Addr::new(deepest));
     // SAFETY: (1) what lies below SP is in use by nothing, by the caller's promises; the words from
     // `deepest` on are of the stack.
@@ -92,11 +102,10 @@ fn erase_of_cpu(top: Addr) {
 unsafe fn first_not_zero(mut at: usize, top: usize) -> usize {
     // SAFETY: (1) a word of the range, by the caller's promise.
     let word = |at: usize| unsafe { (at as *const usize).read_volatile() };
-    // Four at a time: most are zero.
-    while top - at >= 4 * WORD
-        && word(at) | word(at + WORD) | word(at + 2 * WORD) | word(at + 3 * WORD) == 0
-    {
-        at += 4 * WORD;
+    // Several at a time: most are zero.
+    let is_zero = |at: usize| (0..AT_ONCE).fold(0, |all, place| all | word(at + place * WORD)) == 0;
+    while top - at >= AT_ONCE * WORD && is_zero(at) {
+        at += AT_ONCE * WORD;
     }
     while at < top && word(at) == 0 {
         at += WORD;

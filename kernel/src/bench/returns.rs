@@ -3,7 +3,6 @@
 
 use super::{median, program, report, span};
 use core::hint::black_box;
-use kstack::on_return as erasing;
 use machine::arch::cpu;
 use machine::cpus;
 use threads::entry::on_return::{self, ERASE, OFFSET};
@@ -33,10 +32,8 @@ pub(super) fn calls() {
 
 #[inline(always)]
 fn erase() {
-    // SAFETY: (1) this CPU's block, in a thread that is in no interrupt, interrupts off; (2) all
-    // stacks are the pool's, which gives them out as zero; (3) no target of this kernel has a red
-    // zone (`xtask::arch`).
-    unsafe { erasing::erase(&cpus::this().local) };
+    // SAFETY: (1) this CPU, in a thread that is in no interrupt, interrupts off.
+    unsafe { on_return::erase(cpus::this()) };
 }
 
 /// Writes so many bytes below SP, as a call would that has returned since.

@@ -140,16 +140,16 @@ pub(crate) fn build(
     instructions::check(&path)?;
     unwinding::check(&path)?;
     // Large frames that are aligned besides, as those with red zones are, are probed by a loop that
-    // the checks do not read.
-    let checked = if variant == Variant::Sanitizer {
-        String::new()
-    } else {
-        let frames = frames::check(&path)?;
-        progress::detail(|| frames.to_string());
-        let bounds = depth::check(&path)?;
-        bounds.iter().for_each(|bound| progress::detail(|| bound.to_string()));
-        told(&frames, &bounds)
+    // the check does not read. And where each function may find its frame smashed, the handler of
+    // overflows may go as deep again from anywhere.
+    let frames = match variant {
+        Variant::Sanitizer => None,
+        Variant::Usual | Variant::Protector => Some(frames::check(&path)?),
     };
+    frames.iter().for_each(|frames| progress::detail(|| frames.to_string()));
+    let bounds = if variant == Variant::Usual { depth::check(&path)? } else { Vec::new() };
+    bounds.iter().for_each(|bound| progress::detail(|| bound.to_string()));
+    let checked = frames.map_or_else(String::new, |frames| told(&frames, &bounds));
     fs::write(found(&path), checked)
         .with_context(|| format!("cannot write {}", found(&path).display()))?;
     Ok(path)

@@ -45,7 +45,7 @@ pub(super) use i386::*;
 mod flush;
 
 // Where something can stop at each instruction of the entry code.
-#[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
+#[cfg(target_arch = "x86_64")]
 mod breakpoints;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
 mod entry_code;

@@ -7,10 +7,12 @@
 //!
 //! Without either it costs a load and a branch.
 
+use crate::stacks;
 use core::sync::atomic::{AtomicU8, Ordering};
+use kstack::addr::AddrRange;
 use kstack::on_return;
 use machine::arch::cpu;
-use machine::cpus;
+use machine::cpus::{self, Cpu};
 use machine::mix::mix;
 use machine::options;
 
@@ -54,9 +56,23 @@ pub fn act() {
         cpu.local.entry_offset().stir(random);
     }
     if wanted() & ERASE != 0 {
-        // SAFETY: (1) this CPU's block, in a thread, on the way to user mode, interrupts off: the
-        // `before_user` hook's context; (2) all stacks are the pool's, which gives them out as
-        // zero; (3) no target of this kernel has a red zone (`xtask::arch`).
-        unsafe { on_return::erase(&cpu.local) };
+        // SAFETY: (1) in a thread, on the way to user mode, interrupts off: the `before_user` hook's
+        // context.
+        unsafe { erase(cpu) };
     }
+}
+
+/// Erases what a call has left on this CPU's stacks.
+///
+/// # Safety
+///
+/// 1. This is the CPU it runs on, on the stack of its running thread, with interrupts off, and no
+///    interrupt is being handled.
+#[inline]
+pub unsafe fn erase(cpu: &Cpu) {
+    let stack = AddrRange { lowest: cpu.local.thread_lowest(), top: cpu.local.thread_top() };
+    // SAFETY: (1) by the caller's promise; (2) all stacks are the pool's, which gives them out as
+    // zero; (3) no target of this kernel has a red zone (`xtask::arch`); (4) the page of SP was
+    // written to: the caller's frame is there.
+    unsafe { on_return::erase(&cpu.local, stacks::untouched_below(stack)) };
 }

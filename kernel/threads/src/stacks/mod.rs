@@ -203,6 +203,12 @@ pub fn used_bytes_on(node: usize) -> usize {
     used.sum::<usize>() * kstack::addr::PAGE_BYTES
 }
 
+/// Nothing below this address was written through the mapping of this stack since it was taken. By
+/// the CPU that runs on it, interrupts off.
+pub(crate) fn untouched_below(stack: AddrRange) -> Addr {
+    pages::untouched_below(stack)
+}
+
 /// How many slots and pages are where.
 pub fn census() -> kstack::pool::Census {
     all_stacks().census()

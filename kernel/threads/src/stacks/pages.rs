@@ -106,6 +106,17 @@ pub(super) fn dirty(stack: AddrRange) -> DirtyPages {
     })
 }
 
+/// Nothing below this address was written through the mapping of this stack in its present life:
+/// where its lowest dirty page begins. By the CPU that runs on it, interrupts off.
+pub(super) fn untouched_below(stack: AddrRange) -> Addr {
+    paging::settle_dirty();
+    let is_clean =
+        |page: &usize| leaf(Addr::new(*page)).is_some_and(|leaf| !paging::is_dirty(leaf));
+    let mut pages = (stack.lowest.get()..stack.top.get()).step_by(PAGE_BYTES);
+    let dirty = pages.find(|page| !is_clean(page));
+    Addr::new(dirty.unwrap_or(stack.lowest.get()))
+}
+
 /// The addresses of pages of a whole body. A loop of known length, unlike that of
 /// [`DirtyPages::addresses`].
 #[inline(always)]

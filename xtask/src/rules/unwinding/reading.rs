@@ -30,7 +30,7 @@ pub(super) fn hold<'f>(
             let Some(frame) = table.at(Addr::new(pc as usize)) else { continue };
             // What interrupts: an entry's first instruction. Its word at SP is the interrupted
             // address, or no address of code, which the walk refuses.
-            let is_first = offset == 0 && matches!(frame, Frame::Entered(_));
+            let is_first = offset == 0 && matches!(frame, Frame::Entered(_) | Frame::Program);
             if !is_first && !agree(frame, state) {
                 wrong.push(format!("{}+{offset:#x}: {state:?}, but {frame:?}", function.name));
             }

@@ -46,10 +46,7 @@ pub(crate) fn table(kernel: &Path) -> Result<Vec<u8>> {
     let mut rows: BTreeMap<u64, (u64, Option<Frame>)> = BTreeMap::new();
     for description in frames::read(section.data()?, machine.word)? {
         let of_text = |row: &&Row| text.iter().any(|text| text.contains(&row.start));
-        // A row that begins where its function ends says nothing of the next one's first
-        // instruction.
-        let is_of_some = |row: &&Row| row.start < row.end;
-        for row in description.rows.iter().filter(is_of_some).filter(of_text) {
+        for row in description.rows.iter().filter(of_text) {
             let frame = frame(machine, size, description.return_address, row);
             rows.insert(row.start, (row.end, frame));
         }

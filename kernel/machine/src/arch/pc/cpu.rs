@@ -4,6 +4,7 @@
 use crate::arch::pc::control;
 use crate::arch::width::{fp, sp, wide};
 use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
 use kstack::addr::AddrRange;
 
 /// What `fxsave` writes.
@@ -99,18 +100,77 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
     }
 }
 
-/// Fills a page with zeros, 16 bytes a store: about 280 instructions, where `rep stos` counts 512
-/// iterations, or 1024 where addresses have 32 bits.
+/// Whether all CPUs that are up have AVX, turned on.
+pub(super) static HAS_AVX: AtomicBool = AtomicBool::new(false);
+
+/// Fills a page with zeros: 32 bytes a store where there is AVX, about 150 instructions, else 16,
+/// about 280; `rep stos` counts 512 iterations, or 1024 where addresses have 32 bits.
 ///
-/// It borrows xmm0, which belongs to the running program: saved and put back.
+/// It borrows the lowest vector register, which belongs to the running program: saved and put back.
 ///
 /// # Safety
 ///
-/// 1. `page` is the address of 4096 writable bytes, a multiple of 16.
+/// 1. `page` is the address of 4096 writable bytes, a multiple of 32.
 /// 2. Interrupts are off: a thread without a floating-point area that was preempted here would come
-///    back to another thread's xmm0.
+///    back to another thread's register.
 #[inline]
 pub unsafe fn zero_page(page: *mut u8) {
+    if HAS_AVX.load(Ordering::Relaxed) {
+        // SAFETY: (1) (2) by the caller's promise; (3) there is AVX.
+        unsafe { zero_page_by_avx(page) };
+    } else {
+        // SAFETY: (1) (2) by the caller's promise.
+        unsafe { zero_page_by_sse(page) };
+    }
+}
+
+/// Of [`zero_page`].
+///
+/// The upper half of ymm0 is written only if it was not 0. A CPU remembers that an upper half was
+/// written, and is slow then with a program's SSE instructions (Intel Optimization Manual, 15.3).
+///
+/// # Safety
+///
+/// The two conditions of [`zero_page`], and: 3. the CPU has AVX, and XCR0 says so.
+#[inline(always)]
+unsafe fn zero_page_by_avx(page: *mut u8) {
+    // SAFETY: (1) (2) (3) by the caller's promise; ymm0 ends up as it was.
+    unsafe {
+        asm!(
+            concat!("sub ", sp!(), ", 32"),
+            concat!("vmovdqu [", sp!(), "], ymm0"),
+            // The upper half, too.
+            "vpxor xmm0, xmm0, xmm0",
+            "2:",
+            ".irp half, 0, 16",
+            ".irp place, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+            "vmovdqa [{top} + {left} + (\\half + \\place) * {one}], ymm0",
+            ".endr",
+            ".endr",
+            "add {left}, 32 * {one}",
+            "jnz 2b",
+            concat!("vptest xmm0, [", sp!(), " + 16]"),
+            "jc 3f",
+            concat!("vmovdqu ymm0, [", sp!(), "]"),
+            "jmp 4f",
+            "3:",
+            concat!("vmovdqu xmm0, [", sp!(), "]"),
+            "4:",
+            concat!("add ", sp!(), ", 32"),
+            one = const 32,
+            left = inout(reg) -4096_isize => _,
+            top = in(reg) page.wrapping_add(4096),
+        );
+    }
+}
+
+/// Of [`zero_page`].
+///
+/// # Safety
+///
+/// The two conditions of [`zero_page`].
+#[inline(always)]
+unsafe fn zero_page_by_sse(page: *mut u8) {
     // SAFETY: (1) (2) by the caller's promise; (3) xmm0 ends up as it was; SSE is on since boot.
     unsafe {
         asm!(

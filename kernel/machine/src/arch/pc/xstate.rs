@@ -12,7 +12,7 @@
 //! saved.
 
 use super::control;
-use super::cpu::FPU_BYTES;
+use super::cpu::{self, FPU_BYTES};
 use super::requirements::{self, Asked};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -158,6 +158,7 @@ fn set_up_first(there: u64) {
     requirements::ask_of_others(Asked::Xsave);
     if there & AVX != 0 && control::has(1, ECX, HAS_AVX) {
         requirements::ask_of_others(Asked::Avx);
+        cpu::HAS_AVX.store(true, Ordering::Relaxed);
     }
 }
 

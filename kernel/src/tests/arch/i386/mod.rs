@@ -13,15 +13,14 @@ pub(in crate::tests) mod user_code;
 
 use super::pc::{
     control, double_fault, every_instruction, firmware, first_instruction, io_maps, tss_guards,
-    vectors,
+    vector_registers, vectors,
 };
-use super::{breakpoints, flush, overflow_handler};
+use super::{flush, overflow_handler};
 use crate::tests::table;
 
 table! {
     HERE,
     shared: [
-        breakpoints::b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_frame,
         first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
         first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,
         first_instruction::b2_a_backtrace_through_a_function_without_frames_says_that_a_frame_may_be_missing,
@@ -35,6 +34,7 @@ table! {
         io_maps::x3_a_map_is_inherited_changed_on_a_copy_and_freed,
         io_maps::x3_each_thread_has_its_own_map_whatever_the_cpu_held,
         tss_guards::x4_the_task_state_segment_has_a_page_between_guards_that_user_mode_cannot_reach,
+        vector_registers::s1_zeroing_a_page_leaves_the_register_that_it_borrows_as_it_was,
         tss_guards::x4_user_mode_that_reads_the_task_state_segment_faults,
         nmi::i8_every_cpu_has_guarded_exception_stacks_of_their_own_sizes,
         nmi::i8_an_nmi_leaves_its_frame_where_it_hits_and_is_handled_on_the_body_stack,

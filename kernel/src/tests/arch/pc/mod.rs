@@ -13,5 +13,6 @@ pub(in crate::tests) mod io_maps;
 pub(in crate::tests) mod nmi;
 pub(in crate::tests) mod refusals;
 pub(in crate::tests) mod tss_guards;
+pub(in crate::tests) mod vector_registers;
 pub(in crate::tests) mod vectors;
 pub(in crate::tests) mod work;

@@ -14,7 +14,7 @@ pub(in crate::tests) mod user_code;
 
 use super::pc::{
     control, double_fault, every_instruction, firmware, first_instruction, io_maps, tss_guards,
-    vectors,
+    vector_registers, vectors,
 };
 use super::{breakpoints, flush, overflow_handler};
 use crate::tests::table;
@@ -44,6 +44,7 @@ table! {
         every_instruction::s4_an_nmi_on_every_instruction_of_the_entry_and_switch_paths_disturbs_nothing,
         nmi::b2_a_backtrace_in_an_nmi_crosses_every_stack_below_it,
         nmi::i8_an_nmi_from_user_mode_lands_on_the_nmi_stack_and_is_handled_on_the_thread_stack,
+        vector_registers::s1_zeroing_a_page_leaves_the_register_that_it_borrows_as_it_was,
         tss_guards::x4_user_mode_that_reads_the_task_state_segment_faults,
         nmi::i8_a_debug_exception_in_the_debug_handler_is_taken_and_goes_back,
         nmi::i8_a_debug_exception_in_an_nmi_in_the_debug_handler_is_taken_and_goes_back,
