@@ -44,9 +44,11 @@ pub(super) use i386::*;
 #[cfg(any(target_arch = "riscv64", target_arch = "x86_64", target_arch = "x86"))]
 mod flush;
 
-// Where something can stop at each instruction of the entry code.
+// Where breakpoints come also while interrupts are off.
 #[cfg(target_arch = "x86_64")]
 mod breakpoints;
+
+// Where something can stop at each instruction of the entry code.
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
 mod entry_code;
 
