@@ -155,6 +155,7 @@ table! {
         contiguous::t3_t11_runs_are_made_of_single_frames_that_lie_together_and_of_no_others,
         nodes::t6_every_cpu_and_all_memory_is_of_the_node_that_firmware_says,
         nodes::t6_a_cpus_stacks_come_from_its_own_node,
+        nodes::t6_a_stacks_record_is_memory_of_its_node,
         nodes::t6_a_threads_stack_comes_from_the_node_of_the_cpu_that_made_it,
         nodes::t6_a_stack_that_is_let_go_of_on_another_node_goes_home,
         nodes::t6_t11_a_node_without_frames_takes_anothers_and_counts_it,

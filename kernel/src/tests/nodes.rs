@@ -8,8 +8,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack::addr::{Addr, AddrRange, CpuId, PAGE_BYTES};
+use kstack::arena::SlotIndex;
 use kstack::dma::Memory;
+use kstack::nodes::MAX_NODES;
 use kstack::pool::ReleaseOutcome;
+use kstack::record::SlotRecord;
 use kstack::stacks::ThreadId;
 use linux::run_captured;
 use machine::cpus;
@@ -19,6 +22,7 @@ use machine::spin::SpinLock;
 use machine::{nodes, options};
 use threads::sched;
 use threads::stacks::pages;
+use threads::stacks::records::node_of_record;
 use threads::stacks::{self, OwnedStack, all_stacks, contiguous};
 
 /// What the machine was started with.
@@ -32,6 +36,9 @@ fn text_of(path: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
+/// Records that one page has.
+const IN_A_PAGE: u32 = (PAGE_BYTES / size_of::<SlotRecord>()) as u32;
+
 /// Whether all pages of a stack are memory of that node.
 fn check_pages(range: AddrRange, node: usize) -> Outcome {
     for page in (range.lowest.get()..range.top.get()).step_by(PAGE_BYTES) {
@@ -39,6 +46,23 @@ fn check_pages(range: AddrRange, node: usize) -> Outcome {
         let of = nodes::of_memory(physical);
         check!(of == node, "page {page:#x} of {range:?} is on node {of}, not {node}");
     }
+    Ok(())
+}
+
+/// Red if the records stay where the first CPU made them.
+pub fn t6_a_stacks_record_is_memory_of_its_node() -> Outcome {
+    let arena = stacks::arena();
+    let mut on_nodes = [0_usize; MAX_NODES];
+    for slot in (0..arena.slots()).map(SlotIndex::new) {
+        let Some(found) = node_of_record(slot) else { return Ok(()) };
+        // Of a page with records of two nodes' slots, the first slot decides.
+        let first = SlotIndex::new(slot.get() / IN_A_PAGE * IN_A_PAGE);
+        let node = all_stacks().node_at(arena.body(first).lowest) as usize;
+        check!(found == node, "the record of {slot:?} is on node {found}, not {node}");
+        on_nodes[node] += 1;
+    }
+    let used = on_nodes.iter().filter(|&&count| count > 0).count();
+    check!(used == nodes::count(), "{on_nodes:?} records on {} nodes", nodes::count());
     Ok(())
 }
 

@@ -48,6 +48,7 @@ const _: [u64; 6] = [
     layout::EARLY_TOP,
 ];
 const _: u32 = layout::ARENA_SLOTS;
+const _: Option<u64> = layout::RECORDS;
 
 // `boot`: first instruction to `kernel_main`.
 const _: usize = BOOT_STACK_BYTES;

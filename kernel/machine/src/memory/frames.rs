@@ -295,24 +295,29 @@ fn take(node: usize, users: u32) -> Option<Frame> {
 
 /// A frame with one user, all zero.
 pub fn alloc_zeroed() -> Option<Frame> {
+    zeroed(nodes::here(), 1)
+}
+
+#[inline(always)]
+fn zeroed(node: usize, users: u32) -> Option<Frame> {
     // One section for both: the lock inside turns nothing off or on.
     cpu::without_interrupts(|| {
-        let frame = alloc()?;
+        let frame = take(node, users)?;
         // SAFETY: (1) interrupts are off.
         unsafe { frame.zero_uninterrupted() };
         Some(frame)
     })
 }
 
+/// A frame with one user, all zero: of a node, or of another if that has none left.
+pub fn alloc_zeroed_on(node: usize) -> Option<Frame> {
+    zeroed(node, 1)
+}
+
 /// A frame, all zero, for a page of a stack: see [`is_of_a_stack`]. Near the CPUs of a node, if it
 /// has one left.
 pub fn alloc_zeroed_for_stack(node: usize) -> Option<Frame> {
-    cpu::without_interrupts(|| {
-        let frame = take(node, OF_A_STACK | 1)?;
-        // SAFETY: (1) interrupts are off.
-        unsafe { frame.zero_uninterrupted() };
-        Some(frame)
-    })
+    zeroed(node, OF_A_STACK | 1)
 }
 
 /// Frees frames that were for stacks, a handful of them under one lock.

@@ -10,10 +10,10 @@ pub mod accounts;
 pub mod contiguous;
 pub mod depths;
 pub mod pages;
+pub mod records;
 mod runs;
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kstack::addr::{Addr, AddrRange, CpuId};
 use kstack::arena::{Arena, SlotIndex};
@@ -40,8 +40,7 @@ pub type OwnedStack = Stack<StackPages>;
 /// Those that threads get: the mapped ones, or the contiguous ones.
 static OF_THREADS: AtomicPtr<Stacks<StackPages>> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Makes the arena, its records and the pool. Once, at boot, before the first stack. Not a static:
-/// the records come from the heap, whose memory a small machine's image would have to carry.
+/// Makes the arena, its records and the pool. Once, at boot, before the first stack.
 /// `on_excess` is called, from any context, when there are stacks more than enough.
 pub fn set_up(on_excess: fn()) {
     pages::ON_EXCESS.set(Some(on_excess));
@@ -54,12 +53,10 @@ pub fn set_up(on_excess: fn()) {
     unsafe {
         kstack::sanitizer::begin(&arena)
     };
-    let mut records = Vec::new();
-    records.resize_with(ARENA_SLOTS as usize, SlotRecord::new);
     // SAFETY: (1) ARENA is only these stacks' in the map of the address space; (2) `StackPages`
     // serves these stacks alone; (3) the first thing that a CPU does is to load its block.
     let stacks =
-        unsafe { Stacks::new(arena, records.leak(), ErasePolicy::Dirtied, StackPages::MAPPED) };
+        unsafe { Stacks::new(arena, records::make(), ErasePolicy::Dirtied, StackPages::MAPPED) };
     let stacks: &'static _ = Box::leak(Box::new(stacks.expect("a record for every slot")));
     stacks.install();
     pages::install(stacks);
@@ -71,6 +68,7 @@ pub fn set_up(on_excess: fn()) {
 pub fn settle_nodes() {
     static NODES: Nodes = Nodes::new();
     runs::divide(all_stacks(), &NODES);
+    records::settle(|slot| all_stacks().node_at(arena().body(slot).lowest) as usize);
 }
 
 fn give_threads(stacks: &'static Stacks<StackPages>) {

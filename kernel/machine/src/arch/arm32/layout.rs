@@ -19,6 +19,8 @@ pub const REACH: u64 = EARLY_TOP - RAM;
 pub const ARENA: u64 = 0xf000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
 pub const ARENA_SLOTS: u32 = 8000;
+/// Their records are in the kernel's heap: there is one memory node.
+pub const RECORDS: Option<u64> = None;
 /// Where the per-CPU words are.
 pub(super) const CPU_TABLES: u64 = 0xff00_0000;
 /// Where the kernel's image is linked, less the physical address it is loaded at.

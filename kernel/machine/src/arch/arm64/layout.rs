@@ -4,6 +4,7 @@
 //!   0x0000_0000_0000_0000  user half, one per process           (TTBR0)
 //!   0xffff_0000_0000_0000  direct map: devices and all memory   (TTBR1, from here on)
 //!   0xffff_8000_0000_0000  arena of stacks
+//!   0xffff_8040_0000_0000  records of its stacks
 //!   0xffff_ffff_8000_0000  kernel image, at its physical address from here
 //! ```
 //!
@@ -18,6 +19,9 @@ pub const REACH: u64 = ARENA - DIRECT_MAP - DEVICES_TOP;
 pub const ARENA: u64 = 0xffff_8000_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
 pub const ARENA_SLOTS: u32 = 1 << 16;
+/// Where their records are: near the arena, so that the same table of the highest level leads there.
+pub const RECORDS: Option<u64> = Some(RECORDS_LOWEST);
+pub(super) const RECORDS_LOWEST: u64 = ARENA + (256 << 30);
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
 /// The image is loaded from this physical address on; below lies what the firmware left, the device

@@ -1,6 +1,6 @@
 //! What the tables that this CPU has loaded map in the kernel's half.
 
-use super::layout::{ARENA, DIRECT_MAP, IMAGE};
+use super::layout::{ARENA, DIRECT_MAP, IMAGE, RECORDS_LOWEST};
 use super::paging::{
     ADDRESS, DIRTY_BY_CPU, NO_KERNEL_EXEC, READ_ONLY, TABLE, USER, VALID, publish,
 };
@@ -11,8 +11,12 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What lies from which address on, in ascending order.
-pub const PARTS: &[(u64, &str)] =
-    &[(DIRECT_MAP, "direct map"), (ARENA, "stacks"), (IMAGE, "image")];
+pub const PARTS: &[(u64, &str)] = &[
+    (DIRECT_MAP, "direct map"),
+    (ARENA, "stacks"),
+    (RECORDS_LOWEST, "records of stacks"),
+    (IMAGE, "image"),
+];
 
 /// Four levels.
 const FORM: Form = Form { shifts: &[39, 30, 21, 12], read: |value, level| said(value, level == 3) };

@@ -25,6 +25,8 @@ pub const ARENA: u64 = 0xf000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 16 KiB of address space
 /// each.
 pub const ARENA_SLOTS: u32 = 1 << 13;
+/// Their records are in the kernel's heap: there is one memory node.
+pub const RECORDS: Option<u64> = None;
 /// Where the per-CPU descriptor tables are.
 pub(super) const CPU_TABLES: u64 = 0xf900_0000;
 /// Where tables of the firmware appear while they are read.

@@ -4,6 +4,7 @@
 //!   0x0000_0000_0000_0000  user half, one per process
 //!   0xffff_8880_0000_0000  direct map: all physical memory, and the devices below 2 GiB
 //!   0xffff_c900_0000_0000  arena of stacks
+//!   0xffff_c940_0000_0000  records of its stacks
 //!   0xffff_ffff_0000_0000  plus the physical address: kernel image, from 0xffff_ffff_8020_0000 on
 //! ```
 
@@ -15,6 +16,9 @@ pub const REACH: u64 = ARENA - DIRECT_MAP - IMAGE_LOWEST;
 pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
 pub const ARENA_SLOTS: u32 = 1 << 15;
+/// Where their records are: near the arena, so that the same table of the highest level leads there.
+pub const RECORDS: Option<u64> = Some(RECORDS_LOWEST);
+pub(super) const RECORDS_LOWEST: u64 = ARENA + (256 << 30);
 /// Where the kernel's image is linked, less the physical address it is loaded at.
 pub const IMAGE: u64 = 0xffff_ffff_0000_0000;
 /// The image is loaded from this physical address on; below is the firmware's.

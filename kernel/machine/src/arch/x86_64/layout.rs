@@ -4,6 +4,7 @@
 //!   0x0000_0000_0000_0000  user half, one per process
 //!   0xffff_8880_0000_0000  direct map: all physical memory, and the interrupt controllers
 //!   0xffff_c900_0000_0000  arena of stacks
+//!   0xffff_c940_0000_0000  records of its stacks
 //!   0xffff_e000_0000_0000  per-CPU descriptor tables between unmapped pages, and maps of I/O ports
 //!   0xffff_e000_4000_0000  window through which the firmware's tables are read
 //!   0xffff_e000_8000_0000  window through which devices of the PCI bus are reached
@@ -19,6 +20,9 @@ pub const REACH: u64 = ARENA - DIRECT_MAP;
 pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
 pub const ARENA_SLOTS: u32 = 1 << 16;
+/// Where their records are: near the arena, so that the same table of the highest level leads there.
+pub const RECORDS: Option<u64> = Some(RECORDS_LOWEST);
+pub(super) const RECORDS_LOWEST: u64 = ARENA + (256 << 30);
 /// Where the per-CPU descriptor tables are.
 pub(super) const CPU_TABLES: u64 = 0xffff_e000_0000_0000;
 /// Where the kernel's image is linked, less the physical address it is loaded at.

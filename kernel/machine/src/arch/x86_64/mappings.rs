@@ -1,6 +1,8 @@
 //! What the tables that this CPU has loaded map in the kernel's half.
 
-use super::layout::{ARENA, CPU_TABLES, DEVICE_WINDOW, DIRECT_MAP, FIRMWARE_WINDOW, IMAGE};
+use super::layout::{
+    ARENA, CPU_TABLES, DEVICE_WINDOW, DIRECT_MAP, FIRMWARE_WINDOW, IMAGE, RECORDS_LOWEST,
+};
 use crate::arch::any::mappings::Form;
 pub use crate::arch::any::mappings::{Mapping, Rights};
 pub use crate::arch::pc::page_entry::set_writable;
@@ -11,6 +13,7 @@ use core::arch::asm;
 pub const PARTS: &[(u64, &str)] = &[
     (DIRECT_MAP, "direct map"),
     (ARENA, "stacks"),
+    (RECORDS_LOWEST, "records of stacks"),
     (CPU_TABLES, "tables of CPUs"),
     (FIRMWARE_WINDOW, "firmware"),
     (DEVICE_WINDOW, "devices"),
