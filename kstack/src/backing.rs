@@ -119,11 +119,17 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// Writes [`END_WORD`](crate::end_word::END_WORD) to `end`, the lowest word of a stack that is
     /// mapped and that nothing runs on.
     ///
-    /// By default through the stack's own mapping. That makes its lowest page dirty: a kernel that
+    /// By default through the stack's own mapping, which this CPU may remember as absent
+    /// ([`ABSENT_IS_REMEMBERED`](Backing::ABSENT_IS_REMEMBERED)). That makes its lowest page dirty: a kernel that
     /// erases by dirty bits, and has another mapping of the frame, writes through that one.
     #[cfg(feature = "entry")]
     #[inline]
     fn mark_end(&self, end: Addr) {
+        if Self::ABSENT_IS_REMEMBERED {
+            // Its page may have been mapped a moment ago.
+            let page = Addr::new(end.get() & !(PAGE_BYTES - 1));
+            self.flush_local(AddrRange::sized(page, ByteSize::PAGE));
+        }
         // SAFETY: (1) a word of a stack that is mapped and writable, by promise 1; nothing runs on
         // it.
         unsafe { (end.get() as *mut usize).write_volatile(crate::end_word::END_WORD) };
@@ -244,9 +250,6 @@ impl<B: Backing> pool::Pages for Answers<'_, B> {
     #[cfg(feature = "entry")]
     #[inline]
     fn mark_end(&mut self, lowest: Addr) {
-        if B::ABSENT_IS_REMEMBERED {
-            self.0.flush_local(AddrRange::sized(lowest, ByteSize::PAGE));
-        }
         self.0.mark_end(crate::end_word::at(lowest));
     }
 }

@@ -154,7 +154,7 @@ const _: fn(&AtomicU64, bool) = mappings::set_writable;
 
 // `paging`: the kernel's page tables, and those of a program.
 const _: bool = paging::ABSENT_IS_REMEMBERED;
-const _: bool = paging::DIRTY_IS_CACHED;
+const _: fn() -> bool = paging::dirty_is_cached;
 const _: fn() -> u64 = paging::kernel_root;
 type Part = (u64, u64, Access);
 const _: fn(Empty<MemoryRegion>, &[Part]) -> Result<(), NoMemory> = paging::set_up_kernel;

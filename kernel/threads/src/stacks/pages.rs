@@ -272,7 +272,7 @@ unsafe impl Backing for StackPages {
                 dirty = dirty.with(page);
             }
         }
-        if paging::DIRTY_IS_CACHED && !dirty.is_empty() {
+        if !dirty.is_empty() && paging::dirty_is_cached() {
             // Or this CPU's next write would find the bit cached as set and not set it again.
             cpu::flush_pages(body_pages(body, dirty));
         }

@@ -29,7 +29,10 @@ use kstack::interrupts::InterruptsOff;
 /// barriers.
 pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations. This one keeps none.
-pub const DIRTY_IS_CACHED: bool = false;
+#[inline(always)]
+pub const fn dirty_is_cached() -> bool {
+    false
+}
 
 /// A descriptor of levels 1 and 2 that leads to a table; also a page, at level 3.
 pub(super) const TABLE: u64 = 0b11;

@@ -34,7 +34,10 @@ use crate::arch::any::paging::{for_each_present, new_table, next_mapped};
 /// uses a stack has both barriers.
 pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
-pub const DIRTY_IS_CACHED: bool = true;
+#[inline(always)]
+pub fn dirty_is_cached() -> bool {
+    cpu_keeps_dirty()
+}
 
 // Descriptors (Arm ARM, D8.3).
 pub(super) const VALID: u64 = 1;

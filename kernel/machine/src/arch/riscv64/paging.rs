@@ -23,7 +23,10 @@ use kstack::interrupts::InterruptsOff;
 /// Whether a CPU may remember that a page was absent.
 pub const ABSENT_IS_REMEMBERED: bool = true;
 /// Whether a CPU may keep dirty bits, and cache them with translations.
-pub const DIRTY_IS_CACHED: bool = true;
+#[inline(always)]
+pub const fn dirty_is_cached() -> bool {
+    true
+}
 
 pub(super) const PRESENT: u64 = 1;
 const READ: u64 = 1 << 1;
