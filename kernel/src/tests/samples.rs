@@ -147,6 +147,23 @@ const OUTERMOST: [&str; 7] = [
 const WITHOUT_FRAMES: [&str; 4] =
     ["__aeabi_idivmod", "__aeabi_ldivmod", "__aeabi_uidivmod", "__aeabi_uldivmod"];
 
+/// Whether the caller of what is at this address cannot be known: in those functions, and in entry
+/// code that nothing describes, since the registers of what was interrupted are in the CPU still.
+/// Only 32-bit Arm has such entry code where an interrupt can come: a FIQ in its vectors and at the
+/// beginning of its entries.
+fn is_rightly_in_doubt(at: Addr) -> bool {
+    let is_bare_entry = symbols::code_at(at) == Code::Entry && symbols::frame_at(at).is_none();
+    is_bare_entry || WITHOUT_FRAMES.contains(&&*name_of(at))
+}
+
+/// The same of an answer's text, which names the place.
+fn says_rightly_that_one_may_be_missing(text: &str) -> bool {
+    let place = text.split_once("interrupted at 0x").map(|(_, rest)| rest);
+    let digits = place.and_then(|rest| rest.split_once(|digit: char| !digit.is_ascii_hexdigit()));
+    let at = digits.and_then(|(digits, _)| usize::from_str_radix(digits, 16).ok());
+    at.is_some_and(|at| is_rightly_in_doubt(Addr::new(at)))
+}
+
 /// What was seen of all samples.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -157,7 +174,7 @@ pub(super) struct Tally {
     /// Of those, what the code alone does not tell.
     by_table_alone: usize,
     known_callers: usize,
-    /// In what [`WITHOUT_FRAMES`] have called.
+    /// Those that say that a caller may be missing, where that is the truth.
     doubts: usize,
     /// What was wrong, with how often.
     wrong: BTreeMap<String, usize>,
@@ -197,8 +214,8 @@ impl Tally {
             at.map_or_else(|| format!("{pc}"), |at| format!("{}+{:#x}", at.name, at.offset))
         };
         let end = steps.end();
-        if let Some(End::FrameMayBeMissing(of)) = end
-            && WITHOUT_FRAMES.contains(&&*name_of(of))
+        if let Some(End::FrameMayBeMissing(of) | End::InnermostMayBeMissing(of)) = end
+            && is_rightly_in_doubt(of)
         {
             self.doubts += 1;
             return Ok(());
@@ -403,11 +420,17 @@ pub fn b3_a_thread_that_runs_on_another_cpu_is_traced_where_it_is() -> Outcome {
     let thread = sched::spawn_kernel("elsewhere", spins_elsewhere, 0);
     let thread = thread.map_err(|error| format!("{error:?}"))?;
     let looked = until("it runs", || thread.is_on_cpu()).and_then(|()| {
+        let mut told = 0;
         for _ in 0..50 {
             let text = stack_in_proc(&thread)?;
+            if says_rightly_that_one_may_be_missing(&text) {
+                continue;
+            }
+            told += 1;
             check!(text.contains("spins_elsewhere"), "its function is not in {text}");
             check!(text.contains("the end; reliable"), "not reliable: {text}");
         }
+        check!(told >= 10, "{told} of 50 answers tell where it is");
         Ok(())
     });
     LEAVE.store(true, Ordering::Relaxed);
