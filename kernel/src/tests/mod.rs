@@ -311,6 +311,8 @@ table! {
         hostile::p3_mappings_are_what_was_asked_for_to_the_letter,
         hostile::p4_a_debugger_reads_and_writes_the_memory_of_others,
         hostile::p4_a_debugger_is_told_where_a_thread_sleeps,
+        mappings::p2_u1_segments_have_keys_and_owners,
+        mappings::p2_u1_segments_are_shared_and_go_with_their_last_attachment,
         tracing::p2_p4_a_tracer_is_told_of_signals_and_chooses,
         tracing::p2_p8_a_tracer_halts_programs_at_their_calls,
         tracing::p2_a_tracer_is_told_of_children_programs_and_ends,

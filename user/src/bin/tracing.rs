@@ -214,7 +214,11 @@ fn calls(n: &Numbers) -> i32 {
     n.trace(CONTINUE, one, 0, 0);
     must!(halt_of(one) == 0, "the program has seen what it was given");
 
-    let one = n.traced(|| 6);
+    let one = n.traced(|| {
+        // Instructions enough.
+        let sum = (0..100).fold(0, |sum, number| core::hint::black_box(sum + number));
+        sum - 4944
+    });
     halt_of(one);
     if n.trace(STEP, one, 0, 0) == EIO {
         // This processor has no way to do that.
