@@ -257,6 +257,7 @@ fn change_result(n: &Numbers, one: isize, from: usize, to: usize) -> bool {
     };
     let was = words[at];
     words[at] = to;
+    core::hint::black_box(&words);
     let put = n.trace(SET_SET, one, GENERAL, set.as_mut_ptr().addr());
     (got, put, was) == (0, 0, from)
 }

@@ -8,7 +8,8 @@
 //!
 //! 1. A segment that was removed has no key and goes when nothing is attached to it any more: the
 //!    next look at the table finds that.
-//! 2. Nothing that looks at the table is called with its lock held, and pages are dropped without it.
+//! 2. Nothing that looks at the table is called with its lock held, and pages are dropped without
+//!    it.
 
 use super::object::Object;
 use crate::error::Errno;

@@ -1,6 +1,6 @@
 //! arm32: `struct pt_regs` (arch/arm/include/uapi/asm/ptrace.h).
 
-use super::Step;
+use super::step::Step;
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
@@ -27,7 +27,7 @@ fn fields(regs: &mut SavedRegs) -> [&mut u32; 16] {
 
 /// Lays them out.
 pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
-    let mut copy = regs.clone();
+    let mut copy = *regs;
     let last = [regs.cpsr, regs.orig_r0];
     let mut bytes = [0; BYTES];
     let words = fields(&mut copy).map(|register| *register).into_iter().chain(last);

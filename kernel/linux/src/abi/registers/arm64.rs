@@ -1,6 +1,6 @@
 //! arm64: `struct user_pt_regs` (arch/arm64/include/uapi/asm/ptrace.h).
 
-use super::Step;
+use super::step::Step;
 use crate::abi::USER_TOP;
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;

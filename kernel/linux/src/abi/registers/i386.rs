@@ -1,7 +1,7 @@
 //! i386: `struct user_regs_struct` (arch/x86/include/asm/user_32.h).
 
-use super::Step;
 use super::pc::{FLAGS, TRAP};
+use super::step::Step;
 use crate::error::Errno;
 use machine::arch::regs::SavedRegs;
 

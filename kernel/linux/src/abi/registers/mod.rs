@@ -15,6 +15,7 @@ mod i386;
 mod pc;
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
+mod step;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -28,8 +29,3 @@ pub(crate) use i386::*;
 pub(crate) use riscv64::*;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
-
-use machine::arch::regs::SavedRegs;
-
-/// Sets and clears the flag that has a thread trap behind one instruction.
-pub(crate) type Step = fn(&mut SavedRegs, bool);

@@ -1,6 +1,6 @@
 //! riscv64: `struct user_regs_struct` (arch/riscv/include/uapi/asm/ptrace.h).
 
-use super::Step;
+use super::step::Step;
 use crate::abi::USER_TOP;
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;

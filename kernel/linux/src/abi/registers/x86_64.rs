@@ -1,7 +1,7 @@
 //! x86_64: `struct user_regs_struct` (arch/x86/include/asm/user_64.h).
 
-use super::Step;
 use super::pc::{FLAGS, TRAP};
+use super::step::Step;
 use crate::abi::USER_TOP;
 use crate::error::Errno;
 use machine::arch::regs::SavedRegs;

@@ -273,8 +273,8 @@ fn put_words(mut to: u64, words: &[u64]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `struct shmid64_ds`, and its bytes: key, user, group, maker's, mode; then, from a word's multiple
-/// on, size, times (two words each on 32 bits), the processes, and how often it is attached
+/// `struct shmid64_ds`, and its bytes: key, user, group, maker's, mode; then, from a multiple of a
+/// word on, size, times (two words each on 32 bits), the processes, and how often it is attached
 /// (include/uapi/asm-generic/{ipcbuf,shmbuf}.h).
 fn encode(segment: &Segment, count: u64) -> ([u8; 112], usize) {
     const REMOVED: u32 = 0o1000;

@@ -395,7 +395,7 @@ fn make(regs: &SavedRegs, request: Request) -> SysResult {
         let _bad_pointer_is_ignored = memory.lock().write(request.parent_word, &word);
     }
     sched::start(&thread);
-    let mut seen = regs.clone();
+    let mut seen = *regs;
     if let Some((asked, event)) = event {
         halt::at_event(&mut seen, asked, event, number);
     }

@@ -1,15 +1,14 @@
 //! What a traced thread does: where it halts, and what it tells its tracer.
 
 use super::state::{At, Halted, Resume, Tracing, event, option};
-use super::tracer;
+use super::{news, tracer};
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::{self, registers};
 use crate::error::Errno;
 use crate::process::sending::send;
 use crate::process::sending::shared_signals::Stop;
 use crate::process::task::Task;
-use crate::process::{Process, current, current_task, table};
-use crate::spaces::pid;
+use crate::process::{current, current_task, table};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
 use threads::report::asleep;
@@ -66,7 +65,7 @@ fn halt(regs: &mut SavedRegs, at: At, told: u32, info: Option<Info>) -> Option<L
                     at,
                     told,
                     info,
-                    regs: regs.clone(),
+                    regs: *regs,
                     tls: thread.user_tls.load(Ordering::Relaxed),
                     is_changed: false,
                     floats_are_changed: false,
@@ -155,20 +154,7 @@ pub(super) fn tell_tracer(task: &Task, at: At, told: u32) {
     let tracer = table::find(task.tracer.load(Ordering::Acquire));
     let Some(tracer) = tracer else { return };
     let why = if at == At::Stop { code::CHILD_STOPPED } else { code::CHILD_TRAPPED };
-    tell(&tracer, &task.process, sched::current().number(), (why, told as i32 & 0x7f));
-}
-
-/// Sends a tracer SIGCHLD about a thread, unless it does not want to know, and ends its wait.
-pub(super) fn tell(tracer: &Process, process: &Process, number: u64, (code, status): (i32, i32)) {
-    use crate::abi::action::flag;
-    let flags = tracer.signals.lock().actions.get(Signal::CHLD).flags;
-    let is_end = code != code::CHILD_STOPPED && code != code::CHILD_TRAPPED;
-    if is_end || flags & flag::NO_CHILD_STOP == 0 {
-        let mut info = send::of_child(process, Signal::CHLD, code, status);
-        info.change_sender(|[_, user]| [pid::local(&tracer.space, number) as u32, user]);
-        let _told = send::to_process(tracer, info);
-    }
-    tracer.changed.wake_all();
+    news::tell(&tracer, &task.process, sched::current().number(), (why, told as i32 & 0x7f));
 }
 
 /// A signal is about to be taken: the tracer is told, and says which is. `None`: none is.

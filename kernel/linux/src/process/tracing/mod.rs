@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | `state` | what a traced thread has of it |
 //! | `halt` | what a traced thread does: where it halts, and what it tells |
+//! | `news` | telling a tracer that there is something to wait for |
 //! | `tracer` | what a tracer does: takes threads, waits for them, resumes them, lets go |
 //!
 //! # Invariants
@@ -24,5 +25,6 @@
 //!    a tracer that is gone.
 
 pub(crate) mod halt;
+mod news;
 pub(crate) mod state;
 pub(crate) mod tracer;

@@ -1,6 +1,6 @@
 //! What a tracer does: takes threads, waits for them, resumes them, lets go of them.
 
-use super::halt;
+use super::news;
 use super::state::{At, Resume, Tracing, event, option};
 use crate::abi::registers;
 use crate::abi::signals::{Info, Signal, code};
@@ -205,7 +205,7 @@ fn set_ended(tracer: &Process, task: &Task, number: u64, status: i32) {
         0 => (code::CHILD_EXITED, status >> 8 & 0xff),
         signal => (code::CHILD_KILLED, signal),
     };
-    halt::tell(tracer, &task.process, number, told);
+    news::tell(tracer, &task.process, number, told);
 }
 
 /// The calling thread, which is not its process's first one, ends.
