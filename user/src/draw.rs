@@ -200,6 +200,7 @@ const SHAPES: &[(&str, &str)] = &[
     ("arch_prctl", "Hx"),
     ("tkill", "ks"),
     ("time", "b"),
+    ("ptrace", "nkab"),
     ("futex", "uqnt"),
     ("sched_getaffinity", "klb"),
     ("getdents64", "fbl"),

@@ -1,17 +1,18 @@
 //! System calls: the way in, and which call is which.
 
-use crate::abi;
-use crate::abi::signals::{Fields, Info, Signal};
+use crate::abi::signals::{Fields, Info, Signal, code};
+use crate::abi::{self, AUDIT_MACHINE};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
     adjust, credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd,
-    prctl, process, scheduling, seccomp as seccomp_calls, segments, signals, system, time, timerfd,
-    timers, tls, wait,
+    prctl, process, ptrace, scheduling, seccomp as seccomp_calls, segments, signals, system, time,
+    timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
 use crate::process::filters::seccomp::{self, Verdict};
 use crate::process::filters::user_dispatch;
+use crate::process::tracing::halt;
 use crate::signals::deliver;
 use crate::signals::restart;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ const TABLES: &[&[Row]] = &[
     memory::CALLS,
     message_queues::CALLS,
     process::CALLS,
+    ptrace::CALLS,
     prctl::CALLS,
     namespaces::CALLS,
     pidfd::CALLS,
@@ -48,9 +50,30 @@ static HANDLERS: [Handler; NUMBERS] = by_number(TABLES, unknown);
 
 /// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
-    if user_dispatch::are_there() && is_kept_away(regs) {
-        return;
+    if user_dispatch::are_there() {
+        looked_at(regs);
+    } else {
+        make(regs);
     }
+}
+
+/// A call while there are some that are looked at: by the program itself, by its filters, by a
+/// tracer.
+#[cold]
+#[inline(never)]
+fn looked_at(regs: &mut SavedRegs) {
+    if halt::before_call(regs) && !is_kept_away(regs) {
+        make(regs);
+    }
+    if halt::after_call(regs) {
+        let at = abi::program_counter(regs);
+        deliver::force(Info::fault(Signal::TRAP, code::TRAP_BREAKPOINT, at));
+    }
+}
+
+/// Makes a call.
+#[inline(always)]
+fn make(regs: &mut SavedRegs) {
     let number = usize::try_from(abi::number(regs)).unwrap_or(usize::MAX);
     let result = match HANDLERS.get(abi::table_index(number as u64)) {
         Some(handler) => handler(regs),
@@ -105,13 +128,6 @@ fn is_programs(regs: &mut SavedRegs) -> bool {
     deliver::force(Info { signal: Signal::SYS, code: USER_DISPATCH, fields });
     true
 }
-
-/// The machine, as `seccomp` and the audit subsystem of Linux number it: that of ELF, with 64 bits
-/// and lowest byte first as flags.
-const AUDIT_MACHINE: u32 = {
-    let wide = if cfg!(target_pointer_width = "64") { 0x8000_0000 } else { 0 };
-    wide | 0x4000_0000 | abi::ELF_MACHINE as u32
-};
 
 /// Tells /proc which calls there are. Once, at boot.
 pub fn set_up() {

@@ -75,7 +75,7 @@ fn make_what_is_kept() -> Outcome {
 }
 
 /// Runs one of the programs, and compares what there is before and after.
-fn run(program: &str, attack: &str) -> Outcome {
+pub(super) fn run(program: &str, attack: &str) -> Outcome {
     make_what_is_kept()?;
     let before = State::now()?;
     let path = format!("/kstack/bin/{program}");

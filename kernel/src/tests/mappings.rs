@@ -120,3 +120,13 @@ pub fn p5_stack_mappings_and_heap_lie_where_nobody_knows() -> Outcome {
     check!(bits.iter().zip(least).all(|(bits, least)| *bits >= least), "{bits:?}, not {least:?}");
     Ok(())
 }
+
+/// Red when a segment is given to one who may not use it, or found where it is not.
+pub fn p2_u1_segments_have_keys_and_owners() -> Outcome {
+    part_of("/kstack/bin/segments", "keys").map(drop)
+}
+
+/// Red when two attachments are not of the same memory, or a segment goes too early or never.
+pub fn p2_u1_segments_are_shared_and_go_with_their_last_attachment() -> Outcome {
+    part_of("/kstack/bin/segments", "attachments").map(drop)
+}

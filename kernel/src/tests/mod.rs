@@ -44,6 +44,7 @@ pub(crate) mod support;
 mod switching;
 mod test;
 mod timers;
+mod tracing;
 pub(crate) mod user_mode;
 
 use ::machine::arch::power::{self, End};
@@ -311,6 +312,13 @@ table! {
         hostile::p3_mappings_are_what_was_asked_for_to_the_letter,
         hostile::p4_a_debugger_reads_and_writes_the_memory_of_others,
         hostile::p4_a_debugger_is_told_where_a_thread_sleeps,
+        mappings::p2_u1_segments_have_keys_and_owners,
+        mappings::p2_u1_segments_are_shared_and_go_with_their_last_attachment,
+        tracing::p2_p4_a_tracer_is_told_of_signals_and_chooses,
+        tracing::p2_p8_a_tracer_halts_programs_at_their_calls,
+        tracing::p2_a_tracer_is_told_of_children_programs_and_ends,
+        tracing::p2_p6_a_seized_program_is_interrupted_and_stopped,
+        tracing::p2_u1_a_tracer_that_ends_leaves_nothing_halted,
         hostile::p2_filters_of_calls_answer_as_on_linux,
         hostile::p2_filters_of_calls_are_taken_by_linuxs_rules,
         hostile::p2_a_process_ends_with_its_limit_of_cpu_time,

@@ -99,6 +99,12 @@ struct Worker<'p> {
     done: u32,
 }
 
+/// Requests of ptrace.
+const TRACES: [usize; 34] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 8, 9, 12, 13, 14, 15, 16, 17, 24, 0x4200, 0x4201, 0x4202, 0x4203,
+    0x4204, 0x4205, 0x4206, 0x4206, 0x4207, 0x4207, 0x4208, 0x4209, 0x420a, 0x420b, 0x420e,
+];
+
 impl Worker<'_> {
     fn once_in(&mut self, times: usize) -> bool {
         self.arguments.draw.once_in(times)
@@ -143,6 +149,13 @@ impl Worker<'_> {
                 };
                 if let Some((target, signal)) = target {
                     self.spare(target, signal);
+                }
+                if name == b"ptrace" {
+                    arguments[0] = self.arguments.draw.of(&TRACES);
+                    // It would wait for its own worker.
+                    if arguments[1] == self.supervisor {
+                        arguments[1] = 0;
+                    }
                 }
                 // A limit that ends the supervisor is a signal to it.
                 if name == b"prlimit64" && arguments[0] == self.supervisor {

@@ -10,6 +10,7 @@ mod common;
 mod contract;
 pub mod frame;
 mod names;
+pub(crate) mod registers;
 mod siginfo;
 pub mod signals;
 pub mod stack_image;
@@ -61,6 +62,13 @@ compile_error!(
 );
 
 pub use common::{Stat, SystemInfo, USER_LOWEST, encode_long_pair, encode_statx, encode_utsname};
+
+/// The machine, as `seccomp` and the audit subsystem of Linux number it: that of ELF, with 64 bits
+/// and lowest byte first as flags.
+pub(crate) const AUDIT_MACHINE: u32 = {
+    let wide = if cfg!(target_pointer_width = "64") { 0x8000_0000 } else { 0 };
+    wide | 0x4000_0000 | ELF_MACHINE as u32
+};
 
 /// The name of a system call, for the log; `None` if the number was never given out.
 pub fn name(number: u64) -> Option<&'static str> {

@@ -7,6 +7,7 @@
 //! | `files` | a folder: descriptors, transfers, names, stat, poll |
 //! | `memory` | mmap and its kin |
 //! | `process`, `wait`, `identity` | clone, execve; wait4 and waitid; groups and sessions |
+//! | `ptrace` | what a tracer asks for |
 //! | `pidfd` | processes as files |
 //! | `futex`, `message_queues` | futex and its kin; POSIX message queues |
 //! | `signals` | sigaction, kill |
@@ -34,6 +35,7 @@ pub(crate) mod namespaces;
 pub(crate) mod pidfd;
 pub(crate) mod prctl;
 pub(crate) mod process;
+pub(crate) mod ptrace;
 pub(crate) mod scheduling;
 pub(crate) mod seccomp;
 pub(crate) mod segments;

@@ -126,8 +126,9 @@ fn waitid(kind: u64, number: u64, to: u64, options: u64, usage: u64) -> SysResul
 fn tell(to: u64, news: Option<News>) -> Result<(), Errno> {
     let (signal, code, child, status) = match news {
         None => (0, 0, 0, 0),
-        Some(News { child, status, .. }) => {
+        Some(News { child, status, is_traced, .. }) => {
             let (code, value) = match status {
+                _ if is_traced => (code::CHILD_TRAPPED, status >> 8),
                 0xffff => (code::CHILD_CONTINUED, Signal::CONT.status()),
                 _ if status & 0xff == 0x7f => (code::CHILD_STOPPED, status >> 8 & 0xff),
                 _ if status & 0x7f == 0 => (code::CHILD_EXITED, status >> 8 & 0xff),

@@ -15,6 +15,7 @@ use crate::process::life::exit::stop_borrowing;
 use crate::process::running::Running;
 use crate::process::task::AlternateStack;
 use crate::process::time::timers;
+use crate::process::tracing::{halt, tracer};
 use crate::process::user_memory::Strings;
 use crate::process::walk::Route;
 use crate::process::{current, current_task};
@@ -112,6 +113,8 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Errno> {
     let chosen = choose(file, path, is_gone_by_then, directory, argv)?;
     let whose = match before {
+        // Who traces it must not become another user by it.
+        Some(before) if tracer::holds_back() => Some(before.after_execve(SetIds::default())),
         Some(before) => Some(before.after_execve(chosen.file.set_ids()?)),
         None => None,
     };
@@ -173,6 +176,7 @@ pub(crate) fn execve(
     let thread = sched::current();
     thread.set_tables_root(root);
     thread.forget_segments();
+    let former = thread.number();
     task.begin_as_first();
     task.begin_times();
     sched::start_afresh(&fresh);
@@ -215,5 +219,6 @@ pub(crate) fn execve(
     stop_borrowing(process);
     *regs = abi::start(loaded.entry, loaded.sp);
     drop(name);
+    halt::at_exec(regs, former);
     Ok(0)
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `area`, `areas` | one stretch of addresses; which are used, a sorted list that can fail whole |
 //! | `object` | what a mapping's pages come from: files, and shared memory without a name |
+//! | `segments` | shared memory by number and key |
 //! | `space` | [`space::Memory`]: areas and page tables; mapping, protecting, giving back |
 //! | `fault`, `fork` | filling and copying on write; the memory of a child |
 //! | `forced` | memory as a debugger gets at it, whatever the program may do there |
@@ -29,6 +30,7 @@ pub(crate) mod limits;
 pub(crate) mod object;
 mod present;
 pub(crate) mod remap;
+pub(crate) mod segments;
 pub(crate) mod space;
 mod spaces;
 pub(crate) mod totals;

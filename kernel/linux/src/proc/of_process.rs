@@ -24,6 +24,9 @@ const PAGE: u64 = 4096;
 
 fn state(subject: &Subject) -> (char, &'static str) {
     let is_at_rest = |thread: &Thread| matches!(thread.state(), State::Blocked);
+    if subject.tracer().1 {
+        return ('t', "tracing stop");
+    }
     let is_running = match subject {
         Subject::Process(process) => {
             if process.status().is_some() {
@@ -70,7 +73,8 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
     let [number, leader] =
         [subject.number(), subject.leader()].map(|number| pid::local(space, number));
     writeln!(text, "Tgid:\t{leader}\nNgid:\t0\nPid:\t{number}\nPPid:\t{}", subject.parent(space))?;
-    writeln!(text, "TracerPid:\t0")?;
+    let tracer = pid::local(space, subject.tracer().0);
+    writeln!(text, "TracerPid:\t{tracer}")?;
     let Some(process) = subject.process() else {
         writeln!(text, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t64\nGroups:\t")?;
         writeln!(text, "Kthread:\t1\nThreads:\t1\nSigQ:\t0/16384")?;

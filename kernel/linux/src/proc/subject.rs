@@ -137,6 +137,22 @@ impl Subject {
         self.process().map_or_else(|| self.number(), |process| process.id)
     }
 
+    /// The process that traces it, in the first namespace, and whether it is halted for that.
+    pub(super) fn tracer(&self) -> (u64, bool) {
+        let of = |thread: &Thread| {
+            let task = task::of(thread)?;
+            let is_halted =
+                task.tracing.lock().as_deref_mut().is_some_and(|own| own.halted().is_some());
+            Some((task.tracer.load(Ordering::Relaxed), is_halted))
+        };
+        let found = match self {
+            Self::Process(process) => process.crew.find(process.id).and_then(|first| of(&first)),
+            Self::Thread(_, thread) => of(thread),
+            Self::Kernel(_) => None,
+        };
+        found.unwrap_or_default()
+    }
+
     pub(super) fn parent(&self, space: &Own) -> u64 {
         self.process().map_or(0, |process| process.parent_in(space))
     }

@@ -15,6 +15,7 @@
 //! | `identity` | users, groups, capabilities, and what they allow |
 //! | `sending` | signals on their way |
 //! | `time` | clocks, timers, what was spent |
+//! | `tracing` | threads that another process stops, looks at and changes (ptrace) |
 //! | `futex` | words of memory that threads sleep on |
 //! | `filters` | system calls that a program keeps itself from, or carries out itself |
 //! | `hardware` | I/O ports, shadow stacks, restartable sequences |
@@ -46,6 +47,7 @@ mod state;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod time;
+pub(crate) mod tracing;
 pub(crate) mod user_memory;
 pub(crate) mod walk;
 

@@ -10,6 +10,7 @@ use super::sending::queued::Allowance;
 use super::sending::shared_signals::ProcessSignals;
 use super::time::spent::Spent;
 use super::time::timer_list::Timers;
+use super::tracing::state::Tracees;
 use crate::cgroups::Membership;
 use crate::files::open::Files;
 use crate::files::readiness::Readiness;
@@ -86,6 +87,10 @@ pub struct Process {
     pub(crate) faults: AtomicU64,
     /// CPU time that is not its living threads'.
     pub(crate) spent: SpinLock<Spent>,
+    /// The process that traces its first thread; 0: none does.
+    pub(crate) tracer: AtomicU64,
+    /// The threads that it traces.
+    pub(crate) tracees: Tracees,
     /// It continues after a stop.
     pub(crate) resumed: WaitQueue,
     /// Which control group it is in.

@@ -83,6 +83,8 @@ pub(crate) struct News {
     pub(crate) child: u64,
     pub(crate) status: i32,
     pub(crate) used: Usage,
+    /// It is of a traced thread that has halted.
+    pub(crate) is_traced: bool,
 }
 
 impl Which {
@@ -199,6 +201,7 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
             child: child.told(),
             status,
             used: cpu_time::of_process_and_children(child),
+            is_traced: false,
         };
         if let Some(status) = status {
             if wanted.ended {
@@ -210,7 +213,12 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
         let status = {
             let mut signals = child.signals.lock();
             let status = match signals.change {
-                Some(Change::Stopped(signal)) if wanted.stopped => signal.status() << 8 | 0x7f,
+                // Whom the parent traces halts for it instead.
+                Some(Change::Stopped(signal))
+                    if wanted.stopped && child.tracer.load(Ordering::Relaxed) != parent =>
+                {
+                    signal.status() << 8 | 0x7f
+                }
                 Some(Change::Continued) if wanted.continued => 0xffff,
                 _ => continue,
             };

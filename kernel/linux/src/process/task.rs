@@ -13,6 +13,7 @@ use super::identity::credentials::Credentials;
 use super::place::Place;
 use super::sending::pending::Pending;
 use super::time::spent::{Moved, Shown};
+use super::tracing::state::Own as Tracing;
 use crate::abi::signals::{Signal, SignalSet, Trap};
 use crate::cgroups::Birth;
 use crate::error::Errno;
@@ -135,6 +136,10 @@ pub struct Task {
     pub(crate) room: Mutex<Vec<u8>>,
     /// Whether it has stopped because its process is to (job control).
     pub(crate) is_stopped: AtomicBool,
+    /// The process that traces it; 0: none does.
+    pub(crate) tracer: AtomicU64,
+    /// What it has of that.
+    pub(crate) tracing: Tracing,
     /// Which of its calls it carries out itself.
     pub(super) user_dispatch: Asked,
     /// What of its calls it makes.
@@ -186,6 +191,8 @@ impl Task {
             continuation: SpinLock::new(None),
             room: Mutex::new(Vec::new()),
             is_stopped: AtomicBool::new(false),
+            tracer: AtomicU64::new(0),
+            tracing: Tracing::new(None),
             user_dispatch: Asked::new(),
             seccomp: SpinLock::new(Mode::default()),
             trap: SpinLock::new(Trap::default()),
@@ -204,6 +211,11 @@ impl Task {
     pub(crate) fn name_of(&self) -> Name {
         let own = *self.name.lock();
         own.unwrap_or_else(|| self.process.name())
+    }
+
+    /// Whether another process traces it.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.tracer.load(Ordering::Acquire) != 0
     }
 
     /// Whether its CPU time is its process's already.

@@ -9,6 +9,7 @@ use crate::process::life::exit::{exit_thread, kill_current};
 use crate::process::sending::shared_signals::{ProcessSignals, Stop};
 use crate::process::task::{AlternateStack, TaskSignals};
 use crate::process::time::timers;
+use crate::process::tracing::halt;
 use crate::process::{Process, current, current_task, table};
 use core::sync::atomic::Ordering;
 use machine::arch::regs::SavedRegs;
@@ -28,9 +29,12 @@ pub fn before_user(regs: &mut SavedRegs) {
             exit_thread(Signal::KILL.status());
         }
         sched::current().clear_notification();
-        let taken = match take() {
+        if task.is_traced() {
+            halt::if_asked(regs);
+        }
+        let taken = match take(regs) {
             Next::Stop => {
-                stop::while_stopped();
+                stop::while_stopped(regs);
                 continue;
             }
             Next::Taken(taken) => taken,
@@ -65,6 +69,9 @@ pub fn before_user(regs: &mut SavedRegs) {
             }
         }
     }
+    if task.is_traced() && halt::is_stepped() {
+        halt::set_step(regs, true);
+    }
 }
 
 /// The mask has changed: once more.
@@ -93,11 +100,11 @@ struct Taken {
 }
 
 /// Takes the next signal that does something, of the thread or of its process.
-fn take() -> Next {
+fn take(regs: &mut SavedRegs) -> Next {
     let (process, task) = (current(), current_task());
     let mut of_process = process.signals.lock();
     loop {
-        if of_process.stop != Stop::Running {
+        if of_process.stop != Stop::Running && !(task.is_traced() && halt::runs_on()) {
             return Next::Stop;
         }
         let mut of_task = task.signals.lock_uninterrupted();
@@ -114,6 +121,19 @@ fn take() -> Next {
                 continue;
             }
             of_task = task.signals.lock_uninterrupted();
+        }
+        if task.is_traced() {
+            drop(of_task);
+            drop(of_process);
+            let left = halt::at_signal(regs, info);
+            of_process = process.signals.lock();
+            of_task = task.signals.lock_uninterrupted();
+            let Some(left) = left else { continue };
+            if of_task.blocked.contains(left.signal) {
+                let _told = of_task.pending.add(left, process.allowance());
+                continue;
+            }
+            info = left;
         }
         let Some(action) = action_for(process, &mut of_process, info.signal) else { continue };
         let mask = if action.is_caught() {
@@ -202,6 +222,10 @@ fn handle(regs: &mut SavedRegs, Taken { info, action, mask, stack, .. }: &Taken)
     signals.blocked = blocked.without(SignalSet::UNBLOCKABLE);
     if signals.stack.auto_disarm && action.flags & flag::ON_STACK != 0 {
         signals.stack = Default::default();
+    }
+    drop(signals);
+    if task.is_traced() {
+        halt::at_handler(regs);
     }
 }
 

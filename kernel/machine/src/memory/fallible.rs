@@ -63,6 +63,14 @@ pub fn bytes(from: &[u8]) -> Result<Vec<u8>, NoMemory> {
     Ok(to)
 }
 
+/// So many zeros.
+pub fn zeros(length: usize) -> Result<Vec<u8>, NoMemory> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(length).map_err(|_| NoMemory)?;
+    zeros.resize(length, 0);
+    Ok(zeros)
+}
+
 /// A copy of text.
 pub fn text(from: &str) -> Result<String, NoMemory> {
     let mut to = String::new();

@@ -12,9 +12,9 @@
 
 use super::common::{Space, u32_at, u64_at};
 use crate::error::Errno;
-use alloc::vec::Vec;
 use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::pc::xstate::{self, HEADER, LEGACY, LEGACY_BYTES};
+use machine::memory::fallible;
 use machine::memory::frames::Stretch;
 
 /// `FP_XSTATE_MAGIC1`, `FP_XSTATE_MAGIC2`.
@@ -79,15 +79,6 @@ pub(super) fn put_state(floats: &FpuState, area: Stretch, before: usize) {
     area.put(bytes, SECOND_MARK.to_le_bytes());
 }
 
-/// Zeros for an area, of memory that can run out.
-fn zeros(bytes: u64) -> Result<Vec<u8>, Errno> {
-    let bytes = usize::try_from(bytes).map_err(|_| Errno::EFAULT)?;
-    let mut area = Vec::new();
-    area.try_reserve_exact(bytes).map_err(|_| Errno::ENOMEM)?;
-    area.resize(bytes, 0);
-    Ok(area)
-}
-
 /// Puts the older form of the registers over the first bytes of the newer one.
 pub(super) type Environment<'e> = &'e dyn Fn(&mut Snapshot);
 
@@ -141,7 +132,7 @@ fn take_begun(
     environment: Option<Environment<'_>>,
     memory: &mut impl Space,
 ) -> Result<(), Errno> {
-    let mut area = zeros(state_bytes())?;
+    let mut area = fallible::zeros(state_bytes() as usize)?;
     memory.read(at, &mut area[..LEGACY_BYTES])?;
     let states = match extended_bytes(&area[SOFTWARE..LEGACY_BYTES]) {
         Some((bytes, states)) => {

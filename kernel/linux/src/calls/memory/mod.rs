@@ -7,11 +7,13 @@
 //! | `advice` | madvise, mincore, msync, locks, seals |
 //! | `memory_file` | memfd_create, and its seals |
 //! | `others` | another process's memory |
+//! | `shared` | segments by number and key |
 
 mod advice;
 mod memory_file;
 mod others;
 mod range;
+mod shared;
 
 use super::table::calls;
 use crate::abi;
@@ -62,6 +64,10 @@ calls! {
     #[cfg(target_pointer_width = "64")]
     "mseal" (at, length, flags) => mseal(at, length, flags);
     "memfd_create" (name, flags) => memfd_create(name, flags);
+    "shmget" (key, bytes, flags) => shared::shmget(key, bytes, flags);
+    "shmat" (number, at, flags) => shared::shmat(number, at, flags);
+    "shmdt" (at) => shared::shmdt(at);
+    "shmctl" (number, command, to) => shared::shmctl(number, command, to);
     "process_vm_readv" (process, own, own_count, other, other_count, flags) =>
         process_vm(process, (own, own_count), (other, other_count), flags, Direction::Read);
     "process_vm_writev" (process, own, own_count, other, other_count, flags) =>

@@ -34,6 +34,7 @@ pub(crate) mod capability {
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
     pub(crate) const IPC_LOCK: u32 = 14;
+    pub(crate) const IPC_OWNER: u32 = 15;
     pub(crate) const SYS_RAWIO: u32 = 17;
     pub(crate) const SYS_CHROOT: u32 = 18;
     pub(crate) const SYS_PTRACE: u32 = 19;

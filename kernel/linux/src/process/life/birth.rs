@@ -86,6 +86,8 @@ pub(crate) fn unborn(
         timers: Timers::new(),
         faults: AtomicU64::new(0),
         spent: Spent::new(),
+        tracer: AtomicU64::new(0),
+        tracees: SpinLock::new(Some(Vec::new())),
         resumed: WaitQueue::new(),
         membership: match parent {
             // It gets its maker's when it is born: `cgroups::Birth`.

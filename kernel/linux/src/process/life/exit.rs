@@ -14,6 +14,7 @@ use crate::process::table::{self, OfEnd, Which};
 use crate::process::table::{News, Wanted};
 use crate::process::task::Task;
 use crate::process::time::{cpu_time, timers};
+use crate::process::tracing::{halt, tracer};
 use crate::process::{Process, current, current_task, futex};
 use crate::spaces::pid::Space;
 use alloc::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) fn stop_borrowing(process: &Process) {
 /// Ends the calling thread; the last one ends the process, with this wait status if no other was
 /// decided.
 pub(crate) fn exit_thread(status: i32) -> ! {
+    halt::at_exit(status);
     {
         let process = current();
         let thread = sched::current();
@@ -56,6 +58,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         cpu_time::keep(process, thread);
         match process.crew.leave(thread) {
             Some(decided) => {
+                tracer::thread_ends(decided.unwrap_or(status));
                 current_task().set_numbers_free();
                 end(process, decided.unwrap_or(status));
             }
@@ -63,6 +66,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
                 // What it would have taken is for the others.
                 send::hand_over(process, SignalSet::ALL);
                 send::note_stopped(process);
+                tracer::thread_ends(process.crew.ending().unwrap_or(status));
                 current_task().set_numbers_free();
                 process.membership.thread_ends();
                 // One that starts another program may wait to be alone.
@@ -76,6 +80,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 
 fn end(process: &Process, mut status: i32) {
     timers::delete_all(process);
+    tracer::ends(process);
     drop(process.set_files(None));
     if process.session.load(Ordering::Relaxed) == process.id {
         pty::leader_ends(process.id);
@@ -113,6 +118,7 @@ fn end(process: &Process, mut status: i32) {
         }
         OfEnd::HangUp(signal) => send::in_table(other, Info::kernel(signal)),
     };
+    tracer::process_ends(process, status);
     // Before it can be waited for: its group may be removed then.
     process.membership.process_ends();
     let [parent, reaper] = table::end(process, status, &tell);
@@ -167,12 +173,14 @@ fn end_space(process: &Process, space: &Arc<Space>) {
 /// Ends the calling process with an exit code, unless it is ending already.
 pub(crate) fn exit_group(code: i32) -> ! {
     let status = (code & 0xff) << 8;
+    halt::at_exit(status);
     current().crew.end(status);
     exit_thread(status)
 }
 
 /// Ends the calling process as by a fatal signal.
 pub fn kill_current(signal: Signal) -> ! {
+    halt::at_exit(signal.status());
     {
         let process = current();
         process.crew.end(signal.status());
@@ -207,10 +215,22 @@ pub(crate) fn tell(what: fmt::Arguments<'_>) {
 pub(crate) fn wait(which: Which, wanted: Wanted) -> Result<Option<News>, Errno> {
     let me = current();
     let mut found = Ok(None);
+    // What is dropped may own a lot: not while the condition is looked at.
+    let mut traced = None;
     me.changed.wait_until(|| {
-        found = table::news(me.id, which, wanted);
+        found = match tracer::news(me, which, wanted) {
+            Some((news, thread)) => {
+                traced = Some(thread);
+                Ok(Some((news, None)))
+            }
+            None => table::news(me.id, which, wanted),
+        };
+        if matches!(found, Err(Errno::ECHILD)) && tracer::has(me, which) {
+            found = Ok(None);
+        }
         wanted.no_hang || !matches!(found, Ok(None))
     })?;
+    drop(traced);
     let (news, gone) = match found? {
         Some(found) => found,
         None => return Ok(None),

@@ -4,6 +4,7 @@
 use super::birth::unborn;
 use super::clone_request::{Request, check_namespaces, flag};
 use crate::abi;
+use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::files::open::Files;
 use crate::limits::Resource;
@@ -17,6 +18,8 @@ use crate::process::names::{host, namespaces, numbers, pidfd};
 use crate::process::sending::shared_signals::Stop;
 use crate::process::task::{self, Task};
 use crate::process::time::{cpu_limit, share};
+use crate::process::tracing::state::{event, option};
+use crate::process::tracing::{halt, tracer};
 use crate::process::{Process, current, current_arc, current_task, table};
 use crate::spaces::pid::{self, Hold, Own, Space};
 use crate::spaces::time::{self, TimeSpace};
@@ -333,6 +336,7 @@ fn make(regs: &SavedRegs, request: Request) -> SysResult {
         thread
     };
     let not_born = |_: &Errno| {
+        tracer::not_born(&thread);
         if let Some(task) = task::of(&thread) {
             shadow::give_back(task);
         }
@@ -361,8 +365,13 @@ fn make(regs: &SavedRegs, request: Request) -> SysResult {
     if borrows {
         process.borrows_memory.store(true, Ordering::Release);
     }
-    // From the first of these two on, others know of it; what fails before leaves nothing behind.
     let close_pidfd = |_: &Errno| descriptor.into_iter().for_each(pidfd::take_back);
+    let event = event_of(&request);
+    tracer::inherit(&thread, event.map_or(0, |(asked, _)| asked)).inspect_err(|error| {
+        not_born(error);
+        close_pidfd(error);
+    })?;
+    // From the first of these two on, others know of it; what fails before leaves nothing behind.
     process.crew.join(&thread).inspect_err(|error| {
         not_born(error);
         close_pidfd(error);
@@ -386,13 +395,32 @@ fn make(regs: &SavedRegs, request: Request) -> SysResult {
         let _bad_pointer_is_ignored = memory.lock().write(request.parent_word, &word);
     }
     sched::start(&thread);
+    let mut seen = *regs;
+    if let Some((asked, event)) = event {
+        halt::at_event(&mut seen, asked, event, number);
+    }
     if borrows {
         let wait =
             process.changed.wait_unless_killed(|| !process.borrows_memory.load(Ordering::Acquire));
         // Killed meanwhile: the child continues alone.
         let _killed = wait;
+        halt::at_event(&mut seen, option::VFORK_DONE, event::VFORK_DONE, number);
     }
     Ok(told)
+}
+
+/// Which option of a tracer asks to be told of a birth, and as what; `None`: none does.
+fn event_of(request: &Request) -> Option<(u32, u32)> {
+    const UNTRACED: u64 = 0x80_0000;
+    if request.has(UNTRACED) {
+        None
+    } else if request.has(flag::VFORK) {
+        Some((option::VFORK, event::VFORK))
+    } else if request.exit_signal != Signal::CHLD.number() {
+        Some((option::CLONE, event::CLONE))
+    } else {
+        Some((option::FORK, event::FORK))
+    }
 }
 
 /// The PID namespace of what is asked for. A thread is in that of its process, and not where the

@@ -187,7 +187,8 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
         // One that is blocked may still be waited for, or get another action.
         let is_for_nothing = action.ignores(signal)
             || is_protected && action.is_default() && !(is_forced && signal == Signal::STOP);
-        if is_for_nothing && receiver.is_some_and(|thread| !is_awaited(thread, signal)) {
+        let is_gone = |thread: &Arc<Thread>| !is_awaited(thread, signal) && !is_traced(thread);
+        if is_for_nothing && receiver.is_some_and(is_gone) {
             return Ok(Sent::Ignored);
         }
         match to {
@@ -200,7 +201,8 @@ fn send(process: &Process, to: To<'_>, info: Info) -> Result<Sent, Errno> {
         if let Some(thread) = receiver {
             fatal = !action.is_caught()
                 && signal.default() == DefaultAction::End
-                && !is_awaited(thread, signal);
+                && !is_awaited(thread, signal)
+                && !is_traced(thread);
             if !fatal {
                 thread.notify();
             }
@@ -255,6 +257,11 @@ fn one_that_runs<'t>(
 fn is_awaited(thread: &Thread, signal: Signal) -> bool {
     let awaits = |task: &task::Task| task.signals.lock_uninterrupted().awaited.contains(signal);
     task::of(thread).is_some_and(awaits)
+}
+
+/// Whether a tracer is told of each signal of a thread.
+fn is_traced(thread: &Thread) -> bool {
+    task::of(thread).is_some_and(task::Task::is_traced)
 }
 
 /// Has another thread take what is pending for the process and what the caller will not take any
@@ -332,8 +339,12 @@ pub(in crate::process) fn of_child(
 
 /// The process has stopped or continues: tells its parent, unless that does not want to know.
 fn tell_parent_of_change(process: &Process, change: Change) {
-    let parent = table::find(process.parent.load(Ordering::Relaxed));
-    let Some(parent) = parent else { return };
+    let parent = process.parent.load(Ordering::Relaxed);
+    // Each thread that stops tells its tracer.
+    if matches!(change, Change::Stopped(_)) && process.tracer.load(Ordering::Relaxed) == parent {
+        return;
+    }
+    let Some(parent) = table::find(parent) else { return };
     let wants = parent.signals.lock().actions.get(Signal::CHLD).flags & flag::NO_CHILD_STOP == 0;
     if wants {
         let (code, status) = match change {

@@ -1,0 +1,33 @@
+//! Tracing (ptrace): what debuggers and tracers of calls ask of the kernel. The programs keep it to
+//! what Linux does; nothing of them stays.
+
+use super::Outcome;
+use super::hostile::run;
+
+/// Red when a signal is taken that the tracer has not let through, when one is lost on the way, or
+/// when the tracer does not reach the memory of what it traces.
+pub fn p2_p4_a_tracer_is_told_of_signals_and_chooses() -> Outcome {
+    run("tracing", "signals")
+}
+
+/// Red when a call is not seen with its arguments and its result, or when a changed result does not
+/// come to the program; and when a single step is more than one instruction.
+pub fn p2_p8_a_tracer_halts_programs_at_their_calls() -> Outcome {
+    run("tracing", "calls")
+}
+
+/// Red when a child of what is traced runs before its tracer has seen it, or when an end or another
+/// program is not told.
+pub fn p2_a_tracer_is_told_of_children_programs_and_ends() -> Outcome {
+    run("tracing", "births")
+}
+
+/// Red when a stop is not told apart from the signal that asks for it, or an interruption is lost.
+pub fn p2_p6_a_seized_program_is_interrupted_and_stopped() -> Outcome {
+    run("tracing", "seized")
+}
+
+/// Red when something waits for a tracer that has ended.
+pub fn p2_u1_a_tracer_that_ends_leaves_nothing_halted() -> Outcome {
+    run("tracing", "ends")
+}
