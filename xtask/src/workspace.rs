@@ -16,8 +16,6 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 
-use crate::arch::Arch;
-
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     // Cargo says where the package is when it runs us; the compiled-in value is for a binary that
@@ -32,9 +30,9 @@ pub(crate) fn output() -> Result<PathBuf> {
     made(root().join("target").join("kstack"))
 }
 
-/// The folder with the build output for one architecture, made if need be.
-pub(crate) fn output_for(arch: Arch) -> Result<PathBuf> {
-    made(output()?.join(arch.name()))
+/// The folder with the build output for the architecture of this name, made if need be.
+pub(crate) fn output_for(arch: &str) -> Result<PathBuf> {
+    made(output()?.join(arch))
 }
 
 /// The folder with one pair of logs per boot, made if need be.

@@ -235,6 +235,7 @@ fn o1_b4_a_report_names_the_code_of_every_frame_from_the_innermost_out() {
             cpu: CpuId::new(0),
         },
         context: Context::default(),
+        frame: Addr::new(0),
         backtrace,
     };
     let code: Vec<usize> = report.code_addresses().map(Addr::get).collect();

@@ -109,7 +109,7 @@ pub(crate) fn layers(
         .args(["check", "-p", "kstack", "--quiet", "--target", arch.target()])
         .args(["--no-default-features", "--features", layers])
         .arg("--target-dir")
-        .arg(workspace::output_for(arch)?.join("layers"))
+        .arg(workspace::output_for(arch.name())?.join("layers"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     Ok(cargo)
 }
@@ -185,5 +185,5 @@ fn told(frames: &Checked, bounds: &[Bound]) -> String {
 /// A build folder for each set of options: in a common one, each would undo the other's work.
 fn folder(arch: Arch, features: &[&str]) -> Result<PathBuf> {
     let name = ["kernel"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
-    Ok(workspace::output_for(arch)?.join(name))
+    Ok(workspace::output_for(arch.name())?.join(name))
 }

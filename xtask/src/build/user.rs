@@ -75,5 +75,5 @@ pub(crate) fn names() -> Result<Vec<String>> {
 /// A build folder of their own: in the kernel's, each would undo the other's work, since their
 /// flags differ.
 fn folder(arch: Arch) -> Result<PathBuf> {
-    Ok(workspace::output_for(arch)?.join("user"))
+    Ok(workspace::output_for(arch.name())?.join("user"))
 }

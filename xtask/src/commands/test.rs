@@ -147,8 +147,8 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds the kernels, then boots them, side by side; a kernel that does not build is a failed test,
-/// so that the others, the matrix and the closing line appear all the same.
+/// Builds the kernels, then boots them, side by side; a kernel that does not build is a failed
+/// test, so that the others, the matrix and the closing line appear all the same.
 fn emulated_tests<'a>(
     options: &Options,
     archs: impl Iterator<Item = (Arch, &'a Ready)>,

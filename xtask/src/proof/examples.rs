@@ -144,7 +144,7 @@ impl Example {
     fn output(&self) -> Result<PathBuf> {
         let output = match self.place {
             Place::Host => workspace::output()?,
-            Place::Emulated(arch) => workspace::output_for(arch)?,
+            Place::Emulated(arch) => workspace::output_for(arch.name())?,
         };
         Ok(output.join("examples"))
     }

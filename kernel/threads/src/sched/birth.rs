@@ -1,5 +1,6 @@
 //! How a thread comes to be: kernel threads, threads of programs, and the CPUs' idle threads.
 
+use super::canaries;
 use super::owner::Owned;
 use super::run_queue::push_ready;
 use super::switch::current;
@@ -186,7 +187,7 @@ fn create_on(
             range,
             program,
             State::Ready,
-            thread::new_canary(),
+            canaries::new_canary(),
         ));
         thread.assume_init()
     };
@@ -229,7 +230,7 @@ pub fn adopt_idle(stack: OwnedStack, cpu: &'static Cpu) -> Arc<Thread> {
     let range = stack.range();
     // The canary in force is in frames that return to the idle thread.
     let is_here = cpu.id() == cpus::this().id();
-    let canary = if is_here { cpu.local.canary_in_force() } else { thread::new_canary() };
+    let canary = if is_here { cpu.local.canary_in_force() } else { canaries::new_canary() };
     // CANNOT FAIL: its block is reserved.
     let thread = Arc::new(Thread::new(id, name, stack, range, None, State::Running, canary));
     thread.last_cpu.store(cpu.id().get(), Ordering::Relaxed);

@@ -18,6 +18,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `list` | lists that are linked through what is in them |
+//! | `canaries` | what the frames of threads are guarded by |
 //! | `owner`, `thread`, `tasks` | a thread, what it may belong to, where threads lie |
 //! | `run_queue` | threads that want a CPU, CPUs that want a thread; waking |
 //! | `switch` | the switch itself; what a dead thread leaves |
@@ -31,6 +32,7 @@
 //! | `birth`, `stackd`, `handover` | new threads; the one that unmaps stacks; the bare switch, for benches |
 
 mod birth;
+mod canaries;
 mod cpu_time;
 pub mod deadlines;
 mod handover;
@@ -56,6 +58,7 @@ pub use birth::{
     SpawnError, adopt_idle, create_unstarted, created_count, fresh_registers, idle_canary,
     spawn_contiguous, spawn_kernel, spawn_on, spawn_user, start, start_afresh,
 };
+pub use canaries::{new_canary, seed_canaries};
 pub use cpu_time::CpuTime;
 pub use handover::{hand_back, hand_to, hand_to_first, last_switch_took, stamps_alone};
 pub(crate) use load::tick;
@@ -70,9 +73,7 @@ pub use switch::{
     after_switch, current, current_arc, deaths, forget_user_translations, load_tables_of,
 };
 pub use tasks::TASKS;
-pub use thread::{
-    Name, State, Thread, WaitQueue, all, new_canary, seed_canaries, thread_count, try_all,
-};
+pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
 pub use urgency::SLICE;
 pub use wait::{Interrupted, Waited, sleep_until};
 pub use weight::NORMAL as NORMAL_WEIGHT;

@@ -20,7 +20,6 @@ use core::sync::atomic::{
 };
 use kstack::Borrowed;
 use kstack::addr::{Addr, AddrRange, CpuId};
-use kstack::canary::Canaries;
 use kstack::protector;
 use kstack::record::SlotRecord;
 use kstack::stacks::ThreadId;
@@ -28,7 +27,6 @@ use machine::arch::cpu;
 use machine::arch::extras::{Extras, LocalSegments};
 use machine::arch::fpu::FpuState;
 use machine::memory::fallible::NoMemory;
-use machine::mix::mix;
 use machine::spin::SpinLock;
 
 pub use super::sleep::State;
@@ -258,31 +256,9 @@ impl fmt::Display for Name {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-/// 2^64 over the golden ratio.
-const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
-static CANARY_SEED: AtomicUsize = AtomicUsize::new(WEYL as usize);
-/// Where canaries that something checks come from.
-static CANARIES: Canaries = Canaries::new();
-
-/// Makes the secret that canaries are drawn from, of what the machine has. Once, before the first
-/// is drawn.
-pub fn seed_canaries() {
-    machine::entropy::collect(|secret| CANARIES.stir(secret));
-}
-
 /// A number for a thread, or for a process and its first thread, that is about to be.
 pub fn next_id() -> ThreadId {
     ThreadId::new(NEXT_ID.fetch_add(1, Ordering::Relaxed))
-}
-
-/// A canary unlike the others; its lowest byte is zero, so that a string function cannot write it.
-pub fn new_canary() -> usize {
-    if protector::IS_ON {
-        return CANARIES.draw();
-    }
-    // Weyl sequence, then a finaliser; the time stamp makes boots differ.
-    let seed = CANARY_SEED.fetch_add(WEYL as usize, Ordering::Relaxed);
-    mix(seed as u64 ^ cpu::cycles()) as usize & !0xff
 }
 
 impl Thread {

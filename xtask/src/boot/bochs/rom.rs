@@ -29,7 +29,7 @@ pub(crate) fn target(
     cargo
         .args([subcommand, "-p", "rom", "--release", "--target", arch.target()])
         .arg("--target-dir")
-        .arg(workspace::output_for(arch)?.join("rom"))
+        .arg(workspace::output_for(arch.name())?.join("rom"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     Ok(cargo)
 }
@@ -38,7 +38,8 @@ pub(crate) fn target(
 pub(super) fn build(arch: Arch, ready: &Ready) -> Result<Vec<u8>> {
     let mut cargo = target(ready.toolchain.cargo(), arch, ready, "build")?;
     progress::quiet(cargo.arg("--quiet"))?;
-    let path = workspace::output_for(arch)?.join("rom").join(arch.target()).join("release/rom");
+    let path =
+        workspace::output_for(arch.name())?.join("rom").join(arch.target()).join("release/rom");
     let file = fs::read(&path).with_context(|| format!("cargo built no {}", path.display()))?;
     whole(image::flat_of_pc(arch, &file)?)
 }
