@@ -29,7 +29,7 @@ fn pages(lowest: u64) -> impl Iterator<Item = (u64, SlotIndex)> {
 }
 
 /// Makes a record for each slot. Once, at boot, before memory nodes are known.
-pub(super) fn make() -> &'static [SlotRecord] {
+pub(super) fn make() -> &'static mut [SlotRecord] {
     let Some(lowest) = RECORDS else {
         let mut records = Vec::new();
         records.resize_with(SLOTS, SlotRecord::new);
@@ -49,7 +49,7 @@ pub(super) fn make() -> &'static [SlotRecord] {
     }
     // SAFETY: (1) all of them are written; (2) they stay where they are seen, whatever memory they
     // are in.
-    unsafe { core::slice::from_raw_parts(records, SLOTS) }
+    unsafe { core::slice::from_raw_parts_mut(records, SLOTS) }
 }
 
 /// Moves each page of them to the memory of its slots' node. Once, before other CPUs are up.
