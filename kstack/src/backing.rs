@@ -120,8 +120,9 @@ pub unsafe trait Backing: Sync + Sized + 'static {
     /// mapped and that nothing runs on.
     ///
     /// By default through the stack's own mapping, which this CPU may remember as absent
-    /// ([`ABSENT_IS_REMEMBERED`](Backing::ABSENT_IS_REMEMBERED)). That makes its lowest page dirty: a kernel that
-    /// erases by dirty bits, and has another mapping of the frame, writes through that one.
+    /// ([`ABSENT_IS_REMEMBERED`](Backing::ABSENT_IS_REMEMBERED)). That makes its lowest page dirty:
+    /// a kernel that erases by dirty bits, and has another mapping of the frame, writes through
+    /// that one.
     #[cfg(feature = "entry")]
     #[inline]
     fn mark_end(&self, end: Addr) {

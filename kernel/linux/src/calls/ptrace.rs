@@ -218,7 +218,7 @@ fn poke(thread: &Thread, address: u64, data: u64) -> SysResult {
 
 /// Where a word of `struct user` is among the registers; `None`: behind them.
 fn place(address: u64) -> Result<Option<usize>, Errno> {
-    if !address.is_multiple_of(WORD_BYTES) || address >= registers::USER_BYTES {
+    if !address.is_multiple_of(WORD_BYTES) || registers::USER_BYTES.saturating_sub(address) == 0 {
         return Err(Errno::EIO);
     }
     let at = address as usize;

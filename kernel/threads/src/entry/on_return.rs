@@ -56,8 +56,8 @@ pub fn act() {
         cpu.local.entry_offset().stir(random);
     }
     if wanted() & ERASE != 0 {
-        // SAFETY: (1) in a thread, on the way to user mode, interrupts off: the `before_user` hook's
-        // context.
+        // SAFETY: (1) in a thread, on the way to user mode, interrupts off, as the hook
+        // `before_user` is.
         unsafe { erase(cpu) };
     }
 }

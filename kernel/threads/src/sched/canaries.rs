@@ -1,5 +1,5 @@
-//! The canaries of threads: words that nothing else has, which a frame that is written over does not
-//! keep.
+//! The canaries of threads: words that nothing else has, and that a frame which is written over
+//! does not keep.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kstack::canary::Canaries;

@@ -16,7 +16,7 @@ pub const REACH: u64 = ARENA - DIRECT_MAP - IMAGE_LOWEST;
 pub const ARENA: u64 = 0xffff_c900_0000_0000;
 /// Slots of the arena, for each CPU stack and each thread there can be: 64 bytes of record each.
 pub const ARENA_SLOTS: u32 = 1 << 15;
-/// Where their records are: near the arena, so that the same table of the highest level leads there.
+/// Where their records are: near the arena, so that one table of the highest level leads to both.
 pub const RECORDS: Option<u64> = Some(RECORDS_LOWEST);
 pub(super) const RECORDS_LOWEST: u64 = ARENA + (256 << 30);
 /// Where the kernel's image is linked, less the physical address it is loaded at.
