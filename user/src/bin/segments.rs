@@ -6,7 +6,7 @@
 
 use user::arch::nr;
 use user::calls::{Calls, call, read_file};
-use user::memory::{PAGE, SIGSEGV, child, read, write};
+use user::memory::{PAGE, SIGSEGV, child, is_error, read, write};
 use user::must;
 
 user::entry!(main);
@@ -99,7 +99,7 @@ fn keys(n: &Numbers) -> i32 {
 fn attachments(n: &Numbers) -> i32 {
     let one = n.get(KEY, 2 * PAGE, CREATE | 0o600);
     let at = n.attach(one, 0, 0);
-    must!(at > 0 && read(at as usize) == 0, "memory of zeros");
+    must!(!is_error(at) && read(at as usize) == 0, "memory of zeros");
     must!(is_in_maps(b"/SYSV12345678 (deleted)"), "its name among the areas");
     let again = n.attach(one, 0, READ_ONLY);
     write(at as usize, 7);
