@@ -112,7 +112,10 @@ fn outcomes(
         .iter()
         .enumerate()
         .filter(|(_, row)| which == Which::All || row.always)
-        .filter(|(_, row)| filter.is_none_or(|filter| name_of(row).contains(filter)))
+        .filter(|(_, row)| {
+            let has = |filter: &str| filter.split(',').any(|part| name_of(row).contains(part));
+            filter.is_none_or(has)
+        })
         .filter(|(_, row)| built.iter().any(|built| built.arch == row.arch))
         .collect();
     if rows.is_empty() {
