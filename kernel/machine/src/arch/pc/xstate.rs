@@ -158,7 +158,8 @@ fn set_up_first(there: u64) {
     requirements::ask_of_others(Asked::Xsave);
     if there & AVX != 0 && control::has(1, ECX, HAS_AVX) {
         requirements::ask_of_others(Asked::Avx);
-        cpu::HAS_AVX.store(true, Ordering::Relaxed);
+        // Its instructions clear what lies above 32 bytes of a register.
+        cpu::HAS_AVX.store(there & AVX512 == 0, Ordering::Relaxed);
     }
 }
 
