@@ -104,8 +104,8 @@ pub fn continue_on(stack: AddrRange, next: fn() -> !) -> ! {
 /// and what AVX writes to a register's lower part clears the part above.
 pub(super) static HAS_AVX: AtomicBool = AtomicBool::new(false);
 
-/// Fills a page with zeros: 32 bytes a store where [`HAS_AVX`] says so, about 150 instructions, else
-/// 16, about 280; `rep stos` counts 512 iterations, or 1024 where addresses have 32 bits.
+/// Fills a page with zeros: 32 bytes a store if it may use AVX, about 150 instructions, else 16,
+/// about 280; `rep stos` counts 512 iterations, or 1024 where addresses have 32 bits.
 ///
 /// It borrows the lowest vector register, which belongs to the running program: saved and put back.
 ///
