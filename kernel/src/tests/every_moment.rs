@@ -24,7 +24,8 @@
 
 use super::arch::registers::{self, Registers, kept_across};
 use super::arch::user_code;
-use super::support::{kind_at, stack_at, until};
+use super::samples;
+use super::support::{kind_at, until};
 use super::user_mode::{self, UserThread};
 use super::{Outcome, check};
 use alloc::collections::BTreeSet;
@@ -63,10 +64,6 @@ struct Landing {
     regs: SavedRegs,
     /// Where the handler stands.
     handler: Option<StackKind>,
-    /// Whether frame pointers are the kernel's own, here and where an interrupt on the way hit: on
-    /// the stack of the stack pointer, or 0. One is not while it is still, or again, a program's,
-    /// between the two halves of a switch, and in code that has a known value in every register.
-    fps_are_good: bool,
     thread_top: usize,
 }
 
@@ -81,17 +78,9 @@ fn land(regs: &mut SavedRegs) {
     }
     let mut steps = STEPS_THERE.lock();
     backtrace::keep_steps_from_regs(regs, &mut steps);
-    let fp_is_good = |(step, _): &(Step, u32)| {
-        let Step::Interrupted(regs) = step else { return true };
-        let (fp, sp) = (regs.fp.get() & !1, regs.sp.get());
-        // It may point to the end of its frame, which is the top of the stack for the outermost.
-        let of_sp = stack_at(sp);
-        of_sp.is_some() && (fp == 0 || stack_at(fp.wrapping_sub(1)) == of_sp)
-    };
     *LANDING.lock() = Some(Landing {
         regs: *regs,
         handler: kind_at(cpu::stack_pointer()),
-        fps_are_good: steps.steps().iter().all(fp_is_good),
         thread_top: sched::current().stack_range().top.get(),
     });
 }
@@ -216,7 +205,7 @@ fn program(
 
 /// What must be so of a landing.
 fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
-    let Landing { regs, handler, fps_are_good, thread_top } = landing;
+    let Landing { regs, handler, thread_top } = landing;
     let wanted = if regs.from_user() { StackKind::Thread } else { StackKind::Irq };
     check!(*handler == Some(wanted), "the handler stands on {handler:?}, not on {wanted}");
     let first = steps.steps().first().map(|(step, _)| *step);
@@ -226,25 +215,31 @@ fn check_landing(landing: &Landing, steps: &Backtrace<STEPS>) -> Outcome {
     };
     check!(starts_there, "the backtrace starts with {first:x?}");
     let end = steps.end();
-    check!(end.is_some(), "the backtrace has no end");
-    // In hand-written code nothing tells whether the frame record is there: the innermost caller
-    // may be missing.
-    let whole = end.is_some_and(End::is_outermost);
     let leads_to = |pc: u64, names: &[&str]| {
         let symbol = symbols::lookup(pc);
         symbol.is_some_and(|symbol| names.iter().any(|name| symbol.name.contains(name)))
     };
-    // Its frame pointer is one of the known values.
-    let through_kept_across = steps.steps().iter().any(|(step, _)| match step {
-        Step::Caller(pc) => leads_to(pc.get() as u64 - 1, &["kept_across"]),
+    // Those have a known value in every register, the frame pointer among them.
+    let through_known_values = steps.steps().iter().any(|(step, _)| match step {
+        Step::Caller(pc) => leads_to(pc.get() as u64 - 1, &["::registers::"]),
+        Step::Interrupted(regs) => leads_to(regs.pc.get() as u64, &["::registers::"]),
         _ => false,
     });
-    check!(whole || !fps_are_good || through_kept_across, "{end:x?}: {:x?}", steps.steps());
+    let whole = end == Some(End::Reliable);
+    let doubt = match end {
+        Some(End::FrameMayBeMissing(of) | End::InnermostMayBeMissing(of)) => {
+            samples::is_rightly_in_doubt(of)
+        }
+        _ => false,
+    };
+    check!(whole || doubt || through_known_values, "{end:x?}: {:x?}", steps.steps());
     if whole {
         // It leads to where tests are run, to a program, or to where a thread starts, perhaps
         // without a frame of its own yet; or there is nothing on the thread's stack but a program's
         // registers.
-        let empty = |sp: usize| (thread_top - size_of::<SavedRegs>()..=*thread_top).contains(&sp);
+        // A word more is pushed to clear flags.
+        let lowest = thread_top - size_of::<SavedRegs>() - size_of::<usize>();
+        let empty = |sp: usize| (lowest..=*thread_top).contains(&sp);
         let known = empty(regs.sp().get())
             || steps.steps().iter().any(|(step, _)| match step {
                 Step::UserBoundary(_) => true,
@@ -290,7 +285,7 @@ fn sweep(work: Work) -> Result<Swept, String> {
         if swept.rounds.is_multiple_of(256) {
             control!("alive");
         }
-        swept.whole += u32::from(steps.end().is_some_and(End::is_outermost));
+        swept.whole += u32::from(steps.end() == Some(End::Reliable));
         if landing.regs.from_user() {
             swept.in_user_mode += 1;
         } else {

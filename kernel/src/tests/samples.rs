@@ -151,7 +151,7 @@ const WITHOUT_FRAMES: [&str; 4] =
 /// code that nothing describes, since the registers of what was interrupted are in the CPU still.
 /// Only 32-bit Arm has such entry code where an interrupt can come: a FIQ in its vectors and at the
 /// beginning of its entries.
-fn is_rightly_in_doubt(at: Addr) -> bool {
+pub(super) fn is_rightly_in_doubt(at: Addr) -> bool {
     let is_bare_entry = symbols::code_at(at) == Code::Entry && symbols::frame_at(at).is_none();
     is_bare_entry || WITHOUT_FRAMES.contains(&&*name_of(at))
 }

@@ -25,7 +25,7 @@ impl StackLookup for Tabled<'_> {
     }
 
     fn code_at(&self, pc: Addr) -> Code {
-        self.machine.code_at(pc)
+        if pc.get() == BEGINNING { Code::Entry } else { self.machine.code_at(pc) }
     }
 
     fn frame_at(&self, pc: Addr) -> Option<Frame> {
@@ -57,6 +57,8 @@ fn walk(
     (callers(&kept), end(&kept))
 }
 
+/// Entry code; before it is none.
+const BEGINNING: usize = 0x1010;
 const SP: usize = THREAD + 4 * WORD;
 const RECORD: usize = THREAD + 20 * WORD;
 
@@ -180,6 +182,19 @@ fn b3_what_an_entry_has_not_saved_never_leads_astray_or_in_circles() {
     };
     let found = walk(&marked, &[(0xe1, row)], regs(0xe1, SP, SAVED | 1));
     assert_eq!(found, (vec![0xe1], End::Reliable));
+    // They are at the stack's top already, without a mark, and a word is pushed below them.
+    let pushed = || {
+        let mut machine = of_program();
+        machine.regs(SAVED, 0x40_0008, 0x7fff_0000, 0x1007, true);
+        machine
+    };
+    let row_below =
+        |pc, sp| (0xe1, Frame::Entered(Entered { pc, sp: Pointer::At(sp), fp: None, link: None }));
+    let found = walk(&pushed, &[row_below(1, 2)], regs(0xe1, SAVED - WORD, 0x1007));
+    assert_eq!(found, (vec![0xe1], End::Reliable));
+    // The same further down is what nobody saves there.
+    let found = walk(&pushed, &[row_below(0, 2)], regs(0xe1, SAVED - WORD, RECORD));
+    assert_eq!(found, (vec![0xe1, 0xa4], doubt));
     let round = || {
         let mut machine = thread();
         machine.put(SP, 0xe1);

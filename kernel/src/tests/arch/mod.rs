@@ -45,7 +45,7 @@ pub(super) use i386::*;
 mod flush;
 
 // Where breakpoints come also while interrupts are off.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86"))]
 mod breakpoints;
 
 // Where something can stop at each instruction of the entry code.

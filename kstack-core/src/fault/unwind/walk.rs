@@ -277,15 +277,20 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
                 Some(step) => return self.put_before_next(step),
                 // A program, and it still has its mark: the frame pointer leads to the boundary.
                 None if F::saved_regs_at(regs.fp).is_some() => return,
+                None if self.is_where_programs_are_saved::<F>(&regs, entered) => {
+                    return self.put_before_next(Step::End(self.reliable()));
+                }
                 None => None,
             },
             None => None,
         };
         // What is no address of code is no return address, whatever the instructions say. The call
-        // is right before it, and may be its function's last instruction.
+        // is right before it, and may be its function's last instruction; entry code is also where
+        // threads begin, and before it may be none.
         let is_code = |pc: Addr| {
             let call = pc.wrapping_sub(ByteSize::new(1));
-            pc.get() != 0 && self.lookup.code_at(call) != Code::Unknown
+            let is_call = || self.lookup.code_at(call) != Code::Unknown;
+            pc.get() != 0 && (is_call() || self.lookup.code_at(pc) == Code::Entry)
         };
         match caller.filter(|&pc| is_code(pc)) {
             Some(pc) => self.put_before_next(Step::Caller(pc)),
@@ -353,6 +358,20 @@ impl<'l, L: StackLookup, R: FnMut(Addr) -> Option<usize>> Unwinder<'l, L, R> {
             self.keep_interrupted(&further);
         }
         Some(Step::Interrupted(further))
+    }
+
+    /// Whether an entry has put what it interrupted, or the CPU has, among the registers at the top
+    /// of a thread's stack: they are a program's, whatever is pushed below them meanwhile.
+    fn is_where_programs_are_saved<F: FrameRules>(
+        &self,
+        regs: &SavedRegs,
+        entered: Entered,
+    ) -> bool {
+        let at = regs.sp.wrapping_add(ByteSize::new(usize::from(entered.pc) * WORD));
+        self.lookup.stack_at(at).is_some_and(|stack| {
+            let saved = stack.range.top.wrapping_sub(F::FREE_AT_TOP.plus(F::SAVED_REGS));
+            stack.kind == StackKind::Thread && at >= saved
+        })
     }
 
     /// A word of the interrupted stack, counted from SP.

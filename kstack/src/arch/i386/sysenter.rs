@@ -31,7 +31,9 @@ const DOWN_TO_ESP1: usize = size_of::<tables::CpuTables>() - tables::CpuTables::
 pub(super) extern "C" fn sysenter_entry() {
     naked_asm!(
         interrupted!(),
+        // Of the program only SP is left, in a register.
         ".cfi_undefined 8",
+        ".cfi_register esp, ebp",
         // One instruction from the entry stack to the thread stack: nothing is ever pushed on the
         // entry stack but by an NMI or a debug exception right here.
         "mov esp, [esp - {DOWN_TO_ESP1}]",

@@ -9,6 +9,7 @@
 //! | SP | saved by the CPU or an entry | entered: address and SP of what was interrupted |
 //! | SP | in its register | the link register |
 //! | SP | on a PC, in a register | a program: `syscall` leaves it there |
+//! | SP | on a PC, lost, while the caller's SP is in a register | a program: so does `sysenter` |
 //!
 //! Where there is a link register, compilers' functions are followed instead ([`flow`]).
 //!
@@ -169,6 +170,9 @@ fn frame(machine: &Machine, size: i64, return_address: u16, row: &Row) -> Option
     // In its register, or where.
     let kept = |register: u16| match rule(register) {
         None | Some(Rule::Same) => Some(None),
+        // Below SP nothing is kept: the register has been loaded from there. Compilers do not say
+        // so before a tail call.
+        Some(Rule::At(offset)) if above + offset < 0 => Some(None),
         Some(Rule::At(offset)) => near(offset).map(Some),
         _ => None,
     };
@@ -203,6 +207,10 @@ fn frame(machine: &Machine, size: i64, return_address: u16, row: &Row) -> Option
         None | Some(Rule::Same) if machine.has_link => Some(Frame::Link),
         // `syscall` leaves it in a register.
         Some(Rule::Other) if !machine.has_link => Some(Frame::Program),
+        // `sysenter` keeps no address, and the program's SP where the program has put it.
+        Some(Rule::Undefined) if !machine.has_link && sp == Some(Rule::Other) => {
+            Some(Frame::Program)
+        }
         _ => None,
     }
 }

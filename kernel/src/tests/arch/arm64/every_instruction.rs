@@ -17,7 +17,7 @@ use super::registers::{self, Registers};
 use super::user_code;
 use crate::tests::arch::entry_code;
 use crate::tests::every_moment;
-use crate::tests::support::{kind_at, stack_at, until};
+use crate::tests::support::{kind_at, until};
 use crate::tests::user_mode::{self, UserThread};
 use crate::tests::{Outcome, check};
 use alloc::format;
@@ -69,21 +69,15 @@ struct Landing {
     regs: SavedRegs,
     /// Where the handler stands.
     handler: Option<StackKind>,
-    /// Whether the frame pointer is the kernel's own, on the stack of the stack pointer, or 0. It
-    /// is not between the two halves of a switch.
-    fp_is_good: bool,
     steps: Backtrace<STEPS>,
 }
 
 /// Notes a landing, in place: a copy of it on the stack would be worth a frame of its own.
 fn land(number: usize, regs: &SavedRegs) {
-    let (fp, sp) = ((regs.x[29] & !1) as usize, regs.sp as usize);
-    let same_stack = stack_at(fp).is_some_and(|stack| stack_at(sp) == Some(stack));
     let mut landings = LANDINGS.lock();
     let landing = landings[number].insert(Landing {
         regs: *regs,
         handler: kind_at(cpu::stack_pointer()),
-        fp_is_good: stack_at(sp).is_some() && (fp == 0 || same_stack),
         steps: Backtrace::empty(),
     });
     if let Some(registry) = registry::get() {
@@ -296,7 +290,7 @@ fn work_for(function: &str) -> &'static [Work] {
 
 /// What must be so of a landing.
 fn check_landing(landing: &Landing) -> Outcome {
-    let Landing { regs, handler, fp_is_good, steps } = landing;
+    let Landing { regs, handler, steps } = landing;
     let right = matches!(handler, Some(StackKind::Thread | StackKind::Idle | StackKind::Irq));
     check!(right, "the handler stands on {handler:?}");
     let first = steps.steps().first().map(|(step, _)| *step);
@@ -308,11 +302,8 @@ fn check_landing(landing: &Landing) -> Outcome {
     };
     check!(starts_there, "the backtrace starts with {first:x?}");
     let end = steps.end();
-    check!(end.is_some(), "the backtrace has no end");
-    // In hand-written code nothing tells whether the frame record is there: the innermost caller
-    // may be missing.
-    let whole = end.is_some_and(End::is_outermost);
-    check!(whole || !fp_is_good, "{end:x?}: {:x?}", steps.steps());
+    // The table of frames knows of every instruction here.
+    check!(end == Some(End::Reliable), "{end:x?}: {:x?}", steps.steps());
     Ok(())
 }
 

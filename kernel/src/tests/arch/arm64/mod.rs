@@ -10,12 +10,13 @@ pub(in crate::tests) mod registers;
 pub(in crate::tests) mod user_code;
 pub(in crate::tests) mod user_memory;
 
-use super::{first_use, overflow_handler};
+use super::{breakpoints, first_use, overflow_handler};
 use crate::tests::table;
 
 table! {
     HERE,
     shared: [
+        breakpoints::b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_frame,
         first_use::t5_s1_the_cpu_that_builds_a_first_frame_is_coherent_with_the_stack,
         overflow_stack::i9_every_cpu_has_an_overflow_stack_between_guards_and_sp_el1_at_its_top,
         overflow_stack::i9_user_mode_that_reads_an_overflow_stack_faults,

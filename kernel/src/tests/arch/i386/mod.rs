@@ -15,12 +15,13 @@ use super::pc::{
     control, double_fault, every_instruction, firmware, first_instruction, io_maps, tss_guards,
     vector_registers, vectors,
 };
-use super::{flush, overflow_handler};
+use super::{breakpoints, flush, overflow_handler};
 use crate::tests::table;
 
 table! {
     HERE,
     shared: [
+        breakpoints::b3_breakpoints_on_random_instructions_under_load_unwind_to_the_outermost_frame,
         first_instruction::b2_a_backtrace_from_a_functions_first_and_last_instructions_has_its_caller,
         first_instruction::b2_a_backtrace_from_within_a_function_without_frames_says_that_its_caller_may_be_missing,
         first_instruction::b2_a_backtrace_through_a_function_without_frames_says_that_a_frame_may_be_missing,

@@ -31,6 +31,8 @@ fn b3_rows_of_pcs_become_frames() {
     assert_eq!(of((7, 16), &pushed), called(1, Some(0)));
     assert_eq!(of((7, 56), &pushed), called(6, Some(5)));
     assert_eq!(of((6, 16), &pushed), Some(Frame::Record));
+    // The frame pointer has been popped, for a tail call.
+    assert_eq!(of((7, 8), &pushed), called(0, None));
     // A frame pointer that leads elsewhere than to its record.
     assert_eq!(of((6, 24), &pushed), None);
     assert_eq!(of((6, 16), &pushed[..1]), None);
@@ -59,6 +61,9 @@ fn b3_rows_of_pcs_become_frames() {
     assert_eq!(of((4, 12), &[(8, Rule::At(-12))]), was(0, 3));
     assert_eq!(of((4, 20), &[(8, Rule::At(-12))]), was(2, 5));
     assert_eq!(of((4, 4), &[(8, Rule::At(-4))]), called(0, None));
+    // `sysenter` keeps no address; SP is in a register.
+    assert_eq!(of((4, 4), &[(8, Rule::Undefined), (4, Rule::Other)]), Some(Frame::Program));
+    assert_eq!(of((4, 4), &[(8, Rule::Undefined)]), None);
 }
 
 /// Red if a link register that was saved, and used for another call since, is believed.
