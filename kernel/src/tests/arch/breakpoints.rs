@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use kstack::unwind::{Backtrace, Step};
+use machine::arch::cpu;
 use machine::arch::irqchip::{self, vector};
 use machine::arch::regs::SavedRegs;
 use machine::arch::step;
@@ -46,14 +47,20 @@ fn set_here(_: &mut SavedRegs) {
     SET.fetch_add(1, Ordering::Release);
 }
 
-/// Sets the breakpoint on all CPUs but this one; 0 clears it.
+/// Sets the breakpoint on all CPUs but this one; 0 clears it. On this one it is cleared: it may have
+/// been another one when the last was set. What stays set on a CPU when nobody handles it any more
+/// stops there for good.
 fn set(target: usize) -> Outcome {
     TARGET.store(target, Ordering::Relaxed);
     SET.store(0, Ordering::Relaxed);
-    let others = samples::others();
-    for &cpu in &others {
-        irqchip::send_interrupt(cpu, vector::CALL);
-    }
+    let others = cpu::without_interrupts(|| {
+        step::set_breakpoint(None);
+        let others = samples::others();
+        for &cpu in &others {
+            irqchip::send_interrupt(cpu, vector::CALL);
+        }
+        others
+    });
     let all = (0..100_000_000_u64).any(|_| {
         spin_loop();
         SET.load(Ordering::Acquire) as usize == others.len()
