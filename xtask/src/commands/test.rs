@@ -1,7 +1,9 @@
 //! `cargo xtask test`: host tests, emulated tests, the conformance matrix and the closing line.
 //!
 //! ```text
-//!   set-up of each architecture ─> host tests ─> builds, side by side ─> boots, side by side ─> matrix
+//!                                 ┌─> host tests ─┐
+//!   set-up of each architecture ──┤               ├─> boots, side by side ─> matrix
+//!                                 └─> builds ─────┘
 //! ```
 //!
 //! The closing line `N passed, N failed` is the last one of standard output. The command fails if
@@ -10,9 +12,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 
 use crate::arch::{Arch, Board};
@@ -81,25 +84,18 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
             variant.name()
         );
     }
-    let host = if options.no_host || options.boards || options.variant.is_some() {
-        Vec::new()
-    } else {
-        host_tests::run(filter)?
-    };
+    // Side by side: neither keeps both CPUs of a small machine busy all the time.
+    let (host, built) = thread::scope(|scope| {
+        let host = scope.spawn(|| host_tests(options, &archs, &ready));
+        let built = jobs::each(archs.iter().zip(&ready).collect(), |(&arch, ready)| {
+            build(options, arch, ready)
+        });
+        (host.join(), built)
+    });
+    let host = host.map_err(|_| anyhow!("the tests on this machine have panicked"))??;
     let mut columns = vec![Column { name: HOST, verdicts: host }];
-    if !options.no_host && !options.boards && options.variant.is_none() {
-        columns[0].verdicts.extend(examples::test(examples::Place::Host, None, filter));
-        let arm64 = archs.iter().zip(&ready).find(|(arch, _)| **arch == Arch::Arm64);
-        // The same tests, so that a filter which chooses none of them here chooses none there.
-        let chosen = host_tests::hosted_among(&columns[0].verdicts);
-        if let Some((_, ready)) = arm64
-            && chosen
-        {
-            columns[0].verdicts.extend(host_tests::run_on_arm64(ready, filter)?);
-        }
-    }
     columns.extend(archs.iter().map(|arch| Column { name: arch.name(), verdicts: Vec::new() }));
-    for (arch, verdicts) in emulated_tests(options, archs.iter().copied().zip(&ready))? {
+    for (arch, verdicts) in emulated_tests(options, &archs, &ready, built)? {
         let column = columns.iter_mut().find(|column| column.name == arch.name());
         column.into_iter().for_each(|column| column.verdicts.extend_from_slice(&verdicts));
     }
@@ -147,14 +143,34 @@ pub(crate) fn command(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds the kernels, then boots them, side by side; a kernel that does not build is a failed
-/// test, so that the others, the matrix and the closing line appear all the same.
-fn emulated_tests<'a>(
+/// What runs on this machine itself.
+fn host_tests(options: &Options, archs: &[Arch], ready: &[Ready]) -> Result<Vec<Verdict>> {
+    if options.no_host || options.boards || options.variant.is_some() {
+        return Ok(Vec::new());
+    }
+    let filter = options.filter.as_deref();
+    let mut verdicts = host_tests::run(filter)?;
+    // The same tests, so that a filter which chooses none of them here chooses none there.
+    let chosen = host_tests::hosted_among(&verdicts);
+    verdicts.extend(examples::test(examples::Place::Host, None, filter));
+    let arm64 = archs.iter().zip(ready).find(|(arch, _)| **arch == Arch::Arm64);
+    if let Some((_, ready)) = arm64
+        && chosen
+    {
+        verdicts.extend(host_tests::run_on_arm64(ready, filter)?);
+    }
+    Ok(verdicts)
+}
+
+/// Boots the kernels, side by side; one that did not build is a failed test, so that the others,
+/// the matrix and the closing line appear all the same.
+fn emulated_tests(
     options: &Options,
-    archs: impl Iterator<Item = (Arch, &'a Ready)>,
+    archs: &[Arch],
+    ready: &[Ready],
+    built: Vec<Kernels>,
 ) -> Result<Vec<(Arch, Vec<Verdict>)>> {
-    let archs: Vec<(Arch, &'a Ready)> = archs.collect();
-    let built = jobs::each(archs.clone(), |(arch, ready)| build(options, arch, ready));
+    let archs: Vec<(Arch, &Ready)> = archs.iter().copied().zip(ready).collect();
     let mut machines: Vec<Machine> = Vec::new();
     let mut results = Vec::new();
     for (&(arch, _), Kernels { machines: more, failure }) in archs.iter().zip(built) {

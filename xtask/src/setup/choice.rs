@@ -80,17 +80,18 @@ pub(super) fn find(arch: Arch) -> Result<Found> {
     Ok(making.map_or(Found::NeedSource(without), Found::NeedsSysroot))
 }
 
-/// The compiler for the architecture; its library source is fetched and its sysroot made if it
-/// needs them.
+/// Fetches the library source for the architecture's compiler, if it needs that.
+pub(super) fn fetch(lock: &Lock, arch: Arch) -> Result<()> {
+    match find(arch)? {
+        Found::NeedSource(toolchains) => fetch_source(lock, &toolchains, arch),
+        Found::Ready(_) | Found::NeedsSysroot(_) => Ok(()),
+    }
+}
+
+/// The compiler for the architecture, whose library source is there; its sysroot is made if it
+/// needs one.
 pub(super) fn make(lock: &Lock, arch: Arch) -> Result<()> {
-    let found = match find(arch)? {
-        Found::NeedSource(toolchains) => {
-            fetch_source(lock, &toolchains, arch)?;
-            find(arch)?
-        }
-        found => found,
-    };
-    match found {
+    match find(arch)? {
         Found::Ready(_) => Ok(()),
         Found::NeedsSysroot(toolchain) => sysroot::make(lock, &toolchain, arch, Variant::Usual),
         Found::NeedSource(_) => Err(none_builds(arch)),

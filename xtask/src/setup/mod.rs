@@ -43,7 +43,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::Arch;
 use crate::variant::Variant;
-use crate::{progress, workspace};
+use crate::{jobs, progress, workspace};
 
 use archive::Archive;
 pub(crate) use bochs::{bochs, bochs_release};
@@ -235,14 +235,19 @@ fn make(lock: &Lock, missing: &[Missing]) -> Result<()> {
     {
         bail!("{error:#}; please provide by hand, then try again:\n\n{}", by_hand(&from_archive)?);
     }
+    let mut cores = Vec::new();
     for one in missing {
         match *one {
             Missing::Tools => tools::make(lock)?,
-            Missing::Core { arch, .. } => choice::make(lock, arch)?,
+            Missing::Core { arch, .. } => {
+                choice::fetch(lock, arch)?;
+                cores.push(arch);
+            }
             Missing::Busybox(arch) => userland::make(lock, arch)?,
         }
     }
-    Ok(())
+    // Each keeps one CPU busy for half a minute.
+    jobs::each(cores, |arch| choice::make(lock, arch)).into_iter().collect()
 }
 
 /// What to install where there is no archive to take packages from, and which variables name it.
