@@ -151,6 +151,9 @@ fn check(name: &str, text: &str) -> Vec<String> {
         breaches.extend(numeric_offsets(name, text));
         breaches.extend(unknown_ids(name, text));
         breaches.extend(prose::breaches(name, text));
+        if ["kernel/linux/src/", "kernel/threads/src/"].iter().any(|of| name.starts_with(of)) {
+            breaches.extend(deep(name, text));
+        }
         if name.starts_with("kernel/linux/src/") {
             breaches.extend(infallible(name, text, &GROWERS));
         } else if name.starts_with("kernel/threads/src/sched/") {
@@ -231,6 +234,24 @@ fn is_register(base: &str) -> bool {
     let (width, rest) = base.split_at_checked(1).unwrap_or_default();
     let numbered = rest.trim_end_matches(['d', 'w', 'b']).parse::<u8>().is_ok();
     (width == "r" && (named.contains(&rest) || numbered)) || (width == "e" && named.contains(&rest))
+}
+
+/// Sorts in the code below system calls that call themselves, as deep as what a program has chosen
+/// makes them.
+fn deep(name: &str, text: &str) -> Vec<String> {
+    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").enumerate();
+    let sorts = [".sort(", ".sort_by", ".sort_unstable", ".select_nth"];
+    let calls = lines.filter(|(_, line)| {
+        let code = line.split("//").next().unwrap_or_default();
+        sorts.iter().any(|sort| code.contains(sort))
+    });
+    let breach = |(number, _)| {
+        format!(
+            "{name}:{}: this sort calls itself, with large frames: BinaryHeap::into_sorted_vec does not",
+            number + 1
+        )
+    };
+    calls.map(breach).collect()
 }
 
 /// What allocates and cannot report that it failed.
@@ -364,6 +385,16 @@ mod tests {
         let text = "//! x\n#[test]\nfn t4_t11_x() {}\nfn t99_helper() {}\nlet a = b[1];\n";
         assert_eq!(check("a.rs", text), [""; 0]);
         assert_eq!(check("a.md", "no purpose line needed"), [""; 0]);
+    }
+
+    #[test]
+    fn u1_sorts_that_call_themselves_are_found_below_system_calls() {
+        for code in ["list.sort();", "list.sort_by_key(|one| one.id);", "list.sort_unstable();"] {
+            assert_eq!(deep("a.rs", code).len(), 1, "{code}");
+        }
+        for code in ["// list.sort();", "heap.into_sorted_vec()", "#[cfg(test)]\nlist.sort();"] {
+            assert_eq!(deep("a.rs", code).len(), 0, "{code}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::process::identity::users;
 use crate::process::names::named;
 use crate::process::user_memory::{get, get_numbers, put};
 use crate::spaces::user::{self, Kind};
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 
@@ -214,8 +215,8 @@ fn setgroups(count: u64, from: u64, bytes: u64) -> SysResult {
         };
         fallible::push(&mut groups, users::meant(Kind::Groups, group)?)?;
     }
-    groups.sort_unstable();
-    let groups = fallible::shared(groups)?;
+    // In place, by a heap: it calls nothing again and again, whatever the program has chosen.
+    let groups = fallible::shared(BinaryHeap::from(groups).into_sorted_vec())?;
     current_task().change(|all| {
         all.groups = groups;
         Ok(0)

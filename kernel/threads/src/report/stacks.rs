@@ -2,6 +2,7 @@
 
 use crate::sched::{self, Thread};
 use crate::stacks::{self, all_stacks, census, contiguous, depot_counts, depths};
+use alloc::collections::BinaryHeap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -51,11 +52,15 @@ pub fn all() -> Vec<StackInfo> {
 
 /// Writes a line for each live stack: kind, CPU, bounds, owner.
 pub fn write_all(to: &mut dyn Write) -> fmt::Result {
-    let mut threads = sched::try_all().map_err(|_| fmt::Error)?;
-    threads.sort_unstable_by_key(|thread| thread.id());
+    let threads = sched::try_all().map_err(|_| fmt::Error)?;
+    let mut order = Vec::new();
+    order.try_reserve_exact(threads.len()).map_err(|_| fmt::Error)?;
+    order.extend(threads.iter().enumerate().map(|(place, thread)| (thread.id(), place)));
+    // In place, by a heap: it calls nothing again and again, however many threads there are.
+    let order = BinaryHeap::from(order).into_sorted_vec();
     for (_, stack) in stacks::live() {
-        let found = threads.binary_search_by_key(&stack.owner, |thread| thread.id());
-        let owner = found.ok().and_then(|at| threads.get(at));
+        let found = order.binary_search_by_key(&stack.owner, |(id, _)| *id);
+        let owner = found.ok().and_then(|at| threads.get(order[at].1));
         let cpu = stack.cpu.or_else(|| owner.map(|thread| thread.last_cpu()));
         let cpu = cpu.map_or(-1, |cpu| i64::from(cpu.get()));
         write!(to, "{} {cpu} {:?} ", stack.kind, stack.range)?;
