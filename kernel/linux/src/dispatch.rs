@@ -4,9 +4,9 @@ use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::{self, AUDIT_MACHINE};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
-    adjust, credentials, files, futex, identity, limits, memory, message_queues, namespaces, pidfd,
-    prctl, process, ptrace, scheduling, seccomp as seccomp_calls, segments, signals, system, time,
-    timerfd, timers, tls, wait,
+    adjust, credentials, files, futex, identity, ipc, limits, memory, message_queues, namespaces,
+    pidfd, prctl, process, ptrace, scheduling, seccomp as seccomp_calls, segments, signals, system,
+    time, timerfd, timers, tls, wait,
 };
 use crate::error::{Errno, SysResult};
 use crate::proc::kstack;
@@ -24,6 +24,10 @@ const TABLES: &[&[Row]] = &[
     files::CALLS,
     credentials::CALLS,
     memory::CALLS,
+    ipc::messages::CALLS,
+    ipc::multiplexed::CALLS,
+    ipc::semaphores::CALLS,
+    ipc::shared::CALLS,
     message_queues::CALLS,
     process::CALLS,
     ptrace::CALLS,

@@ -10,6 +10,7 @@
 //! | `time` | the wall clock, alarms |
 //! | `spaces` | what namespaces hold: numbers, users, clocks |
 //! | `cgroups` | control groups: groups of processes with limits |
+//! | `ipc` | semaphores and messages by number and key |
 //! | `files` | the file tree, open files and pipes |
 //! | `memory` | address spaces |
 //! | `process` | a process, its threads, its birth and death |
@@ -37,6 +38,7 @@ pub mod error;
 mod exec;
 mod files;
 pub mod fs;
+mod ipc;
 pub mod limits;
 mod memory;
 mod proc;

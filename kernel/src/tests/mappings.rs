@@ -130,3 +130,18 @@ pub fn p2_u1_segments_have_keys_and_owners() -> Outcome {
 pub fn p2_u1_segments_are_shared_and_go_with_their_last_attachment() -> Outcome {
     part_of("/kstack/bin/segments", "attachments").map(drop)
 }
+
+/// Red when a part of a call's operations is carried out and not the rest, or a stranger may.
+pub fn p2_u1_semaphores_are_changed_all_together_or_not_at_all() -> Outcome {
+    part_of("/kstack/bin/keyed", "semaphores").map(drop)
+}
+
+/// Red when one that waits is not woken by what it waits for, or nothing is undone at an end.
+pub fn p2_u1_semaphores_are_waited_for_and_given_back_at_the_end() -> Outcome {
+    part_of("/kstack/bin/keyed", "waiting").map(drop)
+}
+
+/// Red when a message is given to one who asked for another, or lost when it is too long.
+pub fn p2_u1_messages_are_received_by_type() -> Outcome {
+    part_of("/kstack/bin/keyed", "messages").map(drop)
+}

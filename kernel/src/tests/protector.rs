@@ -108,7 +108,9 @@ pub fn h1_every_thread_has_a_canary_and_a_switch_changes_what_is_compared() -> O
     for thread in threads.map_err(|error| format!("{error:?}"))? {
         thread.join();
     }
-    let mut canaries: BTreeSet<usize> = SEEN.lock().iter().copied().collect();
+    // One after another: collecting sorts them first, with a buffer on the stack.
+    let mut canaries = BTreeSet::new();
+    canaries.extend(SEEN.lock().iter().copied());
     check!(STARTED.load(Ordering::Relaxed) as usize == THREADS, "not all ran");
     let wrong = WRONG.load(Ordering::Relaxed);
     check!(wrong == 0, "{wrong} times a frame had another canary than its thread");
@@ -145,10 +147,9 @@ pub fn h1_stacks_of_a_cpu_have_canaries_of_their_own() -> Outcome {
     check!(has_its_canary(), "the thread's canary has not come back");
     let kinds = [StackKind::Irq, StackKind::Softirq, StackKind::NmiBody, StackKind::Debug];
     let online = cpus::online_count() as usize;
-    let all: BTreeSet<usize> = cpus::all()
-        .take(online)
-        .flat_map(|cpu| kinds.map(|kind| cpu.local.stack_canary(kind)))
-        .collect();
+    let mut all = BTreeSet::new();
+    let of = |cpu: &cpus::Cpu| kinds.map(|kind| cpu.local.stack_canary(kind));
+    all.extend(cpus::all().take(online).flat_map(of));
     check!(all.len() == kinds.len() * online, "{} canaries on {online} CPUs", all.len());
     Ok(())
 }
@@ -161,7 +162,8 @@ pub fn h1_canaries_come_from_what_no_program_can_foresee() -> Outcome {
         check!(first != second, "the CPU's generator says {first:x} twice");
     }
     const DRAWN: u32 = 256;
-    let canaries: BTreeSet<usize> = (0..DRAWN).map(|_| sched::new_canary()).collect();
+    let mut canaries = BTreeSet::new();
+    canaries.extend((0..DRAWN).map(|_| sched::new_canary()));
     check!(canaries.len() == DRAWN as usize, "two are alike");
     check!(canaries.iter().all(|canary| canary & 0xff == 0), "one does not end in a zero byte");
     let set: u32 = canaries.iter().map(|canary| canary.count_ones()).sum();

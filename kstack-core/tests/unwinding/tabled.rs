@@ -192,7 +192,7 @@ fn b3_what_an_entry_has_not_saved_never_leads_astray_or_in_circles() {
         |pc, sp| (0xe1, Frame::Entered(Entered { pc, sp: Pointer::At(sp), fp: None, link: None }));
     let found = walk(&pushed, &[row_below(1, 2)], regs(0xe1, SAVED - WORD, 0x1007));
     assert_eq!(found, (vec![0xe1], End::Reliable));
-    // The same further down is what nobody saves there.
+    // Further down no entry saves a program's.
     let found = walk(&pushed, &[row_below(0, 2)], regs(0xe1, SAVED - WORD, RECORD));
     assert_eq!(found, (vec![0xe1, 0xa4], doubt));
     let round = || {

@@ -6,7 +6,7 @@
 //!   supervisor ──┬─ worker 0: draws a call, makes it, and again; forks, makes threads, sends signals
 //!                ├─ worker 1 …            a worker that dies, or does nothing for long, is replaced
 //!                └─ reports through a pipe: how many calls
-//!   after each round: every process but this one is killed, and what they left in /tmp/fuzz is removed
+//!   after each round: every process but this one is killed; what they left in /tmp/fuzz, and what has a key, is removed
 //! ```
 
 #![no_std]
@@ -382,6 +382,32 @@ impl Supervisor<'_> {
     }
 }
 
+impl Supervisor<'_> {
+    /// Removes what the workers have made that has a number and a key.
+    fn clear_keyed(&self) {
+        const REMOVE: usize = 0;
+        const INFO: usize = 3;
+        let mut told = [0_u64; 32];
+        let to = told.as_mut_ptr().addr();
+        // Each with what asks for the one at a place of the table.
+        for (name, stat) in [("shmctl", 15), ("msgctl", 13), ("semctl", 20)] {
+            let control = |number: usize, command: usize| {
+                let arguments = match name {
+                    "semctl" => [number, 0, command, to],
+                    _ => [number, command, to, 0],
+                };
+                call(self.calls.number(name), arguments)
+            };
+            for place in 0..=control(0, INFO).max(0) as usize {
+                let number = control(place, stat);
+                if number >= 0 {
+                    control(number as usize, REMOVE);
+                }
+            }
+        }
+    }
+}
+
 /// A pipe for reports, and a view of the files in which nothing outside of /tmp can be changed:
 /// neither programs that it needs, nor what would stay. Those whose parents end become its
 /// children.
@@ -424,6 +450,7 @@ fn fuzz(calls: &Calls, seed: u64, wanted: u64) -> Result<(), &'static str> {
     while supervisor.made < wanted {
         supervisor.round()?;
         supervisor.clear()?;
+        supervisor.clear_keyed();
         if supervisor.made >= told + 50_000 || supervisor.made >= wanted {
             told = supervisor.made;
             let Supervisor { made, started, died, killed, .. } = supervisor;

@@ -70,6 +70,13 @@ impl Known {
         Move::None
     }
 
+    /// A call is over: what a register holds owes nothing to SP any more. A constant stays, which
+    /// the call of a stack probe leaves alone.
+    fn returned(&mut self, register: u32) {
+        self.copies.remove(&register);
+        self.derived.remove(&register);
+    }
+
     /// Whether what a register holds was computed from SP.
     fn is_of_sp(&self, register: u32) -> bool {
         self.copies.contains_key(&register) || self.derived.contains(&register)
@@ -166,7 +173,7 @@ pub(crate) fn check(kernel: &Path) -> Result<Checked> {
         let is_function = symbol.kind() == SymbolKind::Text && symbol.size() > 0;
         let Some(section) = symbol.section_index().filter(|_| is_function) else { continue };
         let section = file.section_by_index(section)?;
-        let code = section.data_range(symbol.address() & !1, symbol.size())?;
+        let code = section.data_range(super::code_address(&file, &symbol), symbol.size())?;
         let Some(code) = code else { continue };
         let function = format!("{:#}", rustc_demangle::demangle(name));
         functions.push((function, frame(file.architecture(), code)));
@@ -299,9 +306,24 @@ fn x86(bits: u32, code: &[u8]) -> impl Iterator<Item = Move> {
                     known.forget(number(to));
                     return known.moved(Move::Down(-word));
                 }
-                Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Call | Mnemonic::Jmp => {
+                Mnemonic::Call => {
+                    // What it returns, and leaves in registers that it may change.
+                    const LEFT: [Register; 9] = [
+                        Register::RAX,
+                        Register::RCX,
+                        Register::RDX,
+                        Register::RSI,
+                        Register::RDI,
+                        Register::R8,
+                        Register::R9,
+                        Register::R10,
+                        Register::R11,
+                    ];
+                    let left = if bits == 32 { &LEFT[..3] } else { &LEFT };
+                    left.iter().for_each(|&register| known.returned(number(register)));
                     return Move::None;
                 }
+                Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Jmp => return Move::None,
                 _ if instruction.op0_kind() != OpKind::Register => return Move::None,
                 _ => {}
             }

@@ -25,3 +25,11 @@ pub(crate) mod parallel;
 mod prose;
 pub(crate) mod tidy;
 pub(crate) mod unwinding;
+
+use object::{Architecture, Object, ObjectSymbol};
+
+/// Where a symbol's code begins: in 32-bit Arm's symbols the lowest bit tells the instruction set.
+pub(crate) fn code_address(file: &object::File<'_>, symbol: &object::Symbol<'_, '_>) -> u64 {
+    let mark = u64::from(file.architecture() == Architecture::Arm);
+    symbol.address() & !mark
+}

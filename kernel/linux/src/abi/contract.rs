@@ -34,7 +34,7 @@ const _: fn(&mut SavedRegs, u64) = set_program_counter;
 const _: fn(&mut SavedRegs) = rewind_call;
 const _: fn(&mut SavedRegs, u64) = set_number;
 const _: u64 = RESTART_SYSCALL;
-const _: [usize; 2] = [LONG_ALIGNMENT, EPOLL_DATA_AT];
+const _: [usize; 3] = [LONG_ALIGNMENT, EPOLL_DATA_AT, SEMAPHORE_TIME];
 const _: &[u8] = TRAMPOLINE;
 const _: vdso::Contents = VDSO;
 

@@ -178,6 +178,9 @@ pub(crate) const fn set_number(regs: &mut SavedRegs, number: u64) {
 /// A number of 64 bits in a structure lies on a multiple of this many bytes.
 pub(crate) const LONG_ALIGNMENT: usize = 8;
 
+/// Bytes of a time and the room behind it in `struct semid64_ds` (asm/sembuf.h).
+pub(crate) const SEMAPHORE_TIME: usize = 8;
+
 /// Where the program's own bytes lie in `struct epoll_event`.
 pub(crate) const EPOLL_DATA_AT: usize = 8;
 

@@ -10,6 +10,7 @@
 //! | `ptrace` | what a tracer asks for |
 //! | `pidfd` | processes as files |
 //! | `futex`, `message_queues` | futex and its kin; POSIX message queues |
+//! | `ipc` | a folder: semaphores, messages and shared memory by number and key |
 //! | `signals` | sigaction, kill |
 //! | `time`, `adjust` | clocks, sleeping; what is told of the clock by programs that keep it right |
 //! | `timers`, `timerfd` | timers that send signals, and that are files |
@@ -28,6 +29,7 @@ pub(crate) mod credentials;
 pub(crate) mod files;
 pub(crate) mod futex;
 pub(crate) mod identity;
+pub(crate) mod ipc;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod message_queues;

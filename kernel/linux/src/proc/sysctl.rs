@@ -4,8 +4,9 @@ use super::of_machine::{RELEASE, VERSION};
 use super::text::{Content, made, names, text};
 use crate::error::Errno;
 use crate::files::message_queue as queues;
+use crate::ipc::{messages, semaphores};
 use crate::limits::{MAX_FILES, MAX_FILES_RANGE};
-use crate::memory::{areas, layout, limits};
+use crate::memory::{areas, layout, limits, segments};
 use crate::process::current_task;
 use crate::process::identity::credentials::capability;
 use crate::process::life::fork;
@@ -110,8 +111,21 @@ settings! {
     "kernel" "sched_rr_timeslice_ms" 0o444 |text| writeln!(text, "100");
     "kernel" "sched_rt_period_us" 0o444 |text| writeln!(text, "1000000");
     "kernel" "sched_rt_runtime_us" 0o444 |text| writeln!(text, "950000");
+    "kernel" "sem" 0o444 |text| {
+        let (sets, each) = (semaphores::MAX_SETS as u64, semaphores::MAX_IN_SET);
+        writeln!(text, "{each}\t{}\t{}\t{sets}", sets * each, semaphores::MAX_OPERATIONS)
+    };
+    "kernel" "sem_next_id" 0o644 |text| writeln!(text, "{}", semaphores::next()), |from| next(from).map(semaphores::set_next);
+    "kernel" "shm_next_id" 0o644 |text| writeln!(text, "{}", segments::next()), |from| next(from).map(segments::set_next);
+    "kernel" "shmall" 0o444 |text| writeln!(text, "{}", segments::MAX_BYTES);
+    "kernel" "shmmax" 0o444 |text| writeln!(text, "{}", segments::MAX_BYTES);
+    "kernel" "shmmni" 0o444 |text| writeln!(text, "{}", segments::MAX_SEGMENTS);
     "kernel" "tainted" 0o444 |text| writeln!(text, "0");
     "kernel" "hostname" 0o644 |text| host::with(|names| writeln!(text, "{}", names.host()));
+    "kernel" "msg_next_id" 0o644 |text| writeln!(text, "{}", messages::next()), |from| next(from).map(messages::set_next);
+    "kernel" "msgmax" 0o444 |text| writeln!(text, "{}", messages::MAX_BYTES);
+    "kernel" "msgmnb" 0o444 |text| writeln!(text, "{}", messages::MAX_IN_QUEUE);
+    "kernel" "msgmni" 0o444 |text| writeln!(text, "{}", messages::MAX_QUEUES);
     "kernel" "ngroups_max" 0o444 |text| writeln!(text, "65536");
     "kernel" "osrelease" 0o444 |text| writeln!(text, "{RELEASE}");
     "kernel" "ostype" 0o444 |text| writeln!(text, "Linux");
@@ -134,6 +148,14 @@ fn within(from: &[u8], range: RangeInclusive<u64>) -> Result<u64, Errno> {
     let text = core::str::from_utf8(from).map_err(|_| Errno::EINVAL)?;
     let number = text.trim_matches(['\0', ' ', '\n', '\t']).parse().map_err(|_| Errno::EINVAL)?;
     if range.contains(&number) { Ok(number) } else { Err(Errno::EINVAL) }
+}
+
+/// A number that the next of a kind is to have; -1: any.
+fn next(from: &[u8]) -> Result<i32, Errno> {
+    if from.trim_ascii() == b"-1" {
+        return Ok(-1);
+    }
+    within(from, 0..=i32::MAX as u64).map(|number| number as i32)
 }
 
 /// What the caller's namespace has of memory files, for one who may in it.

@@ -47,9 +47,9 @@ fn set_here(_: &mut SavedRegs) {
     SET.fetch_add(1, Ordering::Release);
 }
 
-/// Sets the breakpoint on all CPUs but this one; 0 clears it. On this one it is cleared: it may have
-/// been another one when the last was set. What stays set on a CPU when nobody handles it any more
-/// stops there for good.
+/// Sets the breakpoint on all CPUs but this one; 0 clears it. On this one it is cleared: it may be
+/// another one than when the last was set. One that stays set behind the end of the test stops its
+/// CPU for good.
 fn set(target: usize) -> Outcome {
     TARGET.store(target, Ordering::Relaxed);
     SET.store(0, Ordering::Relaxed);

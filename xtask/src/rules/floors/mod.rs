@@ -36,9 +36,9 @@ struct Floor {
 const CORE: [&str; 8] = ["sentences", "place", "dma", "life", "entry", "fault", "models", "misuse"];
 
 /// The rooms of `kernel/linux/src`.
-const LINUX: [&str; 16] = [
-    "error", "sorted", "limits", "abi", "time", "spaces", "cgroups", "files", "memory", "process",
-    "signals", "exec", "proc", "fs", "calls", "dispatch",
+const LINUX: [&str; 17] = [
+    "error", "sorted", "limits", "abi", "time", "spaces", "cgroups", "ipc", "files", "memory",
+    "process", "signals", "exec", "proc", "fs", "calls", "dispatch",
 ];
 
 /// The tables and tools of `xtask/src`, and its wings.

@@ -103,6 +103,12 @@ fn o3_an_array_of_variable_size_is_refused_on_every_architecture() {
     for (number, (architecture, code)) in refused.iter().enumerate() {
         assert_eq!(frame(*architecture, code), None, "{architecture:?}, number {number}");
     }
+    // lea edx, [esp + eax]; call; mov esp, edx: what the call returns is another stack's
+    let returned = [0x8d, 0x14, 0x04, 0xe8, 0, 0, 0, 0, 0x89, 0xd4];
+    assert_eq!(frame(Architecture::I386, &returned), Some(0));
+    // lea ebx, [esp + eax]; call; mov esp, ebx: that is kept across it
+    let kept = [0x8d, 0x1c, 0x04, 0xe8, 0, 0, 0, 0, 0x89, 0xdc];
+    assert_eq!(frame(Architecture::I386, &kept), None);
     // mov eax, 0x2000; sub rsp, rax
     let constant = [0xb8, 0, 0x20, 0, 0, 0x48, 0x29, 0xc4];
     assert_eq!(frame(Architecture::X86_64, &constant), Some(0x2000));

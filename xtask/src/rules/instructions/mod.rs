@@ -66,7 +66,8 @@ fn functions(file: &object::File<'_>, words: &[Word]) -> Result<Vec<Function>> {
         // Mapping symbols (`$a`, `$d`, `$x`) and the assembler's own labels are no places that
         // anything goes to.
         if is_code && is_place && !name.is_empty() && !name.starts_with(['$', '.']) {
-            symbols.push((symbol.address() & !1, symbol.size(), name.to_owned(), section));
+            let address = super::code_address(file, &symbol);
+            symbols.push((address, symbol.size(), name.to_owned(), section));
         }
     }
     symbols.sort_by_key(|&(address, ..)| address);

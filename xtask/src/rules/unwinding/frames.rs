@@ -96,15 +96,13 @@ pub(super) struct Function {
 /// All of them.
 pub(super) fn functions(file: &object::File<'_>) -> Result<Vec<Function>> {
     let mut functions = Vec::new();
-    // In 32-bit Arm's symbols the lowest bit tells the instruction set.
-    let mark = u64::from(file.architecture() == Architecture::Arm);
     for symbol in file.symbols() {
         let (Some(section), Ok(name)) = (symbol.section_index(), symbol.name()) else { continue };
         let section = file.section_by_index(section)?;
         if section.kind() != SectionKind::Text || name.starts_with(['$', '.']) {
             continue;
         }
-        let address = symbol.address() & !mark;
+        let address = crate::rules::code_address(file, &symbol);
         let code = section.data_range(address, symbol.size())?.context("a symbol without code")?;
         let name = format!("{:#}", rustc_demangle::demangle(name));
         functions.push(Function { name, address, code: code.to_vec() });

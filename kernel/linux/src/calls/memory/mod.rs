@@ -7,13 +7,11 @@
 //! | `advice` | madvise, mincore, msync, locks, seals |
 //! | `memory_file` | memfd_create, and its seals |
 //! | `others` | another process's memory |
-//! | `shared` | segments by number and key |
 
 mod advice;
 mod memory_file;
 mod others;
 mod range;
-mod shared;
 
 use super::table::calls;
 use crate::abi;
@@ -64,19 +62,15 @@ calls! {
     #[cfg(target_pointer_width = "64")]
     "mseal" (at, length, flags) => mseal(at, length, flags);
     "memfd_create" (name, flags) => memfd_create(name, flags);
-    "shmget" (key, bytes, flags) => shared::shmget(key, bytes, flags);
-    "shmat" (number, at, flags) => shared::shmat(number, at, flags);
-    "shmdt" (at) => shared::shmdt(at);
-    "shmctl" (number, command, to) => shared::shmctl(number, command, to);
     "process_vm_readv" (process, own, own_count, other, other_count, flags) =>
         process_vm(process, (own, own_count), (other, other_count), flags, Direction::Read);
     "process_vm_writev" (process, own, own_count, other, other_count, flags) =>
         process_vm(process, (own, own_count), (other, other_count), flags, Direction::Write);
 }
 
-const PROT_READ: u64 = 1;
-const PROT_WRITE: u64 = 2;
-const PROT_EXEC: u64 = 4;
+pub(super) const PROT_READ: u64 = 1;
+pub(super) const PROT_WRITE: u64 = 2;
+pub(super) const PROT_EXEC: u64 = 4;
 const PROT_SEM: u64 = 8;
 const PROT_GROWSDOWN: u64 = 0x0100_0000;
 const PROT_GROWSUP: u64 = 0x0200_0000;
@@ -124,12 +118,12 @@ const fn is_readable(protection: u64) -> bool {
     protection & (PROT_READ | PROT_WRITE | PROT_EXEC) != 0
 }
 
-const fn access(protection: u64) -> Access {
+pub(super) const fn access(protection: u64) -> Access {
     Access { write: protection & PROT_WRITE != 0, exec: protection & PROT_EXEC != 0 }
 }
 
 /// A protection as the caller's personality has it.
-fn implied(protection: u64) -> u64 {
+pub(super) fn implied(protection: u64) -> u64 {
     if protection & PROT_READ != 0 && current().attributes.reads_imply_instructions() {
         protection | PROT_EXEC
     } else {

@@ -7,6 +7,7 @@ use crate::abi::action::{self, Action};
 use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use crate::files::{console, pty};
+use crate::ipc::semaphores;
 use crate::process::hardware::shadow;
 use crate::process::names::pidfd;
 use crate::process::sending::send::{self, of_child, to_process};
@@ -80,6 +81,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 
 fn end(process: &Process, mut status: i32) {
     timers::delete_all(process);
+    semaphores::process_ends(process.id);
     tracer::ends(process);
     drop(process.set_files(None));
     if process.session.load(Ordering::Relaxed) == process.id {

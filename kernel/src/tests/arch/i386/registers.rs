@@ -3,7 +3,7 @@
 use crate::tests::{Outcome, check};
 use core::arch::naked_asm;
 use core::mem::offset_of;
-use kstack::arch::current::tables::{KERNEL_CODE, KERNEL_DATA, PER_CPU};
+use kstack::arch::current::tables::{GUARD_SEGMENT, KERNEL_CODE, KERNEL_DATA, PER_CPU};
 use kstack::local::CpuLocal;
 use machine::arch::irqchip::vector;
 use machine::arch::regs::SavedRegs;
@@ -178,7 +178,7 @@ pub fn check_saved(saved: &SavedRegs, after: &Registers) -> Outcome {
     check!(after.are_known(), "they are {after:x?}");
     let segments = [saved.cs, saved.ss, saved.ds, saved.es, saved.fs, saved.gs];
     let data = u32::from(KERNEL_DATA);
-    let kernels = [KERNEL_CODE.into(), data, data, data, PER_CPU.into(), 0];
+    let kernels = [KERNEL_CODE.into(), data, data, data, PER_CPU.into(), GUARD_SEGMENT.into()];
     check!(segments == kernels, "the segments are {segments:x?}");
     check!(saved.orig_eax == 0, "the error code is {:#x}", saved.orig_eax);
     Ok(())

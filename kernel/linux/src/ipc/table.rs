@@ -1,0 +1,143 @@
+//! Numbers and keys.
+//!
+//! # Invariants
+//!
+//! 1. A number is a place in the table, and above that how often one was given out: it is not given
+//!    out again soon.
+//! 2. A thing that was removed has no key.
+
+use crate::error::Errno;
+use alloc::vec::Vec;
+use machine::memory::fallible;
+
+/// No key: each call makes one (`IPC_PRIVATE`).
+pub(crate) const PRIVATE: i32 = 0;
+const PLACE_BITS: u32 = 15;
+const PLACES: i32 = (1 << PLACE_BITS) - 1;
+/// How often a number's place was used, at most.
+const MAX_GIVEN: i32 = 0xffff;
+
+/// What is told of anything that has a number, and decides who may use it.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) number: i32,
+    pub(crate) key: i32,
+    /// Whose it is; and who made it. A user and a group each.
+    pub(crate) owner: [u32; 2],
+    pub(crate) maker: [u32; 2],
+    /// Permissions.
+    pub(crate) mode: u32,
+    /// When it was changed, in seconds of the day.
+    pub(crate) changed: u64,
+}
+
+/// What a table keeps.
+pub(crate) trait Kept {
+    fn access(&self) -> &Access;
+    /// Gives it the number that it is known by.
+    fn set_number(&mut self, number: i32);
+}
+
+/// Things by place.
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    kept: Vec<Option<T>>,
+    /// How often places were used that are given out now.
+    given: i32,
+    /// The place that was given out last.
+    last: Option<usize>,
+    most: usize,
+    /// The number that the next one is to have, if a program has asked for that.
+    next: Option<i32>,
+}
+
+impl<T: Kept> Table<T> {
+    pub(crate) const fn new(most: usize) -> Self {
+        Self { kept: Vec::new(), given: 0, last: None, most, next: None }
+    }
+
+    /// All there are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        self.kept.iter().flatten()
+    }
+
+    /// The one with this number. `EINVAL`: there is none.
+    pub(crate) fn get(&mut self, number: i32) -> Result<&mut T, Errno> {
+        let place = (number & PLACES) as usize;
+        let kept = self.kept.get_mut(place).and_then(Option::as_mut);
+        kept.filter(|kept| kept.access().number == number).ok_or(Errno::EINVAL)
+    }
+
+    /// The number of the one at a place.
+    pub(crate) fn at_place(&self, place: usize) -> Option<i32> {
+        self.kept.get(place)?.as_ref().map(|kept| kept.access().number)
+    }
+
+    /// The number of the one with a key.
+    pub(crate) fn find(&self, key: i32) -> Option<i32> {
+        let found = self.iter().find(|kept| key != PRIVATE && kept.access().key == key);
+        found.map(|kept| kept.access().number)
+    }
+
+    /// Adds one. `EEXIST`: there is one with its key; `ENOSPC`: there are as many as there may be.
+    pub(crate) fn add(&mut self, mut new: T) -> Result<i32, Errno> {
+        if self.find(new.access().key).is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let lowest = self.next.map_or(0, |next| (next & PLACES) as usize);
+        let place = self.free_from(lowest)?;
+        let times_given = match self.next.take() {
+            Some(next) => next >> PLACE_BITS & MAX_GIVEN,
+            None => {
+                // Back at a place below the last one: each of them may have been used.
+                let is_below = self.last.is_some_and(|last| place <= last);
+                self.given = (self.given + i32::from(is_below)) & MAX_GIVEN;
+                self.given
+            }
+        };
+        self.last = Some(place);
+        let number = times_given << PLACE_BITS | place as i32;
+        new.set_number(number);
+        self.kept[place] = Some(new);
+        Ok(number)
+    }
+
+    /// A free place, from this one on.
+    fn free_from(&mut self, lowest: usize) -> Result<usize, Errno> {
+        let free = (lowest..self.kept.len()).find(|&place| self.kept[place].is_none());
+        let place = free.unwrap_or_else(|| self.kept.len().max(lowest));
+        if place >= self.most {
+            return Err(Errno::ENOSPC);
+        }
+        while self.kept.len() <= place {
+            fallible::push(&mut self.kept, None)?;
+        }
+        Ok(place)
+    }
+
+    /// The number that the next one is to have; -1: any (`kernel.msg_next_id`).
+    pub(crate) fn next(&self) -> i32 {
+        self.next.unwrap_or(-1)
+    }
+
+    /// Asks for that.
+    pub(crate) fn set_next(&mut self, number: i32) {
+        self.next = Some(number).filter(|number| *number >= 0);
+    }
+
+    /// Takes the first one out of which this is so; the caller drops it without the table's lock.
+    pub(crate) fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        self.kept.iter_mut().find(|kept| kept.as_ref().is_some_and(&is_it))?.take()
+    }
+
+    /// How many there are, and the last place that is taken.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let highest = self.kept.iter().rposition(Option::is_some).unwrap_or(0);
+        (self.iter().count(), highest)
+    }
+}
+
+/// How often the place of this number was used.
+pub(crate) const fn sequence(number: i32) -> u64 {
+    (number >> PLACE_BITS) as u64 & MAX_GIVEN as u64
+}
