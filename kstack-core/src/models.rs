@@ -30,6 +30,7 @@ use loom::thread;
 mod groups;
 
 #[path = "../../kernel/threads/src/sched/sleep.rs"]
+#[expect(dead_code, reason = "what the kernel does besides sleeping is not modelled")]
 mod sleep;
 
 use sleep::{Crowd, Interrupted, RunState, Sleeper, State, Waited, attention};

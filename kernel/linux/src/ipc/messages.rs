@@ -187,17 +187,23 @@ pub(crate) struct How {
 }
 
 impl Queue {
-    /// Looks at the queue, or changes it; who waits looks again. `EIDRM`: it was removed.
+    /// Looks at the queue. `EIDRM`: it was removed.
     pub(crate) fn with<R>(
+        &self,
+        body: impl FnOnce(&State) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        let state = self.state.lock();
+        if state.is_removed { Err(Errno::EIDRM) } else { body(&state) }
+    }
+
+    /// Changes the queue; who waits looks again.
+    pub(crate) fn change<R>(
         &self,
         body: impl FnOnce(&mut State) -> Result<R, Errno>,
     ) -> Result<R, Errno> {
         let result = {
             let mut state = self.state.lock();
-            if state.is_removed {
-                return Err(Errno::EIDRM);
-            }
-            body(&mut state)
+            if state.is_removed { Err(Errno::EIDRM) } else { body(&mut state) }
         };
         self.changed.wake_all();
         result
@@ -286,7 +292,7 @@ impl Queue {
         &self,
         may: impl FnOnce(&Access) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let (number, messages) = self.with(|state| {
+        let (number, messages) = self.change(|state| {
             may(&state.access)?;
             state.is_removed = true;
             Ok((state.access.number, core::mem::take(&mut state.messages)))

@@ -4,8 +4,8 @@
 //!
 //! 1. The operations of one call are carried out all together, or none of them.
 //! 2. A set that was removed is in the table no more, and says so to those who wait for it.
-//! 3. What is to be undone at a process's end is kept with the set; a process has one entry for a
-//!    semaphore at most.
+//! 3. What is to be undone at a process's end is kept with the set, sorted by process and
+//!    semaphore: one entry for both at most.
 //! 4. The set's lock is a leaf. It is not held while its table's is taken; sets are looked at with
 //!    the table's held.
 
@@ -155,20 +155,12 @@ pub(crate) fn process_ends(process: u64) {
     if UNDONE.load(Ordering::Relaxed) == 0 {
         return;
     }
-    // A place at a time: nothing is done for long, and nothing woken, with the table's lock.
+    // One at a time: nothing is woken with the table's lock.
+    let after = |place| TABLE.lock().from(place).map(|(place, row)| (place, row.set.clone()));
     let mut place = 0;
-    loop {
-        let (number, end) = {
-            let table = TABLE.lock();
-            (table.at_place(place), table.count().1)
-        };
-        if let Some(Ok(set)) = number.map(get) {
-            set.undo(process);
-        }
-        if place >= end {
-            break;
-        }
-        place += 1;
+    while let Some((there, set)) = after(place) {
+        set.undo(process);
+        place = there + 1;
     }
 }
 
@@ -184,9 +176,9 @@ enum Not {
 }
 
 impl State {
-    /// What a process has to be undone of a semaphore.
-    fn undone_of(&self, process: u64, number: u16) -> Option<usize> {
-        self.undone.iter().position(|one| one.process == process && one.number == number)
+    /// Where it is kept what a process has to be undone of a semaphore, or where it would be.
+    fn undone_of(&self, process: u64, number: u16) -> Result<usize, usize> {
+        self.undone.binary_search_by_key(&(process, number), |one| (one.process, one.number))
     }
 
     /// Carries all of them out, or none.
@@ -205,7 +197,7 @@ impl State {
             for one in operations[..done].iter().rev() {
                 self.semaphores[usize::from(one.number)].value -= i32::from(one.change);
                 if one.flags & UNDO != 0
-                    && let Some(place) = self.undone_of(process, one.number)
+                    && let Ok(place) = self.undone_of(process, one.number)
                 {
                     self.undone[place].change += i32::from(one.change);
                 }
@@ -215,9 +207,11 @@ impl State {
                 self.semaphores[usize::from(one.number)].process = process;
             }
         }
-        let before = self.undone.len();
-        self.undone.retain(|one| one.change != 0);
-        UNDONE.fetch_sub(before - self.undone.len(), Ordering::Relaxed);
+        if undo > 0 {
+            let before = self.undone.len();
+            self.undone.retain(|one| one.change != 0);
+            UNDONE.fetch_sub(before - self.undone.len(), Ordering::Relaxed);
+        }
         result
     }
 
@@ -237,11 +231,11 @@ impl State {
             return Err(Not::Failed(Errno::ERANGE));
         }
         if one.flags & UNDO != 0 {
-            let place = self.undone_of(process, one.number).unwrap_or_else(|| {
+            let place = self.undone_of(process, one.number).unwrap_or_else(|place| {
                 // CANNOT FAIL: reserved by the caller.
-                self.undone.push(Undone { process, number: one.number, change: 0 });
+                self.undone.insert(place, Undone { process, number: one.number, change: 0 });
                 UNDONE.fetch_add(1, Ordering::Relaxed);
-                self.undone.len() - 1
+                place
             });
             let undone = self.undone[place].change - change;
             if !(-MAX_VALUE - 1..=MAX_VALUE).contains(&undone) {
@@ -268,17 +262,23 @@ impl State {
 }
 
 impl Set {
-    /// Looks at the set, or changes it; who waits looks again. `EIDRM`: it was removed.
+    /// Looks at the set. `EIDRM`: it was removed.
     pub(crate) fn with<R>(
+        &self,
+        body: impl FnOnce(&State) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        let state = self.state.lock();
+        if state.is_removed { Err(Errno::EIDRM) } else { body(&state) }
+    }
+
+    /// Changes the set; who waits looks again.
+    pub(crate) fn change<R>(
         &self,
         body: impl FnOnce(&mut State) -> Result<R, Errno>,
     ) -> Result<R, Errno> {
         let result = {
             let mut state = self.state.lock();
-            if state.is_removed {
-                return Err(Errno::EIDRM);
-            }
-            body(&mut state)
+            if state.is_removed { Err(Errno::EIDRM) } else { body(&mut state) }
         };
         self.changed.wake_all();
         result
@@ -329,7 +329,9 @@ impl Set {
         self.state.lock().waiting.retain(|one| one.call != call);
         match waited {
             Ok(Waited::Holds) => {
-                self.changed.wake_all();
+                if result.is_ok() {
+                    self.changed.wake_all();
+                }
                 result
             }
             Ok(Waited::TimedOut) => Err(Errno::EAGAIN),
@@ -343,7 +345,7 @@ impl Set {
         &self,
         may: impl FnOnce(&Access) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let number = self.with(|state| {
+        let number = self.change(|state| {
             may(&state.access)?;
             state.forget(|_| true);
             state.is_removed = true;
@@ -357,17 +359,18 @@ impl Set {
     fn undo(&self, process: u64) {
         let is_changed = {
             let mut state = self.state.lock();
-            let mut is_changed = false;
-            while let Some(place) = state.undone.iter().position(|one| one.process == process) {
-                let Undone { number, change, .. } = state.undone.swap_remove(place);
-                UNDONE.fetch_sub(1, Ordering::Relaxed);
-                let semaphore = &mut state.semaphores[usize::from(number)];
+            let of = |one: &Undone| one.process;
+            let first = state.undone.partition_point(|one| of(one) < process);
+            let behind = state.undone.partition_point(|one| of(one) <= process);
+            let State { undone, semaphores, .. } = &mut *state;
+            for Undone { number, change, .. } in undone.drain(first..behind) {
+                let semaphore = &mut semaphores[usize::from(number)];
                 // What others did meanwhile may leave less than is to be taken.
                 semaphore.value = (semaphore.value + change).clamp(0, MAX_VALUE);
                 semaphore.process = process;
-                is_changed = true;
             }
-            is_changed
+            UNDONE.fetch_sub(behind - first, Ordering::Relaxed);
+            first < behind
         };
         if is_changed {
             self.changed.wake_all();

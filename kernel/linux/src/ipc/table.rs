@@ -73,6 +73,12 @@ impl<T: Kept> Table<T> {
         self.kept.get(place)?.as_ref().map(|kept| kept.access().number)
     }
 
+    /// The first one at this place or behind it, and its place.
+    pub(crate) fn from(&self, place: usize) -> Option<(usize, &T)> {
+        let rest = self.kept.get(place..)?.iter().enumerate();
+        rest.filter_map(|(more, kept)| Some((place + more, kept.as_ref()?))).next()
+    }
+
     /// The number of the one with a key.
     pub(crate) fn find(&self, key: i32) -> Option<i32> {
         let found = self.iter().find(|kept| key != PRIVATE && kept.access().key == key);

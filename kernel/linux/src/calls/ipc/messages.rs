@@ -113,7 +113,7 @@ pub(super) fn control(number: u64, what: u64, to: u64) -> SysResult {
         SET => {
             let given = get::<24>(to)?;
             let [most] = get_numbers(to + MAX_AT as u64, abi::WORD)?;
-            messages::get(number)?.with(|state| {
+            messages::get(number)?.change(|state| {
                 check_owner(&state.access)?;
                 let may_more = current_task().credentials().can(capability::SYS_RESOURCE);
                 if most > MAX_IN_QUEUE && !may_more {

@@ -105,7 +105,7 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
         }
         SET => {
             let given = get::<24>(argument)?;
-            semaphores::get(number)?.with(|state| {
+            semaphores::get(number)?.change(|state| {
                 check_owner(&state.access)?;
                 set(&mut state.access, &given);
                 Ok(0)
@@ -174,7 +174,7 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
             if values.iter().any(|bytes| value(bytes) > MAX_VALUE) {
                 return Err(Errno::ERANGE);
             }
-            set.with(|state| {
+            set.change(|state| {
                 for (semaphore, bytes) in state.semaphores.iter_mut().zip(values) {
                     (semaphore.value, semaphore.process) = (value(bytes), current().id);
                 }
@@ -183,33 +183,29 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
                 Ok(0)
             })
         }
-        PROCESS | VALUE | WAITING | WAITING_FOR_ZERO | SET_VALUE => {
-            let set = semaphores::get(number)?;
-            let place = semaphore as u32 as usize;
-            set.with(|state| {
-                let wanted = if what == SET_VALUE { WRITE } else { READ };
-                let value = argument as i32;
-                if what == SET_VALUE && !(0..=MAX_VALUE).contains(&value) {
-                    return Err(Errno::ERANGE);
-                }
-                check(&state.access, wanted)?;
-                let one = *state.semaphores.get(place).ok_or(Errno::EINVAL)?;
-                let place = place as u16;
-                Ok(match what {
-                    PROCESS => one.process,
-                    VALUE => one.value as u64,
-                    WAITING => state.waiters(place, false) as u64,
-                    WAITING_FOR_ZERO => state.waiters(place, true) as u64,
-                    _ => {
-                        let one = &mut state.semaphores[usize::from(place)];
-                        (one.value, one.process) = (value, current().id);
-                        state.forget(|other| other == place);
-                        state.access.changed = now();
-                        0
-                    }
-                })
+        PROCESS | VALUE | WAITING | WAITING_FOR_ZERO => semaphores::get(number)?.with(|state| {
+            check(&state.access, READ)?;
+            let one = state.semaphores.get(semaphore as u32 as usize).ok_or(Errno::EINVAL)?;
+            let place = semaphore as u16;
+            Ok(match what {
+                PROCESS => one.process,
+                VALUE => one.value as u64,
+                _ => state.waiters(place, what == WAITING_FOR_ZERO) as u64,
             })
-        }
+        }),
+        SET_VALUE => semaphores::get(number)?.change(|state| {
+            let value = argument as i32;
+            if !(0..=MAX_VALUE).contains(&value) {
+                return Err(Errno::ERANGE);
+            }
+            check(&state.access, WRITE)?;
+            let place = semaphore as u32 as usize;
+            let one = state.semaphores.get_mut(place).ok_or(Errno::EINVAL)?;
+            (one.value, one.process) = (value, current().id);
+            state.forget(|other| usize::from(other) == place);
+            state.access.changed = now();
+            Ok(0)
+        }),
         _ => Err(Errno::EINVAL),
     }
 }
