@@ -129,10 +129,13 @@ pub fn i1_i2_an_interrupt_runs_on_the_irq_stack_of_the_cpu_it_arrives_at() -> Ou
         check!(on_irq_stack(sp, cpu.local.irq_top().get()), "the handler runs at {sp:#x}");
         let frame = core::ptr::from_ref(regs) as usize;
         let thread = sched::current().stack_range();
+        let is_on_threads = thread.contains(kstack::addr::Addr::new(frame));
+        // The thread of softirqs runs them on its own stack.
         let is_there = if cpu.local.irq.snapshot().in_softirq() {
             on_softirq_stack(frame, cpu.local.irq_top().get())
+                || is_on_threads && sched::current().name().starts_with("ksoftirqd")
         } else {
-            thread.contains(kstack::addr::Addr::new(frame))
+            is_on_threads
         };
         check!(is_there, "the CPU pushed its frame at {frame:#x}, not on {thread:?}");
         check!(cpu.local.irq.snapshot().irq_stack_in_use(), "in use, and not marked");
