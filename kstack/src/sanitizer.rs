@@ -1,5 +1,5 @@
 //! The kernel address sanitizer, for stacks: a kernel that is compiled with it asks here before
-//! each load and store. With the feature `address-sanitizer`, on x86_64.
+//! each load and store. With the feature `address-sanitizer`, on x86_64, arm64 and riscv64.
 //!
 //! Each 8 bytes of a stack have a byte of shadow, in memory of its own that is mapped when the
 //! stack is. What compiled code writes there says what of a frame may be touched:
@@ -12,8 +12,9 @@
 //!   | red zone, with the frame's name  |  <- SP      f1 f1 f1 f1
 //!   |..................................|  below SP nothing is alive, whatever the shadow says
 //!
-//!   0xffff_c900_0000_0000  arena      16 pages a slot: bodies are doubled, frames are wider
-//!   0xffff_f520_0000_0000  its shadow  2 pages a slot:  address / 8 + OFFSET
+//!   x86_64, riscv64        arm64
+//!   0xffff_c900_0000_0000  0xffff_8000_0000_0000  arena      16 pages a slot: bodies are doubled
+//!   0xffff_f520_0000_0000  0xffff_ec00_0000_0000  its shadow  2 pages a slot: address / 8 + OFFSET
 //! ```
 //!
 //! | access | told as |

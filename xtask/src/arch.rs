@@ -300,6 +300,7 @@ const TABLE: [(Arch, Description); 5] = [
             boards: &[
                 MAX_ARM64,
                 protected(MAX_ARM64),
+                sanitized(MAX_ARM64),
                 Board {
                     name: "cortex-a72",
                     features: &[],
@@ -358,6 +359,7 @@ const TABLE: [(Arch, Description); 5] = [
             boards: &[
                 RV64_BOARD,
                 protected(RV64_BOARD),
+                sanitized(RV64_BOARD),
                 Board {
                     name: "rv64-hart-2-first",
                     first_cpu: Some(2),
@@ -444,7 +446,10 @@ impl Arch {
         match variant {
             Variant::Usual => true,
             Variant::Protector => self.target_of(variant).is_some(),
-            Variant::Sanitizer => self == Arch::X86_64,
+            // What the shadow takes fits between the kernel's other parts.
+            Variant::Sanitizer => {
+                matches!(self, Arch::X86_64 | Arch::Arm64 | Arch::Riscv64)
+            }
         }
     }
 

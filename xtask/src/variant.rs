@@ -9,7 +9,7 @@
 //! | variant | what is added | on |
 //! | --- | --- | --- |
 //! | `protector` | a canary in each frame with an array; `kstack::protector` says where it is | all but arm32 |
-//! | `sanitizer` | a question before each load and store; `kstack::sanitizer` answers it | x86_64 |
+//! | `sanitizer` | a question before each load and store; `kstack::sanitizer` answers it | 64 bits |
 
 /// How a kernel is built.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

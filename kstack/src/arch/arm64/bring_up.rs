@@ -14,7 +14,8 @@ use kstack_core::pool::AcquireError;
 
 /// The stacks, and their pages, that a CPU needs here besides its idle stack and its IRQ stack. All
 /// of the geometry's size: the bit test holds for every stack that the kernel runs on.
-pub const CPU_STACKS: &[(StackKind, usize)] = &[(StackKind::Overflow, 4)];
+pub const CPU_STACKS: &[(StackKind, usize)] =
+    &[(StackKind::Overflow, super::GEOMETRY.body().in_pages())];
 
 /// Where the tables of a CPU lie, until they are made.
 #[derive(Debug)]

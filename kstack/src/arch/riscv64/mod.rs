@@ -43,6 +43,8 @@ pub mod overflow;
 pub mod regs;
 #[cfg(feature = "entry")]
 mod return_path;
+#[cfg(feature = "address-sanitizer")]
+pub(crate) mod sanitizer;
 #[cfg(feature = "entry")]
 mod save;
 #[cfg(feature = "switch")]
@@ -55,11 +57,12 @@ pub(crate) mod this_cpu;
 pub mod vectors;
 
 /// The shape of thread stacks on this architecture.
-pub const GEOMETRY: kstack_core::geometry::Geometry = kstack_core::geometry::Geometry::RISCV64;
+pub const GEOMETRY: kstack_core::geometry::Geometry = crate::target::GEOMETRY;
 
 /// What must be left of a thread's stack where something begins that cannot be given up half-way;
-/// see [`crate::room`].
-pub const RESERVE: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::new(1024);
+/// see [`crate::room`]. With red zones, more; half of it is what `addi` can take.
+pub const RESERVE: kstack_core::addr::ByteSize =
+    kstack_core::addr::ByteSize::new(if cfg!(feature = "address-sanitizer") { 3072 } else { 1024 });
 
 /// Bytes at the low end of a stack that are below its end word: none.
 pub const BELOW_END: kstack_core::addr::ByteSize = kstack_core::addr::ByteSize::ZERO;

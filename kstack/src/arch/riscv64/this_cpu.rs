@@ -171,3 +171,30 @@ pub(crate) fn may_be_below_line<const MORE: usize>() -> bool {
     }
     false
 }
+
+/// Writes `value` to `bytes` bytes from `at` on, by no function that the compiler knows.
+#[cfg(feature = "address-sanitizer")]
+#[sanitize(kernel_address = "off")]
+#[inline]
+pub(crate) fn fill(at: usize, bytes: usize, value: usize) {
+    // SAFETY: (1) shadow that is mapped, by those that call this.
+    unsafe {
+        asm!(
+            "j 3f",
+            "2: sb {value}, 0({at})",
+            "addi {at}, {at}, 1",
+            "3: bltu {at}, {top}, 2b",
+            at = inout(reg) at => _,
+            top = in(reg) at + bytes,
+            value = in(reg) value,
+            options(nostack),
+        );
+    }
+}
+
+/// The frame pointer of a function whose frame record these words are: its caller's frame pointer,
+/// and where it returns to.
+#[cfg(feature = "address-sanitizer")]
+pub(crate) fn as_fp(record: &[usize; 2]) -> Addr {
+    Addr::new(core::ptr::from_ref(record) as usize + size_of::<[usize; 2]>())
+}

@@ -5,6 +5,7 @@
 //!   0xffff_0000_0000_0000  direct map: devices and all memory   (TTBR1, from here on)
 //!   0xffff_8000_0000_0000  arena of stacks
 //!   0xffff_8040_0000_0000  records of its stacks
+//!   0xffff_ec00_0000_0000  shadow of the arena, in a kernel with the address sanitizer
 //!   0xffff_ffff_8000_0000  kernel image, at its physical address from here
 //! ```
 //!

@@ -224,6 +224,11 @@ pub fn set_up_kernel(
     for lowest in [DIRECT_MAP, ARENA, IMAGE] {
         next_table(entry(root, lowest >> 39))?;
     }
+    #[cfg(feature = "address-sanitizer")]
+    {
+        let shadow = kstack::sanitizer::shadow_page(kstack::addr::Addr::new(ARENA as usize));
+        next_table(entry(root, shadow.get() as u64 >> 39))?;
+    }
     let map_large = |physical: u64, flags: u64| -> Result<(), NoMemory> {
         let address = DIRECT_MAP + physical;
         let level1 = next_table(entry(root, address >> 39))?;

@@ -5,6 +5,7 @@
 //!   0xffff_8880_0000_0000  direct map: all physical memory, and the devices below 2 GiB
 //!   0xffff_c900_0000_0000  arena of stacks
 //!   0xffff_c940_0000_0000  records of its stacks
+//!   0xffff_f520_0000_0000  shadow of the arena, in a kernel with the address sanitizer
 //!   0xffff_ffff_0000_0000  plus the physical address: kernel image, from 0xffff_ffff_8020_0000 on
 //! ```
 

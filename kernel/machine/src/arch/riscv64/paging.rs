@@ -130,6 +130,12 @@ pub fn set_up_kernel(
     for lowest in [memory::DIRECT_MAP, memory::ARENA, memory::IMAGE] {
         next_table(entry(root, lowest >> 39))?;
     }
+    #[cfg(feature = "address-sanitizer")]
+    {
+        let shadow =
+            kstack::sanitizer::shadow_page(kstack::addr::Addr::new(memory::ARENA as usize));
+        next_table(entry(root, shadow.get() as u64 >> 39))?;
+    }
     const EVERYTHING: u64 = PRESENT | READ | WRITE | GLOBAL | ACCESSED | DIRTY;
     // Devices: the first 2 GiB. What may be cached is fixed by the address.
     for physical in [0, GIB] {
