@@ -42,6 +42,11 @@ pub(crate) fn detail(text: impl FnOnce() -> String) {
     }
 }
 
+/// Prints how long something took, if the user asked for every line.
+pub(crate) fn took(time: Duration, what: impl FnOnce() -> String) {
+    detail(|| format!("{:7.1} s  {}", time.as_secs_f32(), what()));
+}
+
 /// A running activity with a name.
 pub(crate) struct Activity {
     shown: Shown,

@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 use crate::arch::{Arch, Board, Control, START_OF_TEXT};
 use crate::boot::terminal::Terminal;
 use crate::boot::{first_hart, input};
-use crate::{setup, workspace};
+use crate::{progress, setup, workspace};
 
 /// How often the control log is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -145,7 +145,7 @@ impl Finished {
         if !self.complaint.trim().is_empty() {
             shown.push_str(&format!("\n[emulator] {}", self.complaint.trim()));
         }
-        let mut tail: String = crate::progress::tail(&shown, lines)
+        let mut tail: String = progress::tail(&shown, lines)
             .lines()
             .map(|line| format!("    | {}\n", line.trim_end_matches('\r')))
             .collect();
@@ -171,6 +171,7 @@ impl Boot<'_> {
         emulator: &Path,
         on_line: &mut dyn FnMut(&str),
     ) -> Result<Finished> {
+        let begun = Instant::now();
         let folder = workspace::logs()?;
         let log = |kind: &str| folder.join(format!("{}-{}.{kind}.log", self.arch, self.name));
         let (console, control, errors) = (log("console"), log("control"), log("emulator"));
@@ -217,6 +218,7 @@ impl Boot<'_> {
         lines.read(on_line)?;
         lines.finish(on_line);
         let end = status.map_or(End::Timeout, End::of);
+        progress::took(begun.elapsed(), || format!("boot {}-{}", self.arch, self.name));
         let complaint = fs::read_to_string(&errors).unwrap_or_default();
         fs::remove_file(&errors)?;
         Ok(Finished { end, console, control, complaint })
@@ -296,7 +298,7 @@ pub(crate) fn machine(
         arguments.extend(["-drive".to_owned(), drive]);
     }
     let Some(shift) = counting else { return Ok(arguments) };
-    let known = crate::progress::quiet(Command::new(emulator).args(["-cpu", "help"]))?;
+    let known = progress::quiet(Command::new(emulator).args(["-cpu", "help"]))?;
     if let Some(model) = arguments.iter().position(|argument| argument == "-cpu") {
         hide(&mut arguments[model + 1], &known);
     }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The boots of all machines go through one list of [`jobs`]: as many at a time as there are CPUs
-//! here. A death that was reported as announced is tried a second time: what it says must not
-//! depend on luck.
+//! here. A death that was reported as announced is tried a second time on an architecture's first
+//! machine: what it says must not depend on luck.
 //!
 //! Invariant: every test that was asked for gets exactly one verdict for each machine, whatever
 //! that does. A machine that ends in a way that no test accounts for is a failure of its own.
@@ -19,10 +19,11 @@ mod judge;
 mod verdict;
 
 use std::fs;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
@@ -30,7 +31,7 @@ use crate::arch::{Arch, Board, START_OF_TEXT};
 use crate::boot::control::{self, Message};
 use crate::boot::qemu::{self, Console, End, Finished};
 use crate::jobs::{self, Further, lock};
-use crate::progress::Activity;
+use crate::progress::{self, Activity};
 use judge::{Judged, Record, judge};
 use verdict::Tests;
 pub(crate) use verdict::Verdict;
@@ -285,9 +286,19 @@ fn machine_of(
     };
     let once = || -> Result<(Judged, Finished)> {
         let mut record = Record::default();
+        let mut since = Instant::now();
+        let mut running: Option<String> = None;
         let finished =
             boot(machine, &log, format!("mode=test tests={names}"), job.counted, &mut |line| {
                 record.hear(line);
+                if record.running() != running.as_deref() {
+                    let before = mem::replace(&mut running, record.running().map(str::to_owned));
+                    if let Some(name) = before {
+                        let name = machine.name_of(&name);
+                        progress::took(since.elapsed(), || format!("{:<8} {name}", machine.arch));
+                    }
+                    since = Instant::now();
+                }
                 if let Some(name) = record.running() {
                     activity.at(&machine.name_of(name));
                 }
@@ -295,7 +306,7 @@ fn machine_of(
         Ok((judge(record, &finished.end, job), finished))
     };
     let (mut judged, mut finished) = once()?;
-    if judged.died {
+    if judged.died && machine.is_first() {
         (judged, finished) = once()?;
     }
     for verdict in &mut judged.verdicts {
