@@ -41,7 +41,11 @@ const OWN: [(&str, &str, &str); 18] = [
     ("kstack/src/arch", "syscall.rs", "only 64-bit PCs have an instruction that finds no stack"),
     ("kstack/src/arch", "sysenter.rs", "only 32-bit PCs have an instruction that saves nothing"),
     ("kstack/src/arch", "fiq.rs", "only 32-bit Arm has FIQs, its NMIs"),
-    ("kstack/src/arch", "sanitizer.rs", "the kernel address sanitizer is there where addresses have 64 bits"),
+    (
+        "kstack/src/arch",
+        "sanitizer.rs",
+        "the kernel address sanitizer is there where addresses have 64 bits",
+    ),
     (
         "kernel/machine/src/arch",
         "board.rs",

@@ -195,6 +195,6 @@ pub(crate) fn fill(at: usize, bytes: usize, value: usize) {
 /// The frame pointer of a function whose frame record these words are: its caller's frame pointer,
 /// and where it returns to.
 #[cfg(feature = "address-sanitizer")]
-pub(crate) fn as_fp(record: &[usize; 2]) -> Addr {
-    Addr::new(core::ptr::from_ref(record) as usize + size_of::<[usize; 2]>())
+pub(crate) fn as_fp(record: &[usize; 2]) -> kstack_core::addr::Addr {
+    kstack_core::addr::Addr::new(core::ptr::from_ref(record) as usize + size_of::<[usize; 2]>())
 }
