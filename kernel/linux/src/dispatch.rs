@@ -99,9 +99,10 @@ fn is_kept_away(regs: &mut SavedRegs) -> bool {
     if is_programs(regs) {
         return true;
     }
-    match seccomp::judge(regs, AUDIT_MACHINE) {
+    match seccomp::judge(regs, AUDIT_MACHINE, &files::take_given) {
         Verdict::Allowed => return false,
         Verdict::Refused(result) => abi::set_result(regs, result),
+        Verdict::Cut(error) => restart::note(regs, error),
         Verdict::Trapped(info) => {
             as_before_the_call(regs);
             deliver::force(info);

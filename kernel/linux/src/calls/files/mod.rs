@@ -15,6 +15,7 @@
 //! | `sockets` | local sockets: what they send and receive |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
+//! | `supervisor` | what is asked of the listener of a seccomp filter |
 //! | `inotify` | being told what happens to files |
 
 pub(super) mod at;
@@ -36,6 +37,7 @@ mod socket_args;
 mod sockets;
 mod splice;
 mod stat;
+mod supervisor;
 mod terminal;
 mod transfer;
 
@@ -258,6 +260,7 @@ use descriptors::{CREATE_TRUNCATE, close, close_range, dup, dup_to, eventfd, fcn
 use names::{chdir, getcwd, getdents64, mkdir, readlink, symlink, unlink};
 use poll::{poll, ppoll, pselect, select};
 use stat::{access, fstat, fstatat, fstatfs, stat, statfs, statx};
+pub(crate) use supervisor::take as take_given;
 use terminal::ioctl;
 use transfer::{
     Direction, copy_file_range, long_seek, pread, pwrite, read, seek, sendfile, truncate,

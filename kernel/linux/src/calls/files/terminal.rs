@@ -3,8 +3,8 @@
 use super::at::file;
 use super::background::check_background;
 use super::descriptors::{CLOEXEC, NO_CONTROL, give};
-use super::notices;
 use super::transfer::take;
+use super::{notices, supervisor};
 use crate::abi::signals::Signal;
 use crate::calls::pidfd;
 use crate::error::{Errno, SysResult};
@@ -55,7 +55,9 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
         }
         TIOCGPTPEER => open_slave(file, at as u32),
         PROCMAP_QUERY => query_area(file, at),
-        request => match pidfd::request(file, request, at) {
+        request => match pidfd::request(file, request, at)
+            .or_else(|| supervisor::request(file, request, at))
+        {
             Some(result) => result,
             None => file.object().ok_or(Errno::ENOTTY)?.ioctl(request, at, &Program),
         },

@@ -6,10 +6,12 @@
 
 use super::asked_dispatch::Counted;
 use super::filter::{DATA_WORDS, Instruction, Program};
+use super::listener::{Answer, DATA_BYTES, Given, Listener, Supervisor};
 use super::seccomp_state::{Filter, Mode, filters};
 use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal};
 use crate::error::{Errno, SysResult};
+use crate::files::open::{OpenFile, flag};
 use crate::process::identity::credentials::capability;
 use crate::process::life::exit::{exit_thread, kill_current};
 use crate::process::user_memory;
@@ -27,12 +29,15 @@ pub(crate) mod action {
     pub(crate) const KILL_THREAD: u32 = 0;
     pub(crate) const TRAP: u32 = 0x0003_0000;
     pub(crate) const ERROR: u32 = 0x0005_0000;
+    /// Another process says what becomes of the call.
+    pub(crate) const ASK: u32 = 0x7fc0_0000;
     pub(crate) const TRACE: u32 = 0x7ff0_0000;
     pub(crate) const LOG: u32 = 0x7ffc_0000;
     pub(crate) const ALLOW: u32 = 0x7fff_0000;
     pub(super) const WHOLE: u32 = 0xffff_0000;
-    /// All that there are. Asking another process is not among them.
-    pub(crate) const ALL: [u32; 7] = [KILL_PROCESS, KILL_THREAD, TRAP, ERROR, TRACE, LOG, ALLOW];
+    /// All that there are.
+    pub(crate) const ALL: [u32; 8] =
+        [KILL_PROCESS, KILL_THREAD, TRAP, ERROR, ASK, TRACE, LOG, ALLOW];
 }
 
 /// Instructions of all filters of a thread: each counts four more.
@@ -66,12 +71,30 @@ pub(crate) fn be_strict() -> SysResult {
 }
 
 /// What is asked for with a new filter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(crate) struct Asked {
     /// All threads of the process have it.
     pub(crate) for_all: bool,
     /// If one cannot, that is an error, and not its number.
     pub(crate) names_none: bool,
+    /// Who is told of calls that it leaves to another program.
+    pub(crate) listener: Option<Arc<Listener>>,
+}
+
+/// A listener for a new filter, and its file.
+pub(crate) fn listener(
+    first_id: u64,
+    is_patient: bool,
+) -> Result<(Arc<Listener>, Arc<OpenFile>), Errno> {
+    let listener = Listener::new(first_id, is_patient)?;
+    let file = Supervisor::file(listener.clone(), flag::READ_WRITE)?;
+    Ok((listener, file))
+}
+
+/// The calling thread ends: it has no filters any more.
+pub(in crate::process) fn forget_own() {
+    let before = core::mem::take(&mut *current_task().seccomp.lock());
+    drop(before);
 }
 
 /// A filter more. Gives out 0, or the number of a thread that has others.
@@ -99,7 +122,12 @@ pub(crate) fn add(instructions: Vec<Instruction>, asked: Asked) -> SysResult {
         {
             return if asked.names_none { Err(Errno::ESRCH) } else { Ok((other.number(), None)) };
         }
-        let filter = fallible::shared(Filter { program, before: mine })?;
+        // One that hears of a call is enough.
+        if asked.listener.is_some() && filters(mine.as_ref()).any(|one| one.listener.is_some()) {
+            return Err(Errno::EBUSY);
+        }
+        let listener = asked.listener.clone();
+        let filter = fallible::shared(Filter { program, before: mine, listener })?;
         set(task, &filter);
         if asked.for_all {
             others().filter_map(|thread| task::of(thread)).for_each(|task| set(task, &filter));
@@ -136,10 +164,15 @@ pub(crate) enum Verdict {
     Refused(u64),
     /// It is not made, and returns what a signal's handler says: the signal is on its way.
     Trapped(Info),
+    /// A signal came before another process said what becomes of it.
+    Cut(Errno),
 }
 
+/// Puts a descriptor that another process gives among the calling thread's.
+pub(crate) type Take = dyn Fn(&Given) -> Result<u64, Errno>;
+
 /// Asks the caller's filters.
-pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
+pub(crate) fn judge(regs: &SavedRegs, machine: u32, take: &Take) -> Verdict {
     let newest = match &*current_task().seccomp.lock() {
         Mode::All => return Verdict::Allowed,
         Mode::Strict(_) => None,
@@ -153,7 +186,9 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
         }
         exit_thread(Signal::KILL.status());
     };
-    let answer = answer(&newest, regs, number, machine);
+    let words = words(regs, number, machine);
+    let (answer, listener) = answer(&newest, &words);
+    let listener = listener.cloned();
     drop(newest);
     let data = answer & !action::WHOLE;
     match answer & action::WHOLE {
@@ -167,6 +202,7 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
         }
         // There are no debuggers.
         action::TRACE => Verdict::Refused(Errno::ENOSYS.as_result()),
+        action::ASK => ask(listener, &words, take),
         action::ERROR => Verdict::Refused(u64::from(data.min(MAX_ERROR)).wrapping_neg()),
         action::TRAP => Verdict::Trapped(info(regs, number, machine, data)),
         action::KILL_THREAD if current().crew.count() > 1 => exit_thread(Signal::SYS.status()),
@@ -175,8 +211,24 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
     }
 }
 
-/// The strictest answer: the lowest, as a number with a sign.
-fn answer(newest: &Arc<Filter>, regs: &SavedRegs, number: u64, machine: u32) -> u32 {
+/// Asks the process that has the listener. It may be a long time until that answers.
+fn ask(listener: Option<Arc<Listener>>, words: &[u32; DATA_WORDS], take: &Take) -> Verdict {
+    let mut data = [0; DATA_BYTES];
+    for (bytes, word) in data.chunks_exact_mut(size_of::<u32>()).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    let thread = sched::current().number();
+    let answer = listener.map_or(Err(Errno::ENOSYS), |one| one.ask(thread, data, take));
+    match answer {
+        Ok(Answer::Made) => Verdict::Allowed,
+        Ok(Answer::Returns(result)) => Verdict::Refused(result),
+        Err(error) if error.is_restart() => Verdict::Cut(error),
+        Err(error) => Verdict::Refused(error.as_result()),
+    }
+}
+
+/// `struct seccomp_data`.
+fn words(regs: &SavedRegs, number: u64, machine: u32) -> [u32; DATA_WORDS] {
     let mut data = [0; DATA_WORDS];
     let mut put = |at: usize, value: u64| {
         (data[at], data[at + 1]) = (value as u32, (value >> 32) as u32);
@@ -186,13 +238,20 @@ fn answer(newest: &Arc<Filter>, regs: &SavedRegs, number: u64, machine: u32) -> 
     for (argument, at) in abi::arguments::<6>(regs, user_memory::get).into_iter().zip(0..) {
         put(4 + 2 * at, argument);
     }
-    filters(Some(newest)).map(|filter| filter.program.run(&data)).fold(
-        action::ALLOW,
-        |strictest, answer| {
-            let order = |answer: u32| (answer & action::WHOLE) as i32;
-            if order(answer) < order(strictest) { answer } else { strictest }
-        },
-    )
+    data
+}
+
+/// The strictest answer, the lowest as a number with a sign, and the listener of the filter that
+/// gave it.
+fn answer<'a>(
+    newest: &'a Arc<Filter>,
+    data: &[u32; DATA_WORDS],
+) -> (u32, Option<&'a Arc<Listener>>) {
+    let order = |answer: u32| (answer & action::WHOLE) as i32;
+    let answers = filters(Some(newest)).map(|one| (one.program.run(data), one.listener.as_ref()));
+    answers.fold((action::ALLOW, None), |strictest, answer| {
+        if order(answer.0) < order(strictest.0) { answer } else { strictest }
+    })
 }
 
 /// `SYS_SECCOMP`.

@@ -2,6 +2,7 @@
 
 use super::asked_dispatch::Counted;
 use super::filter::Program;
+use super::listener::Listener;
 use alloc::sync::Arc;
 
 /// A filter, and those that were there before it.
@@ -9,6 +10,8 @@ use alloc::sync::Arc;
 pub(crate) struct Filter {
     pub(in crate::process) program: Program,
     pub(in crate::process) before: Option<Arc<Self>>,
+    /// Who is told of calls that it leaves to another program.
+    pub(super) listener: Option<Arc<Listener>>,
 }
 
 impl Drop for Filter {
@@ -17,6 +20,9 @@ impl Drop for Filter {
         let mut next = self.before.take();
         while let Some(mut filter) = next.and_then(Arc::into_inner) {
             next = filter.before.take();
+        }
+        if let Some(listener) = &self.listener {
+            listener.leave();
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use crate::files::{console, pty};
 use crate::ipc::semaphores;
+use crate::process::filters::seccomp;
 use crate::process::hardware::shadow;
 use crate::process::names::pidfd;
 use crate::process::sending::send::{self, of_child, to_process};
@@ -57,7 +58,10 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
         cpu_time::keep(process, thread);
-        match process.crew.leave(thread) {
+        let is_last = process.crew.leave(thread);
+        // Nobody follows its filters any more.
+        seccomp::forget_own();
+        match is_last {
             Some(decided) => {
                 tracer::thread_ends(decided.unwrap_or(status));
                 current_task().set_numbers_free();
