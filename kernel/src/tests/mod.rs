@@ -187,6 +187,7 @@ table! {
         signals::p6_a_fault_says_what_it_was_and_where,
         signals::p6_overflows_are_survived_by_jumping_off_the_alternate_stack,
         signals::p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault,
+        signals::p6_a_frame_may_lead_anywhere_and_the_fault_is_there,
         sequences::p2_restartable_sequences_are_registered_by_linuxs_rules,
         sequences::p2_a_thread_reads_from_its_memory_which_cpu_it_is_on,
         sequences::p2_counts_in_restartable_sequences_are_never_lost,

@@ -86,6 +86,12 @@ pub fn p6_a_forged_frame_gives_no_privilege_and_no_kernel_fault() -> Outcome {
     program("signal-attacks", "forged")
 }
 
+/// Red when a frame that leads to no place of a program is refused, instead of the place: the
+/// handler of SIGSEGV sees where the program was sent.
+pub fn p6_a_frame_may_lead_anywhere_and_the_fault_is_there() -> Outcome {
+    program("signal-attacks", "anywhere")
+}
+
 /// sigaction, sigprocmask, sigpending and sigsuspend with sets of one word: on the 32-bit machines,
 /// and on no other.
 pub fn p6_the_older_calls_are_where_linux_has_them() -> Outcome {

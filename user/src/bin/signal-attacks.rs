@@ -185,6 +185,47 @@ extern "C" fn forge_flags(_signal: usize, _info: usize, context: usize) {
     set_word_at(context + CONTEXT.pc, (landing as *const ()).expose_provenance());
 }
 
+/// Where the handler was told that the program is, and the signal's code.
+static SEEN: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// It continues where it cannot be.
+extern "C" fn send_away(_signal: usize, _info: usize, context: usize) {
+    set_word_at(context + CONTEXT.pc, SEED.load(Ordering::SeqCst));
+}
+
+extern "C" fn arrived(_signal: usize, info: usize, context: usize) {
+    SEEN[0].store(word_at(context + CONTEXT.pc), Ordering::SeqCst);
+    SEEN[1].store(u32_at(info + 8) as usize, Ordering::SeqCst);
+    set_word_at(context + CONTEXT.pc, (back as *const ()).expose_provenance());
+}
+
+/// The status says what was wrong.
+extern "C" fn back() -> ! {
+    let [at, code] = SEEN.each_ref().map(|seen| seen.load(Ordering::SeqCst));
+    let wanted = SEED.load(Ordering::SeqCst);
+    // Where an address is refused before it is gone to, that is no matter of mappings.
+    let codes =
+        if usize::BITS == 64 && wanted == 1 << (usize::BITS - 1) { [1, 0x80] } else { [1, 2] };
+    user::exit(i32::from(at != wanted) + 2 * i32::from(!codes.contains(&code)))
+}
+
+/// A frame may lead anywhere: the program is sent SIGSEGV there, with all its registers.
+fn anywhere(n: &Numbers) -> i32 {
+    for at in [1 << (usize::BITS - 1), usize::MAX - 0xf_ffff, 0x1000] {
+        let child = user::fork();
+        if child == 0 {
+            SEED.store(at, Ordering::SeqCst);
+            n.handle(SIGSEGV, arrived, 0, 0);
+            n.handle(SIGUSR1, send_away, 0, 0);
+            n.raise(SIGUSR1);
+            user::exit(66);
+        }
+        must!(child > 0, "no child");
+        must!(ended_within(child, 500) == Some(0), "a frame that leads nowhere");
+    }
+    0
+}
+
 fn forged(n: &Numbers) -> i32 {
     const CHILDREN: usize = 400;
     let mut ended = [0_usize; 2];
@@ -246,6 +287,7 @@ fn main() -> i32 {
     match user::only_argument() {
         Some(b"overflows") => overflows(n),
         Some(b"forged") => forged(n),
+        Some(b"anywhere") => anywhere(n),
         _ => 99,
     }
 }

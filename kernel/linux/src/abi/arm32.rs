@@ -65,6 +65,11 @@ pub fn has_usual_segments(_regs: &SavedRegs) -> bool {
     true
 }
 
+/// Whether user mode can be gone to with these registers, wherever that leads: to any address.
+pub fn can_be_gone_to(_regs: &SavedRegs) -> bool {
+    true
+}
+
 /// Moves a program's stack pointer, for a new thread of it.
 pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.sp = sp as u32;

@@ -26,6 +26,7 @@ const _: fn(&mut SavedRegs, u64) = set_result;
 const _: bool = RESULT_REPLACES_NUMBER;
 const _: fn(&SavedRegs) -> u64 = result;
 const _: fn(&SavedRegs) -> bool = has_usual_segments;
+const _: fn(&SavedRegs) -> bool = can_be_gone_to;
 const _: fn(&SavedRegs) -> u64 = stack_pointer;
 const _: fn(&SavedRegs) -> u64 = program_counter;
 const _: fn(&mut SavedRegs, u64) = set_program_counter;

@@ -74,6 +74,11 @@ pub fn has_usual_segments(regs: &SavedRegs) -> bool {
     all_data && regs.cs == USER_CODE.into() && regs.ss == USER_DATA.into()
 }
 
+/// Whether user mode can be gone to with these registers, wherever that leads: to any address.
+pub fn can_be_gone_to(_regs: &SavedRegs) -> bool {
+    true
+}
+
 /// Moves a program's stack pointer, for a new thread of it.
 pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.esp = sp as u32;

@@ -62,6 +62,12 @@ pub fn has_usual_segments(regs: &SavedRegs) -> bool {
     regs.cs == USER_CODE.into() && regs.ss == USER_DATA.into()
 }
 
+/// Whether user mode can be gone to with these registers, wherever that leads: the processor's way
+/// there refuses an address that is not canonical (Intel SDM vol. 2, IRET).
+pub fn can_be_gone_to(regs: &SavedRegs) -> bool {
+    (regs.rip as i64) << 16 >> 16 == regs.rip as i64
+}
+
 /// Moves a program's stack pointer, for a new thread of it.
 pub fn set_stack(regs: &mut SavedRegs, sp: u64) {
     regs.rsp = sp;

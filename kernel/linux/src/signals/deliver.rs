@@ -299,7 +299,13 @@ pub(crate) fn sigreturn(regs: &mut SavedRegs) -> crate::error::SysResult {
             }
             set_mask(mask);
             match stack {
-                Some(stack) => frame::restore_stack(stack, abi::stack_pointer(regs)),
+                Some(stack) => {
+                    frame::restore_stack(stack, abi::stack_pointer(regs));
+                    // The exception that the processor would raise on the way there.
+                    if !abi::can_be_gone_to(regs) {
+                        force(Info::kernel(Signal::SEGV));
+                    }
+                }
                 None => force(Info::kernel(Signal::SEGV)),
             }
         }

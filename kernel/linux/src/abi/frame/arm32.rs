@@ -9,7 +9,7 @@
 
 use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at, u64_at};
 use crate::abi::signals::{INFO_BYTES, SignalSet};
-use crate::abi::{USER_TOP, number};
+use crate::abi::number;
 use crate::error::Errno;
 use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::{SavedRegs, THUMB};
@@ -170,10 +170,7 @@ pub fn parse(
         *register = u32_at(&bytes, CONTEXT + 4 * i);
     }
     new.cpsr = regs.cpsr & !FLAGS | new.cpsr & FLAGS;
-    if u64::from(new.pc) >= USER_TOP
-        || u32_at(&bytes, FPU) != FPU_MAGIC
-        || u32_at(&bytes, FPU + 4) != FPU_BYTES as u32
-    {
+    if u32_at(&bytes, FPU) != FPU_MAGIC || u32_at(&bytes, FPU + 4) != FPU_BYTES as u32 {
         return Err(Errno::EFAULT);
     }
     let mut fpu: Snapshot = [0; 66];

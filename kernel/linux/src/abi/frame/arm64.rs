@@ -9,7 +9,6 @@
 //! ```
 
 use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at, u64_at};
-use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;
@@ -159,9 +158,6 @@ pub fn parse(
     new.sp = field(32);
     new.pc = field(33);
     new.pstate = regs.pstate & !FLAGS | field(34) & FLAGS;
-    if new.pc >= USER_TOP {
-        return Err(Errno::EFAULT);
-    }
     // The first record is the floating point, as `build` made it: a frame without it is not one.
     if u32_at(&bytes, RECORDS) != FPU_MAGIC || u32_at(&bytes, RECORDS + 4) != FPU_RECORD {
         return Err(Errno::EFAULT);

@@ -14,7 +14,7 @@
 use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at};
 use super::pc::{self, Environment, FSAVE_BYTES, put_state, take_state};
 use crate::abi::signals::{INFO_BYTES, SignalSet};
-use crate::abi::{USER_TOP, number};
+use crate::abi::number;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::fpu::{FpuState, Snapshot};
@@ -78,9 +78,6 @@ fn fields(regs: &SavedRegs) -> [u32; 19] {
         r.ss & 0xffff,
     ]
 }
-
-/// Bytes of a page.
-const PAGE: u64 = 4096;
 
 fn put(bytes: &mut [u8], offset: usize, value: u32) {
     bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
@@ -191,11 +188,6 @@ pub fn parse(
     new.eip = field(14);
     (new.cs, new.ss) = (field(15) & 0xffff | 3, field(18) & 0xffff | 3);
     new.eflags = regs.eflags & !FLAGS | field(16) & FLAGS;
-    // A call of the page for `sysenter`, which is above all else of a program, may have been
-    // interrupted.
-    if u64::from(new.eip) >= USER_TOP + PAGE {
-        return Err(Errno::EFAULT);
-    }
     let fpu_at = u64::from(u32_at(&context, FPU_AT));
     let mut fsave = [0; FSAVE_BYTES];
     let is_there = fpu_at == 0 || memory.read(fpu_at, &mut fsave).is_ok();

@@ -7,7 +7,6 @@
 //! ```
 
 use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at, u64_at};
-use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use machine::arch::fpu::{FpuState, Snapshot};
@@ -102,9 +101,6 @@ pub fn parse(
     let mut new = *regs;
     for (register, i) in fields(&mut new).into_iter().zip(0..) {
         *register = u64_at(&bytes, REGISTERS + 8 * i);
-    }
-    if new.epc >= USER_TOP {
-        return Err(Errno::EFAULT);
     }
     let mut fpu: Snapshot = [0; 33];
     for (register, i) in fpu[..32].iter_mut().zip(0..) {

@@ -13,7 +13,6 @@ use super::pc::{self, put_state, take_state};
 
 pub use super::pc::{enter_handler, least_stack_told};
 
-use crate::abi::USER_TOP;
 use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
@@ -140,9 +139,6 @@ pub fn parse(
     new.rsp = field(15);
     new.rip = field(16);
     new.rflags = regs.rflags & !FLAGS | field(17) & FLAGS;
-    if new.rip >= USER_TOP {
-        return Err(Errno::EFAULT);
-    }
     // Whatever they are, they are the program's: whether they lead anywhere is looked at on the way
     // there.
     let segments = u64_at(&bytes, REGISTERS + SEGMENTS);
