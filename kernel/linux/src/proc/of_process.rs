@@ -136,7 +136,7 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
         ("CapPrm", all.permitted),
         ("CapEff", all.effective),
         ("CapBnd", all.bounding),
-        ("CapAmb", 0),
+        ("CapAmb", all.ambient),
     ] {
         writeln!(text, "{name}:\t{set:016x}")?;
     }
