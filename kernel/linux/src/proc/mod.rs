@@ -30,6 +30,7 @@ mod pagemap;
 mod subject;
 mod sys;
 mod sysctl;
+mod sysvipc;
 mod text;
 mod written;
 
