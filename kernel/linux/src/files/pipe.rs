@@ -26,8 +26,8 @@ pub(crate) const ATOMIC: usize = 4096;
 /// Bytes a pipe holds when it is made, and at most: what Linux lets a program have.
 const PIPE_BYTES: usize = 64 << 10;
 const MAX_PIPE_BYTES: usize = 1 << 20;
-/// What one that holds resources back from nobody (CAP_SYS_RESOURCE) may ask for: what is in it is
-/// on the heap.
+/// What one whose resources have no limits (CAP_SYS_RESOURCE) may ask for: what is in a pipe is on
+/// the heap.
 const MAX_PRIVILEGED_BYTES: usize = 16 << 20;
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
@@ -43,7 +43,7 @@ struct Piece {
 #[derive(Debug)]
 struct Inner {
     bytes: VecDeque<u8>,
-    /// None as long as nobody wrote a packet.
+    /// None as long as no packet was written.
     pieces: VecDeque<Piece>,
     capacity: usize,
     readers: u32,
@@ -337,7 +337,7 @@ impl Inner {
             piece.bytes -= count;
             let rest = *piece;
             if rest.is_packet {
-                // Nobody sees what the reader had no room for.
+                // Lost: what the reader had no room for.
                 self.bytes.drain(..rest.bytes);
             }
             if rest.is_packet || rest.bytes == 0 {

@@ -12,7 +12,7 @@ use crate::spaces::user::Kind;
 use core::fmt::{self, Write};
 use machine::memory::fallible::Text;
 
-/// Of a segment's permissions: it is gone when nobody has it; it stays in memory.
+/// Of a segment's permissions: it goes with its last attachment; it stays in memory.
 const REMOVED: u32 = 0o1000;
 const LOCKED: u32 = 0o2000;
 
