@@ -141,6 +141,16 @@ pub fn p2_u1_semaphores_are_waited_for_and_given_back_at_the_end() -> Outcome {
     part_of("/kstack/bin/keyed", "waiting").map(drop)
 }
 
+/// Red when /proc/sysvipc does not tell what there is, or an identifier is of no boot.
+pub fn u1_p4_what_has_a_number_and_a_key_is_told_in_proc() -> Outcome {
+    part_of("/kstack/bin/later-rules", "numbered").map(drop)
+}
+
+/// Red when a shared mapping shows no other part of its file, or one moves where it was not to be.
+pub fn u1_p3_a_shared_mapping_shows_the_part_that_is_asked_for() -> Outcome {
+    part_of("/kstack/bin/later-rules", "shown").map(drop)
+}
+
 /// Red when a message is given to one who asked for another, or lost when it is too long.
 pub fn p2_u1_messages_are_received_by_type() -> Outcome {
     part_of("/kstack/bin/keyed", "messages").map(drop)

@@ -1,6 +1,7 @@
 //! Kernel stacks under real programs: what a system call, a switch and an overflow mean for a
 //! process.
 
+use super::signals::program;
 use super::support::{free_frames, runs_beside_itself, stack_at, until};
 use super::{Outcome, check};
 use crate::provoke::{self, How};
@@ -186,4 +187,19 @@ pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads
     check!(after.slabs < during.slabs, "no slab was given back: {during:?}, then {after:?}");
     check!(allocated? as u64 >= before.allocated + THREADS as u64, "{before:?}");
     Ok(())
+}
+
+/// Red when packets are joined, a rest of one is kept, or a pipe holds more of them than on Linux.
+pub fn u1_a_pipe_that_is_opened_for_packets_keeps_them_apart() -> Outcome {
+    program("later-rules", "packets")
+}
+
+/// Red when a program has capabilities that are not ambient, or root's where root gave them up.
+pub fn p2_ambient_capabilities_go_along_and_no_others() -> Outcome {
+    program("later-rules", "ambient")
+}
+
+/// Red when a process whose first thread has left looks alive, or is reaped before its end.
+pub fn p2_p4_a_first_thread_that_has_left_is_a_zombie_until_the_end() -> Outcome {
+    program("later-rules", "leader")
 }

@@ -296,6 +296,7 @@ fn capset(header: u64, from: u64) -> SysResult {
             return Err(Errno::EPERM);
         }
         (all.effective, all.permitted, all.inheritable) = (effective, permitted, inheritable);
+        all.ambient &= permitted & inheritable;
         Ok(0)
     })
 }

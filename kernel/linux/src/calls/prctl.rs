@@ -9,7 +9,7 @@ use crate::error::{Errno, SysResult};
 use crate::process::attributes::{NOT_INHERITED, WRITE_OR_EXECUTE};
 use crate::process::filters::{seccomp, user_dispatch};
 use crate::process::hardware::shadow;
-use crate::process::identity::credentials::capability;
+use crate::process::identity::credentials::{capability, secure};
 use crate::process::user_memory::{put, put_word, string_of};
 use crate::process::{current, current_task};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +57,8 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
     const READ_BOUNDING: u32 = 23;
     const DROP_BOUNDING: u32 = 24;
     const GET_SECURE_BITS: u32 = 27;
+    const SET_SECURE_BITS: u32 = 28;
+    const AMBIENT: u32 = 47;
     const SET_TIMER_SLACK: u32 = 29;
     const GET_TIMER_SLACK: u32 = 30;
     const SET_SUBREAPER: u32 = 36;
@@ -91,11 +93,10 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         GET_DEATH_SIGNAL => put_int(one, attributes.death_signal.load(Ordering::Relaxed).into()),
         GET_DUMPABLE => Ok(flag(&attributes.is_dumpable)),
         SET_DUMPABLE => set_flag(&attributes.is_dumpable, one),
-        GET_KEEP_CAPABILITIES => Ok(current_task().credentials().keeps_capabilities.into()),
-        SET_KEEP_CAPABILITIES if one <= 1 => current_task().change(|all| {
-            all.keeps_capabilities = one == 1;
-            Ok(0)
-        }),
+        GET_KEEP_CAPABILITIES => {
+            Ok(current_task().credentials().is(secure::KEEP_CAPABILITIES).into())
+        }
+        SET_KEEP_CAPABILITIES if one <= 1 => keep_capabilities(one == 1),
         // Statistical, by ticks.
         GET_TIMING => Ok(0),
         SET_TIMING if one == 0 => Ok(0),
@@ -107,7 +108,9 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
             Ok(current_task().credentials().bounding >> one & 1)
         }
         DROP_BOUNDING => drop_bounding(one),
-        GET_SECURE_BITS => Ok(0),
+        GET_SECURE_BITS => Ok(current_task().credentials().secure.into()),
+        SET_SECURE_BITS => set_secure_bits(one),
+        AMBIENT => ambient(one, [two, three, four]),
         SET_TIMER_SLACK => {
             let slack = if one as i64 <= 0 { DEFAULT_SLACK } else { one };
             attributes.timer_slack.store(slack, Ordering::Relaxed);
@@ -210,6 +213,61 @@ fn drop_bounding(which: u64) -> SysResult {
         all.bounding &= !(1 << which);
         Ok(0)
     })
+}
+
+fn keep_capabilities(keeps: bool) -> SysResult {
+    current_task().change(|all| {
+        if all.is(secure::KEEP_CAPABILITIES << 1) {
+            return Err(Errno::EPERM);
+        }
+        all.secure &= !secure::KEEP_CAPABILITIES;
+        all.secure |= if keeps { secure::KEEP_CAPABILITIES } else { 0 };
+        Ok(0)
+    })
+}
+
+/// Gives root's ways up, or takes them back; what is locked stays.
+fn set_secure_bits(to: u64) -> SysResult {
+    current_task().change(|all| {
+        let locks = all.secure & secure::ALL_LOCKS;
+        let known = u32::try_from(to).ok();
+        let known = known.filter(|to| to & !(secure::ALL_BITS | secure::ALL_LOCKS) == 0);
+        let to = known.ok_or(Errno::EPERM)?;
+        let opens = locks & !to != 0 || locks >> 1 & (all.secure ^ to) != 0;
+        if opens || !all.can_here(capability::SETPCAP) {
+            return Err(Errno::EPERM);
+        }
+        all.secure = to;
+        Ok(0)
+    })
+}
+
+/// Asks for and changes the capabilities that go with the caller into other programs.
+fn ambient(what: u64, [which, three, four]: [u64; 3]) -> SysResult {
+    const IS_SET: u64 = 1;
+    const RAISE: u64 = 2;
+    const LOWER: u64 = 3;
+    const CLEAR: u64 = 4;
+    if (three, four) != (0, 0) || what == CLEAR && which != 0 || which > capability::LAST.into() {
+        return Err(Errno::EINVAL);
+    }
+    let bit = 1 << which;
+    match what {
+        IS_SET => Ok((current_task().credentials().ambient & bit != 0).into()),
+        RAISE => current_task().change(|all| {
+            let has_it = all.permitted & all.inheritable & bit != 0;
+            if !has_it || all.is(secure::NO_AMBIENT_RAISE) {
+                return Err(Errno::EPERM);
+            }
+            all.ambient |= bit;
+            Ok(0)
+        }),
+        LOWER | CLEAR => current_task().change(|all| {
+            all.ambient &= if what == LOWER { !bit } else { 0 };
+            Ok(0)
+        }),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts, and

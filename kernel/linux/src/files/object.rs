@@ -12,6 +12,8 @@ use core::fmt;
 #[derive(Debug, Clone, Copy)]
 pub struct How {
     pub(crate) nonblocking: bool,
+    /// What is written to a pipe at once is a packet (`O_DIRECT`).
+    pub(crate) packets: bool,
 }
 
 /// The program that makes a request: its memory, and where it belongs.

@@ -5,6 +5,7 @@ use super::locks::{self, Key};
 use super::made::Made;
 use super::notices::{Addressee, Notices};
 use super::object::{How, Object};
+use super::pipe::PipeEnd;
 use super::readiness::{FileWatcher, Readiness, event};
 use super::spot::Known;
 use super::standing::Standing;
@@ -44,6 +45,8 @@ pub(crate) mod flag {
     pub(crate) const ASYNC: u32 = 0o20000;
     pub(crate) const NO_ATIME: u32 = 0o1000000;
     pub(crate) const PATH: u32 = 0o10000000;
+    /// Of pipes: what is written at once is a packet.
+    pub(crate) use crate::abi::open::DIRECT;
     /// Those that `F_SETFL` changes.
     pub(crate) const CHANGEABLE: u32 = APPEND | NONBLOCK | NO_ATIME;
 }
@@ -146,7 +149,9 @@ impl OpenFile {
 
     /// Sets those that can be changed.
     pub(crate) fn set_flags(&self, to: u32) {
-        let changed = |flags: u32| Some(flags & !flag::CHANGEABLE | to & flag::CHANGEABLE);
+        let is_pipe = self.object().is_some_and(|object| object.of_kind::<PipeEnd>().is_some());
+        let can = flag::CHANGEABLE | if is_pipe { flag::DIRECT } else { 0 };
+        let changed = |flags: u32| Some(flags & !can | to & can);
         let _always = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
     }
 
@@ -202,7 +207,8 @@ impl OpenFile {
     }
 
     fn how(&self) -> How {
-        How { nonblocking: self.flags() & flag::NONBLOCK != 0 }
+        let has = |flag| self.flags() & flag != 0;
+        How { nonblocking: has(flag::NONBLOCK), packets: has(flag::DIRECT) }
     }
 
     /// What it is, if it has operations of its own.

@@ -2,6 +2,13 @@
 //!
 //! What is written in one piece of at most [`ATOMIC`] bytes lies in the pipe in one piece
 //! (pipe(7)): a writer waits for room for all of it. More is written as there is room.
+//!
+//! A writer with `O_DIRECT` writes packets: each is read by itself, and what a reader has no room
+//! for of one is lost.
+//!
+//! # Invariant
+//!
+//! Where there are pieces, all bytes are in one: their lengths are together the number of bytes.
 
 use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Named, Object};
@@ -19,13 +26,25 @@ pub(crate) const ATOMIC: usize = 4096;
 /// Bytes a pipe holds when it is made, and at most: what Linux lets a program have.
 const PIPE_BYTES: usize = 64 << 10;
 const MAX_PIPE_BYTES: usize = 1 << 20;
+/// What one whose resources have no limits (CAP_SYS_RESOURCE) may ask for: what is in a pipe is on
+/// the heap.
+const MAX_PRIVILEGED_BYTES: usize = 16 << 20;
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
+
+/// Bytes that lie together: a packet, or what was written without packets.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    bytes: usize,
+    is_packet: bool,
+}
 
 /// What readers and writers share.
 #[derive(Debug)]
 struct Inner {
     bytes: VecDeque<u8>,
+    /// None as long as no packet was written.
+    pieces: VecDeque<Piece>,
     capacity: usize,
     readers: u32,
     writers: u32,
@@ -68,6 +87,7 @@ impl Pipe {
     pub(crate) fn new() -> Result<Arc<Self>, Errno> {
         let inner = Inner {
             bytes: VecDeque::new(),
+            pieces: VecDeque::new(),
             capacity: PIPE_BYTES,
             readers: 0,
             writers: 0,
@@ -126,14 +146,17 @@ impl Pipe {
     }
 
     /// F_SETPIPE_SZ: a power of two, at least a page.
-    pub(crate) fn set_capacity(&self, wanted: u64) -> SysResult {
+    pub(crate) fn set_capacity(&self, wanted: u64, is_privileged: bool) -> SysResult {
         let wanted = usize::try_from(wanted).ok().filter(|&wanted| wanted <= 1 << 31);
         let capacity = wanted.ok_or(Errno::EINVAL)?.max(4096).next_power_of_two();
-        if capacity > MAX_PIPE_BYTES {
+        let mut inner = self.inner.lock();
+        if capacity > MAX_PIPE_BYTES.max(inner.capacity) && !is_privileged {
             return Err(Errno::EPERM);
         }
-        let mut inner = self.inner.lock();
-        if inner.bytes.len() > capacity {
+        if capacity > MAX_PRIVILEGED_BYTES {
+            return Err(Errno::ENOMEM);
+        }
+        if inner.bytes.len() > capacity || inner.pieces.len() > capacity / ATOMIC {
             return Err(Errno::EBUSY);
         }
         inner.capacity = capacity;
@@ -149,7 +172,7 @@ impl Pipe {
         let mut read = 0;
         self.readiness.wait(how.nonblocking, || {
             let mut inner = self.inner.lock();
-            read = take(&mut inner.bytes, to);
+            read = inner.take(to);
             read > 0 || inner.writers == 0
         })?;
         if read > 0 {
@@ -169,19 +192,13 @@ impl Pipe {
                     result = Err(Errno::EPIPE);
                     return true;
                 }
-                let room = inner.capacity - inner.bytes.len().min(inner.capacity);
-                let piece = room.min(rest.len());
-                if piece == 0 || piece < rest.len() && from.len() <= ATOMIC {
+                let room = inner.room();
+                let piece = if how.packets { rest.len().min(ATOMIC) } else { room.min(rest.len()) };
+                let is_whole = how.packets || from.len() <= ATOMIC;
+                if piece == 0 || room < piece || piece < rest.len() && is_whole && !how.packets {
                     return false;
                 }
-                result = match inner.bytes.try_reserve(piece) {
-                    // CANNOT FAIL: reserved right here.
-                    Ok(()) => {
-                        inner.bytes.extend(&rest[..piece]);
-                        Ok(piece)
-                    }
-                    Err(_) => Err(Errno::ENOMEM),
-                };
+                result = inner.put(&rest[..piece], how.packets).map(|()| piece);
                 true
             });
             match waited.and(result) {
@@ -227,6 +244,14 @@ impl Pipe {
             let mut inner = self.inner.lock();
             let count = count.min(inner.bytes.len());
             inner.bytes.drain(..count);
+            let mut rest = count;
+            while let Some(piece) = inner.pieces.front_mut().filter(|_| rest > 0) {
+                let of_it = piece.bytes.min(rest);
+                (piece.bytes, rest) = (piece.bytes - of_it, rest - of_it);
+                if piece.bytes == 0 {
+                    inner.pieces.pop_front();
+                }
+            }
         }
         self.has_room();
     }
@@ -238,7 +263,7 @@ impl Pipe {
         self.readiness.wait(how.nonblocking, || {
             let inner = self.inner.lock();
             is_unread = inner.readers == 0;
-            room = inner.capacity.saturating_sub(inner.bytes.len());
+            room = inner.room();
             room > 0 || is_unread
         })?;
         if is_unread { Err(Errno::EPIPE) } else { Ok(room) }
@@ -251,15 +276,78 @@ impl Pipe {
             if inner.readers == 0 {
                 return Err(Errno::EPIPE);
             }
-            let room = inner.capacity.saturating_sub(inner.bytes.len());
-            let piece = room.min(from.len());
-            inner.bytes.try_reserve(piece).map_err(|_| Errno::ENOMEM)?;
-            // CANNOT FAIL: reserved right here.
-            inner.bytes.extend(&from[..piece]);
+            let piece = inner.room().min(from.len());
+            inner.put(&from[..piece], false)?;
             piece
         };
         self.has_input();
         Ok(written)
+    }
+}
+
+impl Inner {
+    /// Bytes that there is room for: none where as many packets are as Linux has pages for.
+    fn room(&self) -> usize {
+        let packets = self.pieces.len();
+        if packets > 0 && packets >= self.capacity / ATOMIC {
+            return 0;
+        }
+        self.capacity.saturating_sub(self.bytes.len())
+    }
+
+    /// Appends bytes.
+    fn put(&mut self, from: &[u8], is_packet: bool) -> Result<(), Errno> {
+        if from.is_empty() {
+            return Ok(());
+        }
+        self.bytes.try_reserve(from.len()).map_err(|_| Errno::ENOMEM)?;
+        // Linux fills the page up that bytes were begun in, whatever comes then.
+        let plain = match self.pieces.back() {
+            Some(last) if last.is_packet => 0,
+            Some(last) => last.bytes,
+            None => self.bytes.len(),
+        };
+        let is_begun = !plain.is_multiple_of(ATOMIC) && plain % ATOMIC + from.len() <= ATOMIC;
+        let is_packet = is_packet && !is_begun;
+        if is_packet || !self.pieces.is_empty() {
+            self.pieces.try_reserve(2).map_err(|_| Errno::ENOMEM)?;
+            // CANNOT FAIL: what is pushed below was reserved right here.
+            if self.pieces.is_empty() && !self.bytes.is_empty() {
+                self.pieces.push_back(Piece { bytes: self.bytes.len(), is_packet: false });
+            }
+            match self.pieces.back_mut().filter(|last| !last.is_packet && !is_packet) {
+                Some(last) => last.bytes += from.len(),
+                None => self.pieces.push_back(Piece { bytes: from.len(), is_packet }),
+            }
+        }
+        // CANNOT FAIL: reserved above.
+        self.bytes.extend(from);
+        Ok(())
+    }
+
+    /// Takes bytes out: as many as there are and fit, and no more than to the end of a packet.
+    fn take(&mut self, to: &mut [u8]) -> usize {
+        if self.pieces.is_empty() {
+            return take(&mut self.bytes, to);
+        }
+        let mut done = 0;
+        while let Some(piece) = self.pieces.front_mut().filter(|_| done < to.len()) {
+            let count = piece.bytes.min(to.len() - done);
+            done += take(&mut self.bytes, &mut to[done..done + count]);
+            piece.bytes -= count;
+            let rest = *piece;
+            if rest.is_packet {
+                // Lost: what the reader had no room for.
+                self.bytes.drain(..rest.bytes);
+            }
+            if rest.is_packet || rest.bytes == 0 {
+                self.pieces.pop_front();
+            }
+            if rest.is_packet {
+                break;
+            }
+        }
+        done
     }
 }
 
@@ -309,7 +397,11 @@ impl Drop for PipeEnd {
             inner.writers -= u32::from(self.writes);
             // A named pipe keeps nothing when all have gone.
             let unused = inner.readers == 0 && inner.writers == 0;
-            if unused { core::mem::take(&mut inner.bytes) } else { VecDeque::new() }
+            if unused {
+                (core::mem::take(&mut inner.bytes), core::mem::take(&mut inner.pieces))
+            } else {
+                (VecDeque::new(), VecDeque::new())
+            }
         };
         drop(unread);
         self.pipe.has_input();
@@ -338,7 +430,7 @@ impl Object for PipeEnd {
             }
         }
         if self.writes {
-            if inner.capacity.saturating_sub(inner.bytes.len()) >= ATOMIC {
+            if inner.room() >= ATOMIC {
                 events |= event::WRITABLE;
             }
             if inner.readers == 0 {

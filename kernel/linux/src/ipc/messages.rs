@@ -82,6 +82,11 @@ pub(crate) fn find(key: i32) -> Option<i32> {
     TABLE.lock().find(key)
 }
 
+/// The first one at this place of the table or behind it, and where.
+pub(crate) fn from(place: usize) -> Option<(usize, Arc<Queue>)> {
+    TABLE.lock().from(place).map(|(at, row)| (at, row.queue.clone()))
+}
+
 /// The number of the one at a place of the table.
 pub(crate) fn at_place(place: usize) -> Option<i32> {
     TABLE.lock().at_place(place)

@@ -2,7 +2,7 @@
 
 use crate::abi::USER_TOP;
 use crate::error::Errno;
-use crate::memory::areas::{Area, PAGE, flag};
+use crate::memory::areas::{Area, PAGE, Source, flag};
 use crate::memory::space::{BATCH, Memory, Wanted};
 
 /// How a mapping may move.
@@ -12,6 +12,8 @@ pub(crate) struct Move {
     pub(crate) may: bool,
     /// Where it must go.
     pub(crate) to: Option<u64>,
+    /// Where it would like to be, if its old place stays mapped and it need not go anywhere.
+    pub(crate) near: u64,
     /// Its old place stays mapped, without its pages.
     pub(crate) leaves_area: bool,
 }
@@ -29,7 +31,7 @@ impl Memory {
     ) -> Result<u64, Errno> {
         let area = self.areas.at(lowest).ok_or(Errno::EFAULT)?.clone();
         let to = how.to;
-        if let Some(at) = to {
+        if let Some(at) = to.or(how.leaves_area.then_some(how.near)) {
             let is_there = at.is_multiple_of(PAGE) && new <= USER_TOP && at <= USER_TOP - new;
             // What moves does not move onto itself.
             if !is_there || at < lowest.saturating_add(old) && lowest < at + new {
@@ -84,12 +86,39 @@ impl Memory {
         }
         let target = match to {
             Some(at) => self.place(Wanted::Exactly(at), new)?,
-            None => self.find_space(new).ok_or(Errno::ENOMEM)?,
+            None => self.place(Wanted::Anywhere(how.near), new)?,
         };
         self.check_sealed(target, target + new)?;
         self.move_pages(&area, (lowest, old), (target, new), how.leaves_area)?;
         self.populate_locked(&area, target + old.min(new), target + new);
         Ok(target)
+    }
+
+    /// Puts another part of the object of a shared mapping in a range of it (remap_file_pages): the
+    /// one from `offset` on. `EINVAL`: the range is not all of one such mapping.
+    pub(crate) fn show_other_part(
+        &mut self,
+        lowest: u64,
+        top: u64,
+        offset: u64,
+    ) -> Result<(), Errno> {
+        let first = self.areas.at(lowest).ok_or(Errno::EINVAL)?.clone();
+        let source = first.source.as_ref().ok_or(Errno::EINVAL)?;
+        if !first.is_shared() || first.has(flag::NEVER_WRITE) {
+            return Err(Errno::EINVAL);
+        }
+        let mut end = first.top;
+        while end < top {
+            let next = self.areas.at(end).ok_or(Errno::EINVAL)?;
+            let of = next.source.as_ref().ok_or(Errno::EINVAL)?;
+            if !next.is_like(&first) || !of.object.is_same(&source.object) {
+                return Err(Errno::EINVAL);
+            }
+            end = next.top;
+        }
+        let source = Some(Source { object: source.object.clone(), offset });
+        self.map(Wanted::Exactly(lowest), top - lowest, Area { source, ..first })?;
+        Ok(())
     }
 
     /// Has what a locked mapping got more in memory, as far as there is some.

@@ -96,6 +96,13 @@ pub(crate) fn with<R>(
     body(&mut row.segment, count)
 }
 
+/// The first one at this place of the table or behind it: where, and how often it is attached.
+pub(crate) fn from(place: usize) -> Option<(usize, Segment, usize)> {
+    clean();
+    let table = TABLE.lock();
+    table.from(place).map(|(at, row)| (at, row.segment.clone(), row.attachments()))
+}
+
 /// The number of the segment at a place of the table.
 pub(crate) fn at_place(place: usize) -> Option<i32> {
     TABLE.lock().at_place(place)

@@ -2,7 +2,7 @@
 
 use super::subject::Subject;
 use super::text::{Content, made, names, text};
-use super::{control, folder, kstack, maps, of_machine, subject, sys, sysctl};
+use super::{control, folder, kstack, maps, of_machine, subject, sys, sysctl, sysvipc};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
 use crate::files::text;
@@ -30,7 +30,7 @@ fn of_memory(process: &Process, name: &str) -> Option<Result<Content, Errno>> {
 }
 
 /// Files of /proc itself; what is a folder or a link is among them.
-pub(super) const FILES: [&str; 18] = [
+pub(super) const FILES: [&str; 19] = [
     "cmdline",
     "cpuinfo",
     "devices",
@@ -45,6 +45,7 @@ pub(super) const FILES: [&str; 18] = [
     "self",
     "stat",
     "sys",
+    "sysvipc",
     "thread-self",
     "uptime",
     "version",
@@ -82,6 +83,7 @@ fn of_proc(parts: &[&str], view: &Seen) -> Result<Content, Errno> {
         ["locks"] => text(|text| crate::files::locks::write_all(text)),
         ["interrupts"] => text(of_machine::interrupts),
         ["sys", rest @ ..] => sysctl::content(rest),
+        ["sysvipc", rest @ ..] => sysvipc::content(rest),
         [whom, "task", thread, rest @ ..] => {
             let subject = Subject::of(whom, view)?.thread(thread, view)?;
             folder::content(&subject, (rest, view), of_memory)

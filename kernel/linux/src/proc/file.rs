@@ -4,7 +4,7 @@ use super::content::{FILES, piece};
 use super::maps::{self, Asked};
 use super::subject::Subject;
 use super::text::{Content, made};
-use super::{control, folder, mem, pagemap, subject, sys, sysctl, written};
+use super::{control, folder, mem, pagemap, subject, sys, sysctl, sysvipc, written};
 use crate::abi::Stat;
 use crate::error::Errno;
 use crate::files::attributes::Moment;
@@ -99,6 +99,8 @@ fn mode(parts: &[&str], view: &Seen) -> Result<(u32, Option<Subject>), Errno> {
         ["kstack", "pages"] => of_machine(FILE | 0o400),
         ["kstack", "calls" | "depths" | "stacks"] => of_machine(FILE | 0o444),
         ["sys", rest @ ..] => Ok((sysctl::mode(rest)?, None)),
+        ["sysvipc"] => of_machine(DIRECTORY | 0o555),
+        ["sysvipc", name] if sysvipc::FILES.contains(name) => of_machine(FILE | 0o444),
         [name] if FILES.contains(name) => of_machine(FILE | 0o444),
         [whom, "task", thread, rest @ ..] => {
             let subject = Subject::of(whom, view)?.thread(thread, view)?;

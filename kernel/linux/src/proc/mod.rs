@@ -8,7 +8,7 @@
 //! | `of_process`, `first_stack`, `maps` | the files of one process |
 //! | `pagemap`, `mem` | where each page of a process is; its memory |
 //! | `asleep` | what a thread that sleeps asked for, and where it sleeps |
-//! | `of_machine`, `kstack`, `sys`, `sysctl` | /proc/meminfo and the like; /proc/kstack; /sys; /proc/sys |
+//! | `of_machine`, `kstack`, `sys`, `sysctl`, `sysvipc` | /proc/meminfo and the like; /proc/kstack; /sys; /proc/sys; /proc/sysvipc |
 //! | `control` | the file system of control groups |
 //! | `written` | what programs write there |
 //! | `text` | text that can fail, as an open file |
@@ -30,6 +30,7 @@ mod pagemap;
 mod subject;
 mod sys;
 mod sysctl;
+mod sysvipc;
 mod text;
 mod written;
 

@@ -32,10 +32,16 @@ fn state(subject: &Subject) -> (char, &'static str) {
             if process.status().is_some() {
                 return ('Z', "zombie");
             }
+            // Its first thread stands for it: one that has left is there until all have.
+            let first = process.crew.with(|threads| {
+                let first = threads.iter().find(|thread| thread.number() == process.id);
+                first.map(|thread| !is_at_rest(thread)).or(threads.is_empty().then_some(false))
+            });
+            let Some(is_running) = first else { return ('Z', "zombie") };
             if matches!(process.signals.lock().stop, Stop::Stopped { .. }) {
                 return ('T', "stopped");
             }
-            process.crew.with(|threads| threads.iter().any(|thread| !is_at_rest(thread)))
+            is_running
         }
         Subject::Thread(process, thread) => {
             if matches!(process.signals.lock().stop, Stop::Stopped { .. }) {
@@ -130,7 +136,7 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
         ("CapPrm", all.permitted),
         ("CapEff", all.effective),
         ("CapBnd", all.bounding),
-        ("CapAmb", 0),
+        ("CapAmb", all.ambient),
     ] {
         writeln!(text, "{name}:\t{set:016x}")?;
     }

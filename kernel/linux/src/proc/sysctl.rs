@@ -1,8 +1,10 @@
 //! /proc/sys: what the kernel is set to.
 
 use super::of_machine::{RELEASE, VERSION};
-use super::text::{Content, made, names, text};
+use super::text::{Content, made, text};
 use crate::error::Errno;
+use crate::exec::random::random_bytes;
+use crate::files::inotify;
 use crate::files::message_queue as queues;
 use crate::ipc::{messages, semaphores};
 use crate::limits::{MAX_FILES, MAX_FILES_RANGE};
@@ -16,6 +18,7 @@ use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible::Text;
+use machine::spin::SpinLock;
 
 /// What becomes of what is written to a file.
 type Set = fn(&[u8]) -> Result<(), Errno>;
@@ -66,23 +69,18 @@ impl Number {
     }
 }
 
-const FOLDERS: [&str; 3] = ["fs", "kernel", "vm"];
+/// Its folders, by their paths.
+const FOLDERS: [&str; 6] = ["fs", "fs/inotify", QUEUES, "kernel", RANDOM, "vm"];
+const RANDOM: &str = "kernel/random";
 
 /// A folder below /proc/sys and what is asked of it: nothing, or a file in it.
 fn folder_of<'p>(parts: &[&'p str]) -> Option<(&'static str, Option<&'p str>)> {
-    match parts {
-        ["fs", "mqueue"] => Some((QUEUES, None)),
-        ["fs", "mqueue", name] => Some((QUEUES, Some(name))),
-        [folder, rest @ ..] => {
-            let folder = FOLDERS.into_iter().find(|name| name == folder)?;
-            match rest {
-                [] => Some((folder, None)),
-                [name] => Some((folder, Some(name))),
-                _ => None,
-            }
-        }
-        [] => None,
-    }
+    let at =
+        |parts: &[&str]| FOLDERS.into_iter().find(|path| path.split('/').eq(parts.iter().copied()));
+    at(parts).map(|folder| (folder, None)).or_else(|| {
+        let (name, above) = parts.split_last()?;
+        Some((at(above)?, Some(*name)))
+    })
 }
 
 macro_rules! settings {
@@ -104,6 +102,14 @@ settings! {
     "fs" "pipe-max-size" 0o444 |text| writeln!(text, "1048576");
     "fs" "pipe-user-pages-soft" 0o444 |text| writeln!(text, "0");
     "fs" "pipe-user-pages-hard" 0o444 |text| writeln!(text, "0");
+    "fs/inotify" "max_queued_events" 0o444 |text| writeln!(text, "{}", inotify::MAX_EVENTS);
+    "fs/inotify" "max_user_instances" 0o444 |text| writeln!(text, "{}", inotify::MAX_INSTANCES);
+    "fs/inotify" "max_user_watches" 0o444 |text| writeln!(text, "{}", inotify::MAX_WATCHES);
+    "fs" "suid_dumpable" 0o444 |text| writeln!(text, "0");
+    "kernel/random" "boot_id" 0o444 |text| write_identifier(*BOOT.lock().get_or_insert_with(random_bytes), text);
+    "kernel/random" "entropy_avail" 0o444 |text| writeln!(text, "256");
+    "kernel/random" "poolsize" 0o444 |text| writeln!(text, "256");
+    "kernel/random" "uuid" 0o444 |text| write_identifier(random_bytes(), text);
     "kernel" "cap_last_cap" 0o444 |text| writeln!(text, "40");
     "kernel" "core_pattern" 0o644 |text| writeln!(text, "core"), |from| only(from, b"core");
     "kernel" "core_uses_pid" 0o444 |text| writeln!(text, "0");
@@ -141,6 +147,23 @@ settings! {
     "vm" "mmap_min_addr" 0o444 |text| writeln!(text, "{}", crate::abi::USER_LOWEST);
     "vm" "overcommit_ratio" 0o444 |text| writeln!(text, "50");
     "vm" "swappiness" 0o444 |text| writeln!(text, "60");
+}
+
+/// What tells this boot from others: drawn when it is first asked for.
+static BOOT: SpinLock<Option<[u8; 16]>> = SpinLock::new(None);
+
+/// An identifier of random numbers as it is written (RFC 9562, version 4).
+fn write_identifier(bytes: [u8; 16], text: &mut Text) -> fmt::Result {
+    let mut bytes = bytes;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    for (byte, at) in bytes.into_iter().zip(0..) {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.write_char('-')?;
+        }
+        write!(text, "{byte:02x}")?;
+    }
+    writeln!(text)
 }
 
 /// A number that a program has written, with space around it.
@@ -198,13 +221,15 @@ fn find(folder: &str, name: &str) -> Result<&'static Setting, Errno> {
 /// What is at a path below /proc/sys.
 pub(super) fn content(parts: &[&str]) -> Result<Content, Errno> {
     if parts.is_empty() {
-        return names(&FOLDERS);
+        let mut first = FOLDERS.iter().filter(|path| !path.contains('/'));
+        let made = made(|text| first.try_for_each(|name| writeln!(text, "{name}")))?;
+        return Ok(Content::Names(made.into_string()));
     }
     match folder_of(parts).ok_or(Errno::ENOENT)? {
         (folder, None) => {
             let settings = SETTINGS.iter().map(|setting| (setting.folder, setting.name));
             let numbers = NUMBERS.iter().map(|number| (number.folder, number.name));
-            let below = (folder == "fs").then_some(("fs", "mqueue"));
+            let below = FOLDERS.into_iter().filter_map(|path| path.rsplit_once('/'));
             let all = settings.chain(numbers).chain(below);
             let mut there = all.filter(|(of, _)| *of == folder);
             let made = made(|text| there.try_for_each(|(_, name)| writeln!(text, "{name}")))?;

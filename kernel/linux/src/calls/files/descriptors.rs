@@ -6,6 +6,7 @@ use super::devices::Random;
 use super::locks::{NEWEST, OLDEST, What, closed, range};
 use super::names::masked;
 use super::notices;
+use super::splice::pipe_of;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
 use crate::files::console;
@@ -21,6 +22,7 @@ use crate::files::spot::{Known, Lies};
 use crate::files::tree::{self, Content, Node, Parent, Special};
 use crate::memory::cut;
 use crate::proc;
+use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions;
 use crate::process::user_memory::put;
 use crate::process::walk::{self, Place, Route};
@@ -408,11 +410,11 @@ pub(super) fn put_pair(at: u64, pair: [Arc<OpenFile>; 2], close_on_exec: bool) -
 }
 
 pub(crate) fn pipe(at: u64, flags: u64) -> SysResult {
-    // What is written is not kept apart in packets: O_DIRECT is refused, as by a Linux without it.
-    if flags & 0xffff_ffff & !(CLOSE_ON_EXEC | u64::from(status::NONBLOCK)) != 0 {
+    let told = status::NONBLOCK | status::DIRECT;
+    if flags & 0xffff_ffff & !(CLOSE_ON_EXEC | u64::from(told)) != 0 {
         return Err(Errno::EINVAL);
     }
-    let kept = flags as u32 & status::NONBLOCK;
+    let kept = flags as u32 & told;
     let [reader, writer] = Pipe::ends()?;
     let reader = OpenFile::of_object(reader, kept)?;
     let writer = OpenFile::of_object(writer, kept | status::WRITE_ONLY)?;
@@ -522,8 +524,10 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::ADD_SEALS => seals(file, Some(argument)),
         command::GET_SEALS => seals(file, None),
         command::GET_FLAGS => Ok(file.flags().into()),
-        // Bytes come by no other way than the kernel's: O_DIRECT.
-        command::SET_FLAGS if argument as u32 & flag::DIRECT != 0 => Err(Errno::EINVAL),
+        // Bytes of files come by no other way than the kernel's; those of pipes, as packets.
+        command::SET_FLAGS if argument as u32 & flag::DIRECT != 0 && pipe_of(file).is_none() => {
+            Err(Errno::EINVAL)
+        }
         command::SET_FLAGS => {
             if (file.flags() ^ argument as u32) & status::ASYNC != 0 {
                 notices::set_async(file, number, argument as u32 & status::ASYNC != 0)?;
@@ -557,10 +561,12 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         }
         command::WAS_CREATED => Ok((file.all_flags() & status::CREATED != 0).into()),
         command::SET_PIPE_SIZE | command::GET_PIPE_SIZE => {
-            let end = file.object().and_then(|object| object.of_kind::<PipeEnd>());
-            let pipe = &end.ok_or(Errno::EBADF)?.pipe;
+            let pipe = &pipe_of(file).ok_or(Errno::EBADF)?.pipe;
             match command {
-                command::SET_PIPE_SIZE => pipe.set_capacity(argument & 0xffff_ffff),
+                command::SET_PIPE_SIZE => {
+                    let may = current_task().credentials().can(capability::SYS_RESOURCE);
+                    pipe.set_capacity(argument & 0xffff_ffff, may)
+                }
                 _ => Ok(pipe.capacity()),
             }
         }

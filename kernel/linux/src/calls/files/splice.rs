@@ -21,12 +21,14 @@ const KNOWN: u32 = 0xf;
 /// How many bytes one call moves at most.
 const MOST: u64 = 0x7fff_f000;
 
-fn pipe_of(file: &OpenFile) -> Option<&PipeEnd> {
+/// The end of a pipe that a file is.
+pub(super) fn pipe_of(file: &OpenFile) -> Option<&PipeEnd> {
     file.object().and_then(|object| object.of_kind())
 }
 
 fn how(file: &OpenFile, flags: u32) -> How {
-    How { nonblocking: flags & NONBLOCK != 0 || file.flags() & flag::NONBLOCK != 0 }
+    let nonblocking = flags & NONBLOCK != 0 || file.flags() & flag::NONBLOCK != 0;
+    How { nonblocking, packets: false }
 }
 
 /// SIGPIPE for one who writes where no reader is left.
@@ -130,7 +132,7 @@ fn out_of_pipe(
 ) -> SysResult {
     let mut done = 0;
     while done < length {
-        let how = How { nonblocking: how.nonblocking || done > 0 };
+        let how = How { nonblocking: how.nonblocking || done > 0, ..how };
         let moved = with_room(length - done, |room| {
             let there = source.pipe.look(room, how)?;
             let written = match to.is_stream() {
@@ -206,7 +208,7 @@ pub(crate) fn vmsplice(number: u64, vector: u64, count: u64, flags: u64) -> SysR
         let [base, length] = piece_of(vector, i)?;
         let mut of_piece = 0;
         while of_piece < length {
-            let how = How { nonblocking: how.nonblocking || done > 0 };
+            let how = How { nonblocking: how.nonblocking || done > 0, ..how };
             let at = base.checked_add(of_piece).ok_or(Errno::EFAULT)?;
             let moved = match direction {
                 Direction::Write => into_pipe(end, at, length - of_piece, how),

@@ -50,6 +50,7 @@ calls! {
     "munmap" (at, length) => munmap(at, length);
     "mprotect" (at, length, protection) => mprotect(at, length, protection);
     "mremap" (at, old, new, flags, to) => mremap(at, old, new, flags, to);
+    "remap_file_pages" (at, length, protection, page) => remap_file_pages(at, length, protection, page);
     "brk" (wanted) => brk(wanted);
     "madvise" (at, length, advice) => madvise(at, length, advice);
     "mincore" (at, length, to) => mincore(at, length, to);
@@ -355,8 +356,26 @@ pub(crate) fn mremap(at: u64, old: u64, new: u64, flags: u64, to: u64) -> SysRes
     // Lengths that no address space has are too much for what lies there: that is looked at first.
     let pages = |length: u64| length.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1));
     let (old, new) = (pages(old), pages(new));
-    let how = Move { may: may_move, to: is_fixed.then_some(to), leaves_area };
+    // Where the old place stays, the new one is said as for mmap.
+    let near = if leaves_area && !is_fixed { to } else { 0 };
+    let how = Move { may: may_move, to: is_fixed.then_some(to), near, leaves_area };
     memory()?.lock().remap(at, old, new, how)
+}
+
+/// Has a shared mapping show another part of its file in a range.
+fn remap_file_pages(at: u64, length: u64, protection: u64, page: u64) -> SysResult {
+    let (lowest, length) = (at & !(PAGE - 1), length & !(PAGE - 1));
+    let top = lowest.checked_add(length).filter(|&top| top > lowest && top <= abi::USER_TOP);
+    let end = page.checked_add(length / PAGE);
+    let (Some(top), Some(end), 0) = (top, end, protection) else { return Err(Errno::EINVAL) };
+    if end > MAX_FILE / PAGE {
+        return Err(Errno::EOVERFLOW);
+    }
+    let memory = memory()?;
+    let mut memory = memory.lock();
+    memory.show_other_part(lowest, top, page * PAGE)?;
+    let _as_far_as_it_goes = memory.populate(lowest, top);
+    Ok(0)
 }
 
 pub(crate) fn brk(wanted: u64) -> SysResult {

@@ -51,6 +51,20 @@ pub(crate) mod capability {
     pub(crate) const LAST: u32 = 40;
 }
 
+/// Bits of what a thread gave up of root's ways (securebits); above each one is its lock.
+pub(crate) mod secure {
+    /// Programs that root starts get no capabilities for that.
+    pub(crate) const NO_ROOT: u32 = 1;
+    /// Capabilities stay as they are when users change.
+    pub(crate) const NO_SETUID_FIXUP: u32 = 1 << 2;
+    /// The permitted ones stay when the last user is not root any more, until execve.
+    pub(crate) const KEEP_CAPABILITIES: u32 = 1 << 4;
+    /// None becomes ambient.
+    pub(crate) const NO_AMBIENT_RAISE: u32 = 1 << 6;
+    pub(crate) const ALL_BITS: u32 = 0x55;
+    pub(crate) const ALL_LOCKS: u32 = ALL_BITS << 1;
+}
+
 /// All capabilities there are.
 pub(crate) const ALL: u64 = (1 << (capability::LAST + 1)) - 1;
 
@@ -72,8 +86,10 @@ pub(crate) struct Credentials {
     pub(crate) permitted: u64,
     pub(crate) inheritable: u64,
     pub(crate) bounding: u64,
-    /// The permitted ones stay when the last user is not root any more, until execve.
-    pub(crate) keeps_capabilities: bool,
+    /// Those that go with it into programs that are not root's: permitted and inheritable ones.
+    pub(crate) ambient: u64,
+    /// What does not hold of root any more: bits of [`secure`].
+    pub(crate) secure: u32,
     /// The user namespace that the capabilities are of; users and groups are those of the first
     /// one.
     pub(crate) space: Users,
@@ -165,7 +181,8 @@ impl Credentials {
             permitted: ALL,
             inheritable: 0,
             bounding: ALL,
-            keeps_capabilities: false,
+            ambient: 0,
+            secure: 0,
             space: None,
         }
     }
@@ -185,6 +202,11 @@ impl Credentials {
         user::may(&self.space, self.user.effective, self.can_here(capability), target)
     }
 
+    /// Whether one of [`secure`] is set.
+    pub(crate) const fn is(&self, bit: u32) -> bool {
+        self.secure & bit != 0
+    }
+
     /// Who is root in its namespace. `None`: no user is.
     fn root_user(&self) -> Option<u32> {
         user::outside(&self.space, Kind::Users, 0)
@@ -200,20 +222,27 @@ impl Credentials {
         change(&mut user, self.can_here(capability::SETUID))?;
         let root = self.root_user();
         let is_root = |user: &Ids| root.is_some_and(|root| user.has(root));
-        if is_root(&before) && !is_root(&user) && !self.keeps_capabilities {
-            (self.permitted, self.effective) = (0, 0);
+        self.user = user;
+        if self.is(secure::NO_SETUID_FIXUP) {
+            return Ok(());
+        }
+        if is_root(&before) && !is_root(&user) {
+            if !self.is(secure::KEEP_CAPABILITIES) {
+                (self.permitted, self.effective) = (0, 0);
+            }
+            // Who leaves root for good expects the next program to have none.
+            self.ambient = 0;
         }
         match (Some(before.effective) == root, Some(user.effective) == root) {
             (true, false) => self.effective = 0,
             (false, true) => self.effective = self.permitted,
             _ => {}
         }
-        self.user = user;
         Ok(())
     }
 
     /// What execve of a program leaves: the user and group that its file sets, if it does; root has
-    /// all capabilities that are in bounds, others none.
+    /// all capabilities that are in bounds, others the ambient ones.
     pub(crate) fn after_execve(&self, set: SetIds) -> Self {
         let mut after = self.clone();
         after.user.effective = set.user.unwrap_or(after.user.effective);
@@ -221,11 +250,16 @@ impl Credentials {
         after.user.saved = after.user.effective;
         after.group.saved = after.group.effective;
         (after.user.file, after.group.file) = (after.user.effective, after.group.effective);
-        after.keeps_capabilities = false;
-        let root = after.root_user();
+        after.secure &= !secure::KEEP_CAPABILITIES;
+        if after.user.effective != self.user.real || after.group.effective != self.group.real {
+            after.ambient = 0;
+        }
+        let root = after.root_user().filter(|_| !after.is(secure::NO_ROOT));
         let has_root = root.is_some_and(|root| after.user.has(root));
-        after.permitted = if has_root { after.bounding | after.inheritable } else { 0 };
-        after.effective = if Some(after.user.effective) == root { after.permitted } else { 0 };
+        let of_root = if has_root { after.bounding | after.inheritable } else { 0 };
+        after.permitted = of_root | after.ambient;
+        let is_root = root == Some(after.user.effective);
+        after.effective = if is_root { after.permitted } else { after.ambient };
         after
     }
 

@@ -60,6 +60,8 @@ impl Credentials {
             effective: ALL,
             bounding: ALL,
             inheritable: 0,
+            ambient: 0,
+            secure: 0,
             ..self.clone()
         }
     }

@@ -23,6 +23,7 @@ pub(crate) mod flag {
     pub(crate) const SETTLS: u64 = 0x8_0000;
     pub(crate) const PARENT_SETTID: u64 = 0x10_0000;
     pub(crate) const CHILD_CLEARTID: u64 = 0x20_0000;
+    pub(crate) const SYSVSEM: u64 = 0x4_0000;
     pub(crate) const DETACHED: u64 = 0x40_0000;
     pub(crate) const CHILD_SETTID: u64 = 0x100_0000;
     pub(crate) const NEW_USER: u64 = 0x1000_0000;
@@ -156,7 +157,9 @@ impl Request {
             return Err(Errno::EINVAL);
         }
         check_namespaces(self.flags, is_privileged)?;
-        Ok(())
+        // What is undone at the end belongs to the semaphores of one namespace.
+        let shares_undone = self.has(flag::NEW_IPC) && self.has(flag::SYSVSEM);
+        if shares_undone { Err(Errno::EINVAL) } else { Ok(()) }
     }
 }
 
