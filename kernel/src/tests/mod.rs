@@ -250,6 +250,7 @@ table! {
         mappings::p2_u1_what_a_file_lost_is_in_no_mapping_of_it,
         mappings::u1_a_sealed_file_stays_as_it_is,
         mappings::u1_what_a_program_says_of_its_pages_is_done_or_refused,
+        mappings::u1_what_may_be_dropped_is_dropped_and_nothing_else,
         mappings::p3_a_mapping_that_grows_keeps_its_gap,
         mappings::p3_p4_deep_recursion_leaves_pages_that_the_program_can_give_back,
         mappings::u1_p3_a_mapping_costs_no_more_with_many_areas,

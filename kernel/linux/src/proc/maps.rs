@@ -236,6 +236,7 @@ fn flags(area: &Area, text: &mut Text) -> fmt::Result {
         ("hg", area.has(flag::HUGE)),
         ("nh", area.has(flag::NOT_HUGE)),
         ("mg", area.has(flag::MERGEABLE)),
+        ("dp", area.has(flag::DROPPABLE)),
         ("sl", area.has(flag::SEALED)),
     ] {
         if is_set {
