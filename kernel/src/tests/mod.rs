@@ -209,6 +209,7 @@ table! {
         signals::p2_threads_of_real_time_run_in_the_order_of_their_ranks,
         signals::p2_threads_of_real_time_leave_the_others_a_share,
         signals::p2_nice_values_are_shares_of_a_cpu,
+        signals::p2_p6_a_signal_lets_one_sleep_on_who_is_to_be_moved,
         shadow_stacks::p7_only_calls_and_returns_write_a_shadow_stack_and_a_return_elsewhere_is_told,
         shadow_stacks::p7_a_handler_returns_by_the_kernels_word_and_by_no_other,
         shadow_stacks::p7_threads_children_and_new_programs_have_the_shadow_stack_of_linux,
