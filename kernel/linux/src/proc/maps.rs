@@ -4,7 +4,7 @@
 //! started, as Linux has it; `[heap]` is what lies where brk made the heap. Neither brk nor mmap
 //! makes the stack: execve does.
 
-use crate::abi::{self, stack_image::WordSize};
+use crate::abi;
 use crate::error::Errno;
 use crate::memory::areas::{Area, flag};
 use crate::memory::figures::Figures;
@@ -270,9 +270,11 @@ pub(super) fn smaps_rollup(process: &Process, text: &mut Text) -> fmt::Result {
         top = area.top;
     }
     let begin = lowest.unwrap_or(0);
-    let length = if abi::WORD == WordSize::Eight { 31 } else { 23 };
-    write!(text, "{begin:08x}-{top:08x} ---p 00000000 00:00 0 ")?;
-    writeln!(text, "{:1$}[rollup]", "", length)?;
+    let mut line = Line { bytes: [0; 160], length: 0 };
+    write!(line, "{begin:08x}-{top:08x} ---p 00000000 00:00 0 ")?;
+    let begun = core::str::from_utf8(&line.bytes[..line.length]).map_err(|_| fmt::Error)?;
+    text.write_str(begun)?;
+    writeln!(text, "{:1$} [rollup]", "", NAME_COLUMN.saturating_sub(line.length))?;
     figures(&sum, locked, text)
 }
 

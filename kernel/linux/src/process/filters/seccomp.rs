@@ -136,6 +136,8 @@ pub(crate) enum Verdict {
     Refused(u64),
     /// It is not made, and returns what a signal's handler says: the signal is on its way.
     Trapped(Info),
+    /// The tracer is told of it, with this, and it is made if that lets it through.
+    Traced(u32),
 }
 
 /// Asks the caller's filters.
@@ -165,8 +167,7 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
             ));
             Verdict::Allowed
         }
-        // There are no debuggers.
-        action::TRACE => Verdict::Refused(Errno::ENOSYS.as_result()),
+        action::TRACE => Verdict::Traced(data),
         action::ERROR => Verdict::Refused(u64::from(data.min(MAX_ERROR)).wrapping_neg()),
         action::TRAP => Verdict::Trapped(info(regs, number, machine, data)),
         action::KILL_THREAD if current().crew.count() > 1 => exit_thread(Signal::SYS.status()),

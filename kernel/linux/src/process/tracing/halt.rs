@@ -268,8 +268,18 @@ pub(crate) fn after_call(regs: &mut SavedRegs) -> bool {
     is_stepped()
 }
 
+/// A filter leaves a call to the tracer. `false`: none asked for that.
+pub(crate) fn at_filter(regs: &mut SavedRegs, data: u32) -> bool {
+    at(At::Filter, regs, (option::FILTER, event::FILTER), data.into())
+}
+
 /// Something happened that the tracer may have asked to be told of, with what is told of it.
 pub(crate) fn at_event(regs: &mut SavedRegs, asked: u32, event: u32, message: u64) {
+    at(At::Event, regs, (asked, event), message);
+}
+
+/// Halts if the tracer has asked to be told of this event; whether it has.
+fn at(at: At, regs: &mut SavedRegs, (asked, event): (u32, u32), message: u64) -> bool {
     let is_asked = with(|tracing| {
         let is_asked = tracing.options & asked != 0;
         if is_asked {
@@ -277,10 +287,12 @@ pub(crate) fn at_event(regs: &mut SavedRegs, asked: u32, event: u32, message: u6
         }
         is_asked
     });
-    if is_asked == Some(true) {
-        let told = trap() | event << EVENT_SHIFT;
-        halt(regs, At::Event, told, Some(trap_info(told)));
+    if is_asked != Some(true) {
+        return false;
     }
+    let told = trap() | event << EVENT_SHIFT;
+    halt(regs, at, told, Some(trap_info(told)));
+    true
 }
 
 /// Another program begins: the tracer is told, or sends it a SIGTRAP as of old.
