@@ -1,8 +1,8 @@
 //! Threads that sleep on words: `futexes NAME`. `all`: status 0 if a wake-up reaches those who
 //! sleep on that word of that process, and no others. `deep`: sleeps in processes of their own, one
 //! after the other, while a test of the kernel sees to it that some of them have too little stack
-//! for it; status 0 if each ended in one of the two ways. `moved`: signals to one who is to be moved
-//! to a lock.
+//! for it; status 0 if each ended in one of the two ways. `moved`: signals to one who is to be
+//! moved to a lock.
 
 #![no_std]
 #![no_main]

@@ -181,6 +181,13 @@ struct Info {
 
 const NO_INFO: Info = Info { what: 9, machine: 0, pc: 0, sp: 0, words: [0; 8] };
 
+/// What is told with a halt.
+fn message(n: &Numbers, one: isize) -> usize {
+    let mut message = 0_usize;
+    n.trace(GET_MESSAGE, one, 0, (&raw mut message).addr());
+    core::hint::black_box(message)
+}
+
 /// Calls are halted at, their arguments seen, their results changed; a single step.
 fn calls(n: &Numbers) -> i32 {
     let number = n.0.number("getpriority");
@@ -209,9 +216,11 @@ fn calls(n: &Numbers) -> i32 {
         }
         let (info, bytes) = look();
         must!(bytes == 80 && info.words[1] == 0, "a call with its arguments");
+        must!(message(n, one) == 1, "which side of it");
         n.trace(TO_CALL, one, 0, 0);
         must!(halt_of(one) == halted(SIGTRAP | 0x80, 0), "at its end");
         let (info, bytes) = look();
+        must!(message(n, one) == 2, "the other side of it");
         must!(bytes == 33 && info.what == 2 && info.words[0] == 20, "its result");
         must!(info.words[1] & 0xff == 0, "which is no error");
         if round == 1 {
@@ -414,8 +423,7 @@ fn filtered(n: &Numbers) -> i32 {
     let one = n.traced(|| {
         let answers = [0x7ff0_0000_u32 | 77, 0x7fff_0000];
         // What is the call's number? This one is left to the tracer, others are made.
-        let steps =
-            [[0x20, 0], [0x0100_0015, number as u32], [6, answers[0]], [6, answers[1]]];
+        let steps = [[0x20, 0], [0x0100_0015, number as u32], [6, answers[0]], [6, answers[1]]];
         let program = [steps.len(), steps.as_ptr().addr()];
         n.call("prctl", [38, 1, 0, 0, 0]);
         if n.call("seccomp", [1, 0, program.as_ptr().addr()]) != 0 {
@@ -432,9 +440,7 @@ fn filtered(n: &Numbers) -> i32 {
     must!(n.trace(SET_OPTIONS, one, 0, TELL_FILTER) == 0, "it asks");
     n.trace(CONTINUE, one, 0, 0);
     must!(halt_of(one) == halted(SIGTRAP, FILTERED), "it is told");
-    let mut message = 0_usize;
-    n.trace(GET_MESSAGE, one, 0, (&raw mut message).addr());
-    must!(message == 77, "what the filter says");
+    must!(message(n, one) == 77, "what the filter says");
     let mut info = NO_INFO;
     let bytes = n.trace(GET_CALL, one, size_of::<Info>(), (&raw mut info).addr());
     must!(bytes == 84 && info.what == 3 && info.words[0] == number as u64, "which call it is");
@@ -552,6 +558,8 @@ fn emptied(n: &Numbers) -> i32 {
     let first = text[..length].split(|&byte| byte == b'\n').next().unwrap_or_default();
     let place = 25 + 6 * size_of::<usize>();
     must!(first.starts_with(b"00000000-00000000 ---p 00000000 00:00 0 "), "a sum of nothing");
+    let has_kinds = text[..length].windows(9).filter(|part| part.starts_with(b"Pss_")).count() == 4;
+    must!(has_kinds, "what the proportional size is made of");
     must!(first.get(place..) == Some(b"[rollup]"), "and where it is called that");
     n.kill(one, SIGKILL);
     must!(halt_of(one) == SIGKILL, "it dies");

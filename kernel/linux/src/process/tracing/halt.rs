@@ -61,6 +61,9 @@ fn halt(regs: &mut SavedRegs, at: At, told: u32, info: Option<Info>) -> Option<L
                 }
                 tracing.is_to_halt = false;
                 tracing.signal = 0;
+                if matches!(at, At::Signal | At::Stop) {
+                    tracing.message = 0;
+                }
                 tracing.halted = Some(Halted {
                     at,
                     told,
@@ -238,7 +241,12 @@ pub(crate) fn set_step(regs: &mut SavedRegs, on: bool) {
 fn at_call(regs: &mut SavedRegs, at: At) {
     let asked = with(|tracing| {
         let mark = if tracing.options & option::MARK_CALLS != 0 { 0x80 } else { 0 };
-        (tracing.resume == Resume::ToCall).then_some(trap() | mark)
+        let is_asked = tracing.resume == Resume::ToCall;
+        if is_asked {
+            // `PTRACE_EVENTMSG_SYSCALL_ENTRY` and `PTRACE_EVENTMSG_SYSCALL_EXIT`.
+            tracing.message = if at == At::Call { 1 } else { 2 };
+        }
+        is_asked.then_some(trap() | mark)
     });
     let Some(Some(told)) = asked else { return };
     let left = halt(regs, at, told, Some(trap_info(told)));
