@@ -119,6 +119,10 @@ fn is_kept_away(regs: &mut SavedRegs) -> bool {
                 abi::set_result(regs, result);
                 return true;
             }
+            Verdict::Interrupted => {
+                restart::note(regs, Errno::ERESTARTSYS);
+                return true;
+            }
             Verdict::Trapped(info) => {
                 as_before_the_call(regs);
                 deliver::force(info);

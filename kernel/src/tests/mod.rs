@@ -330,6 +330,7 @@ table! {
         tracing::p2_p6_a_tracer_looks_at_signals_that_wait,
         tracing::p2_a_tracer_reads_and_sets_whose_calls_are_whose,
         tracing::u1_a_program_without_memory_is_told_of,
+        tracing::p2_another_process_answers_calls,
         hostile::p2_filters_of_calls_answer_as_on_linux,
         hostile::p2_filters_of_calls_are_taken_by_linuxs_rules,
         hostile::p2_a_process_ends_with_its_limit_of_cpu_time,

@@ -51,3 +51,9 @@ pub fn p2_a_tracer_reads_and_sets_whose_calls_are_whose() -> Outcome {
 pub fn u1_a_program_without_memory_is_told_of() -> Outcome {
     run("tracing", "emptied")
 }
+
+/// Red when a call that a filter leaves to another process does not wait for that, or returns
+/// something else.
+pub fn p2_another_process_answers_calls() -> Outcome {
+    run("filters", "listener")
+}

@@ -7,7 +7,9 @@ use crate::abi::{self, AUDIT_MACHINE, registers};
 use crate::error::{Errno, SysResult};
 use crate::memory::object::AccessError;
 use crate::memory::space::Memory;
-use crate::process::filters::user_dispatch;
+use crate::process::current_task;
+use crate::process::filters::{seccomp, user_dispatch};
+use crate::process::identity::credentials::capability;
 use crate::process::names::named;
 use crate::process::task;
 use crate::process::tracing::state::{At, Halted, Resume, Tracing, option};
@@ -51,6 +53,7 @@ mod request {
     pub(super) const PEEK_INFO: u64 = 0x4209;
     pub(super) const GET_MASK: u64 = 0x420a;
     pub(super) const SET_MASK: u64 = 0x420b;
+    pub(super) const GET_FILTER_FLAGS: u64 = 0x420d;
     pub(super) const GET_CALL: u64 = 0x420e;
     pub(super) const SET_DISPATCH: u64 = 0x4210;
     pub(super) const GET_DISPATCH: u64 = 0x4211;
@@ -76,7 +79,10 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
         request::SEIZE if address != 0 || data & !u64::from(option::KNOWN) != 0 => {
             return Err(Errno::EIO);
         }
-        request::SEIZE => return attach(number, Some(data as u32)),
+        request::SEIZE => {
+            check_options(data)?;
+            return attach(number, Some(data as u32));
+        }
         _ => {}
     }
     let thread = tracer::find(number)?;
@@ -107,6 +113,7 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
             if data & !u64::from(option::KNOWN) != 0 {
                 return Err(Errno::EINVAL);
             }
+            check_options(data)?;
             with_halted(&thread, |tracing| {
                 tracing.options = data as u32;
                 Ok(0)
@@ -150,8 +157,9 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
             Ok(0)
         }
         request::GET_CALL => get_call(&thread, address, data),
+        request::GET_FILTER_FLAGS => filter_flags(&thread, address, data),
         request::PEEK_INFO => peek_info(&thread, address, data),
-        request::SET_DISPATCH | request::GET_DISPATCH 
+        request::SET_DISPATCH | request::GET_DISPATCH
             if !abi::HAS_USER_DISPATCH || address != DISPATCH_BYTES =>
         {
             Err(Errno::EINVAL)
@@ -176,6 +184,13 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
         request::GET_REGISTERS..=request::SET_FLOATS => 0,
         _ => moved,
     })
+}
+
+/// Whether the caller may ask for what frees others from their filters.
+fn check_options(options: u64) -> Result<(), Errno> {
+    let is_free = seccomp::mode() == 0 && current_task().credentials().can(capability::SYS_ADMIN);
+    let frees = options & u64::from(option::NO_FILTERS) != 0;
+    if frees && !is_free { Err(Errno::EPERM) } else { Ok(()) }
 }
 
 fn attach(number: u64, seize: Option<u32>) -> SysResult {
@@ -351,6 +366,24 @@ fn set_info(thread: &Thread, from: u64) -> SysResult {
         *before = info;
         Ok(0)
     })
+}
+
+/// `struct seccomp_metadata`: which filter 0, counted from the oldest, and its flags 8.
+fn filter_flags(thread: &Thread, bytes: u64, at: u64) -> SysResult {
+    const IS_LOGGED: u64 = 2;
+    if !current_task().credentials().can(capability::SYS_ADMIN) || seccomp::mode() != 0 {
+        return Err(Errno::EACCES);
+    }
+    let bytes = bytes.min(16);
+    if bytes < 8 {
+        return Err(Errno::EINVAL);
+    }
+    let place = u64::from_le_bytes(get(at)?);
+    let task = task::of(thread).ok_or(Errno::ESRCH)?;
+    let flags = if seccomp::is_logged(task, place)? { IS_LOGGED } else { 0 };
+    let told = [place, flags].map(u64::to_le_bytes);
+    put(at, &told.as_flattened()[..bytes as usize])?;
+    Ok(bytes)
 }
 
 /// Signals that wait, with what is told of each: `struct ptrace_peeksiginfo_args` says from which

@@ -3,9 +3,12 @@
 use super::table::calls;
 use crate::abi::WORD;
 use crate::error::{Errno, SysResult};
+use crate::process::current_task;
 use crate::process::filters::filter::{Instruction, MOST};
+use crate::process::filters::listener::{DATA_BYTES, Listener};
 use crate::process::filters::seccomp::{self, Asked, action};
-use crate::process::user_memory::{WORD_BYTES, get, get_numbers};
+use crate::process::filters::supervision::{ANSWER_BYTES, TOLD_BYTES};
+use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put};
 use alloc::vec::Vec;
 use machine::memory::fallible;
 
@@ -17,12 +20,20 @@ fn call(operation: u32, flags: u32, at: u64) -> SysResult {
     const STRICT: u32 = 0;
     const FILTER: u32 = 1;
     const IS_AVAILABLE: u32 = 2;
+    const GET_SIZES: u32 = 3;
     match operation {
         STRICT if flags == 0 && at == 0 => seccomp::be_strict(),
         FILTER => add(flags, at),
         IS_AVAILABLE if flags == 0 => {
             let action = u32::from_le_bytes(get(at)?);
             if action::ALL.contains(&action) { Ok(0) } else { Err(Errno::EOPNOTSUPP) }
+        }
+        // `struct seccomp_notif_sizes`.
+        GET_SIZES if flags == 0 => {
+            let sizes =
+                [TOLD_BYTES, ANSWER_BYTES, DATA_BYTES].map(|size| (size as u16).to_le_bytes());
+            put(at, sizes.as_flattened())?;
+            Ok(0)
         }
         _ => Err(Errno::EINVAL),
     }
@@ -45,12 +56,33 @@ fn add(flags: u32, at: u64) -> SysResult {
     const LOGGED: u32 = 2;
     /// Without the processor's defence against speculation.
     const SPECULATES: u32 = 4;
+    const LISTENS: u32 = 8;
     const NAMES_NONE: u32 = 0x10;
-    if flags & !(FOR_ALL | LOGGED | SPECULATES | NAMES_NONE) != 0 {
+    const SLEEPS_ON: u32 = 0x20;
+    let has = |flag: u32| flags & flag != 0;
+    // A number that is given out is a thread's or a descriptor.
+    if flags & !(FOR_ALL | LOGGED | SPECULATES | LISTENS | NAMES_NONE | SLEEPS_ON) != 0
+        || has(FOR_ALL) && has(LISTENS) && !has(NAMES_NONE)
+        || has(SLEEPS_ON) && !has(LISTENS)
+    {
         return Err(Errno::EINVAL);
     }
-    let asked = Asked { for_all: flags & FOR_ALL != 0, names_none: flags & NAMES_NONE != 0 };
-    seccomp::add(program(at)?, asked)
+    let program = program(at)?;
+    let listener = if has(LISTENS) { Some(Listener::new(has(SLEEPS_ON))?) } else { None };
+    let given = listener.as_ref().map(Listener::give).transpose()?;
+    let asked = Asked {
+        for_all: has(FOR_ALL),
+        names_none: has(NAMES_NONE),
+        is_logged: has(LOGGED),
+        listener,
+    };
+    let added = seccomp::add(program, asked);
+    let Some(number) = given else { return added };
+    if added.is_err() {
+        let taken = current_task().files().lock().remove(number);
+        drop(taken);
+    }
+    added.map(|_| number)
 }
 
 /// A `struct sock_fprog`.

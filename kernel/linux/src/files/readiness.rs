@@ -82,6 +82,11 @@ impl Readiness {
         Ok(self.sleepers.wait_until(condition)?)
     }
 
+    /// The same, whatever signals come but that which ends the thread.
+    pub(crate) fn wait_unless_killed(&self, condition: impl FnMut() -> bool) -> Result<(), Errno> {
+        Ok(self.sleepers.wait_unless_killed(condition)?)
+    }
+
     /// The same, until a deadline.
     pub(crate) fn wait_deadline(
         &self,

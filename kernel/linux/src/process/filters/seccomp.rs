@@ -6,12 +6,14 @@
 
 use super::asked_dispatch::Counted;
 use super::filter::{DATA_WORDS, Instruction, Program};
+use super::listener::{Answer, DATA_BYTES, Heard, Listener};
 use super::seccomp_state::{Filter, Mode, filters};
 use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal};
 use crate::error::{Errno, SysResult};
 use crate::process::identity::credentials::capability;
 use crate::process::life::exit::{exit_thread, kill_current};
+use crate::process::tracing::halt;
 use crate::process::user_memory;
 use crate::process::{current, current_task, task};
 use alloc::sync::Arc;
@@ -27,12 +29,14 @@ pub(crate) mod action {
     pub(crate) const KILL_THREAD: u32 = 0;
     pub(crate) const TRAP: u32 = 0x0003_0000;
     pub(crate) const ERROR: u32 = 0x0005_0000;
+    pub(crate) const ASK: u32 = 0x7fc0_0000;
     pub(crate) const TRACE: u32 = 0x7ff0_0000;
     pub(crate) const LOG: u32 = 0x7ffc_0000;
     pub(crate) const ALLOW: u32 = 0x7fff_0000;
     pub(super) const WHOLE: u32 = 0xffff_0000;
-    /// All that there are. Asking another process is not among them.
-    pub(crate) const ALL: [u32; 7] = [KILL_PROCESS, KILL_THREAD, TRAP, ERROR, TRACE, LOG, ALLOW];
+    /// All that there are.
+    pub(crate) const ALL: [u32; 8] =
+        [KILL_PROCESS, KILL_THREAD, TRAP, ERROR, ASK, TRACE, LOG, ALLOW];
 }
 
 /// Instructions of all filters of a thread: each counts four more.
@@ -47,6 +51,16 @@ pub(in crate::process) fn inherit(thread: &Thread) {
     let mine = current_task().seccomp.lock().copy();
     let before = core::mem::replace(&mut *theirs.seccomp.lock(), mine);
     drop(before);
+}
+
+/// Whether a filter of a thread, counted from the oldest on, was to be logged.
+pub(crate) fn is_logged(task: &task::Task, place: u64) -> Result<bool, Errno> {
+    let mode = task.seccomp.lock();
+    let newest = mode.filter().ok_or(Errno::EINVAL)?;
+    let count = filters(Some(newest)).count();
+    let place = usize::try_from(place).ok().filter(|&place| place < count).ok_or(Errno::ENOENT)?;
+    let found = filters(Some(newest)).nth(count - 1 - place).ok_or(Errno::ENOENT)?;
+    Ok(found.is_logged)
 }
 
 /// The caller's mode.
@@ -66,19 +80,23 @@ pub(crate) fn be_strict() -> SysResult {
 }
 
 /// What is asked for with a new filter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// All threads of the process have it.
     pub(crate) for_all: bool,
     /// If one cannot, that is an error, and not its number.
     pub(crate) names_none: bool,
+    /// What it does not allow is logged.
+    pub(crate) is_logged: bool,
+    /// Who answers what it leaves to others.
+    pub(crate) listener: Option<Arc<Listener>>,
 }
 
 /// A filter more. Gives out 0, or the number of a thread that has others.
 pub(crate) fn add(instructions: Vec<Instruction>, asked: Asked) -> SysResult {
     let task = current_task();
     let is_bound = current().attributes.no_new_privileges.load(Ordering::Relaxed);
-    if !is_bound && !task.credentials().can(capability::SYS_ADMIN) {
+    if !is_bound && !task.credentials().can_here(capability::SYS_ADMIN) {
         return Err(Errno::EACCES);
     }
     let program = Program::new(instructions)?;
@@ -92,6 +110,9 @@ pub(crate) fn add(instructions: Vec<Instruction>, asked: Asked) -> SysResult {
         if program.len() + there > MAX_OF_ALL {
             return Err(Errno::ENOMEM);
         }
+        if asked.listener.is_some() && filters(mine.as_ref()).any(|filter| filter.heard.is_some()) {
+            return Err(Errno::EBUSY);
+        }
         let others =
             || threads.iter().filter(|thread| !core::ptr::eq(&***thread, sched::current()));
         if asked.for_all
@@ -99,7 +120,9 @@ pub(crate) fn add(instructions: Vec<Instruction>, asked: Asked) -> SysResult {
         {
             return if asked.names_none { Err(Errno::ESRCH) } else { Ok((other.number(), None)) };
         }
-        let filter = fallible::shared(Filter { program, before: mine })?;
+        let heard = asked.listener.clone().map(Heard);
+        let filter = Filter { program, before: mine, heard, is_logged: asked.is_logged };
+        let filter = fallible::shared(filter)?;
         set(task, &filter);
         if asked.for_all {
             others().filter_map(|thread| task::of(thread)).for_each(|task| set(task, &filter));
@@ -136,12 +159,17 @@ pub(crate) enum Verdict {
     Refused(u64),
     /// It is not made, and returns what a signal's handler says: the signal is on its way.
     Trapped(Info),
+    /// It is not made: a signal came while it was asked about.
+    Interrupted,
     /// The tracer is told of it, with this, and it is made if that lets it through.
     Traced(u32),
 }
 
 /// Asks the caller's filters.
 pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
+    if halt::suspends_filters() {
+        return Verdict::Allowed;
+    }
     let newest = match &*current_task().seccomp.lock() {
         Mode::All => return Verdict::Allowed,
         Mode::Strict(_) => None,
@@ -155,8 +183,21 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
         }
         exit_thread(Signal::KILL.status());
     };
-    let answer = answer(&newest, regs, number, machine);
+    let data = data(regs, number, machine);
+    let (answer, listener) = answer(&newest, &data);
+    let listener = listener.filter(|_| answer & action::WHOLE == action::ASK).cloned();
     drop(newest);
+    if let Some(listener) = listener {
+        let mut bytes = [0; DATA_BYTES];
+        for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(data) {
+            *to = word.to_le_bytes();
+        }
+        return match listener.ask(bytes) {
+            Some(Answer::Made) => Verdict::Allowed,
+            Some(Answer::Returns(result)) => Verdict::Refused(result),
+            None => Verdict::Interrupted,
+        };
+    }
     let data = answer & !action::WHOLE;
     match answer & action::WHOLE {
         action::ALLOW => Verdict::Allowed,
@@ -167,6 +208,7 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
             ));
             Verdict::Allowed
         }
+        action::ASK => Verdict::Refused(Errno::ENOSYS.as_result()),
         action::TRACE => Verdict::Traced(data),
         action::ERROR => Verdict::Refused(u64::from(data.min(MAX_ERROR)).wrapping_neg()),
         action::TRAP => Verdict::Trapped(info(regs, number, machine, data)),
@@ -176,8 +218,8 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32) -> Verdict {
     }
 }
 
-/// The strictest answer: the lowest, as a number with a sign.
-fn answer(newest: &Arc<Filter>, regs: &SavedRegs, number: u64, machine: u32) -> u32 {
+/// `struct seccomp_data`.
+fn data(regs: &SavedRegs, number: u64, machine: u32) -> [u32; DATA_WORDS] {
     let mut data = [0; DATA_WORDS];
     let mut put = |at: usize, value: u64| {
         (data[at], data[at + 1]) = (value as u32, (value >> 32) as u32);
@@ -187,13 +229,24 @@ fn answer(newest: &Arc<Filter>, regs: &SavedRegs, number: u64, machine: u32) -> 
     for (argument, at) in abi::arguments::<6>(regs, user_memory::get).into_iter().zip(0..) {
         put(4 + 2 * at, argument);
     }
-    filters(Some(newest)).map(|filter| filter.program.run(&data)).fold(
-        action::ALLOW,
-        |strictest, answer| {
-            let order = |answer: u32| (answer & action::WHOLE) as i32;
-            if order(answer) < order(strictest) { answer } else { strictest }
-        },
-    )
+    data
+}
+
+/// The strictest answer: the lowest, as a number with a sign; and who listens to the filter that
+/// gave it.
+fn answer<'a>(
+    newest: &'a Arc<Filter>,
+    data: &[u32; DATA_WORDS],
+) -> (u32, Option<&'a Arc<Listener>>) {
+    let order = |answer: u32| (answer & action::WHOLE) as i32;
+    filters(Some(newest)).fold((action::ALLOW, None), |strictest, filter| {
+        let answer = filter.program.run(data);
+        if order(answer) < order(strictest.0) {
+            (answer, filter.heard.as_ref().map(|heard| &heard.0))
+        } else {
+            strictest
+        }
+    })
 }
 
 /// `SYS_SECCOMP`.

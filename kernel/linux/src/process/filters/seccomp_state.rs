@@ -2,6 +2,7 @@
 
 use super::asked_dispatch::Counted;
 use super::filter::Program;
+use super::listener::Heard;
 use alloc::sync::Arc;
 
 /// A filter, and those that were there before it.
@@ -9,6 +10,10 @@ use alloc::sync::Arc;
 pub(crate) struct Filter {
     pub(in crate::process) program: Program,
     pub(in crate::process) before: Option<Arc<Self>>,
+    /// Who answers what it leaves to others.
+    pub(in crate::process) heard: Option<Heard>,
+    /// What it does not allow was to be logged.
+    pub(in crate::process) is_logged: bool,
 }
 
 impl Drop for Filter {

@@ -39,6 +39,9 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         let thread = sched::current();
         // An overflow inside a clone leaves it half done.
         current_task().birth.abandon(&process.membership);
+        // Its filters go before others can know of its end.
+        let filters = core::mem::take(&mut *current_task().seccomp.lock());
+        drop(filters);
         let robust = current_task().robust_list.load(Ordering::Relaxed);
         if robust != 0 {
             futex::release_all(robust, current_task().number());

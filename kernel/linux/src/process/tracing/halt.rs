@@ -276,6 +276,11 @@ pub(crate) fn after_call(regs: &mut SavedRegs) -> bool {
     is_stepped()
 }
 
+/// Whether the tracer of the calling thread has its filters pass everything.
+pub(crate) fn suspends_filters() -> bool {
+    with(|tracing| tracing.options & option::NO_FILTERS != 0).unwrap_or(false)
+}
+
 /// A filter leaves a call to the tracer. `false`: none asked for that.
 pub(crate) fn at_filter(regs: &mut SavedRegs, data: u32) -> bool {
     at(At::Filter, regs, (option::FILTER, event::FILTER), data.into())

@@ -23,7 +23,9 @@ pub(crate) mod option {
     pub(crate) const FILTER: u32 = 1 << 7;
     /// The thread's process is killed when its tracer ends.
     pub(crate) const KILL: u32 = 1 << 20;
-    pub(crate) const KNOWN: u32 = 0xff | KILL;
+    /// Its filters are not asked.
+    pub(crate) const NO_FILTERS: u32 = 1 << 21;
+    pub(crate) const KNOWN: u32 = 0xff | KILL | NO_FILTERS;
 }
 
 /// `PTRACE_EVENT_…`.
