@@ -99,16 +99,37 @@ fn is_kept_away(regs: &mut SavedRegs) -> bool {
     if is_programs(regs) {
         return true;
     }
-    match seccomp::judge(regs, AUDIT_MACHINE, &files::take_given) {
-        Verdict::Allowed => return false,
-        Verdict::Refused(result) => abi::set_result(regs, result),
-        Verdict::Cut(error) => restart::note(regs, error),
-        Verdict::Trapped(info) => {
-            as_before_the_call(regs);
-            deliver::force(info);
+    let mut is_told = false;
+    loop {
+        match seccomp::judge(regs, AUDIT_MACHINE, &files::take_given) {
+            Verdict::Allowed => return false,
+            Verdict::Traced(_) if is_told => return false,
+            Verdict::Traced(data) if halt::at_filter(regs, data) => {
+                if sched::current().killed() || (abi::number(regs) as i32) < 0 {
+                    return true;
+                }
+                // The tracer may have made another call of it.
+                is_told = true;
+            }
+            Verdict::Traced(_) => {
+                abi::set_result(regs, Errno::ENOSYS.as_result());
+                return true;
+            }
+            Verdict::Refused(result) => {
+                abi::set_result(regs, result);
+                return true;
+            }
+            Verdict::Cut(error) => {
+                restart::note(regs, error);
+                return true;
+            }
+            Verdict::Trapped(info) => {
+                as_before_the_call(regs);
+                deliver::force(info);
+                return true;
+            }
         }
     }
-    true
 }
 
 /// The registers as they were.

@@ -47,6 +47,12 @@ pub fn u1_what_a_program_says_of_its_pages_is_done_or_refused() -> Outcome {
     part("advice").map(drop)
 }
 
+/// Red when memory that the kernel may drop is inherited, locked or kept, or other memory is
+/// dropped.
+pub fn u1_what_may_be_dropped_is_dropped_and_nothing_else() -> Outcome {
+    part("droppable").map(drop)
+}
+
 pub fn p3_a_mapping_that_grows_keeps_its_gap() -> Outcome {
     part("grows").map(drop)
 }

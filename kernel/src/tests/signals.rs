@@ -195,3 +195,9 @@ pub fn p2_message_queues_wait_for_room_and_for_messages() -> Outcome {
 pub fn p6_a_message_is_told_by_a_signal_once() -> Outcome {
     program("message-queues", "told")
 }
+
+/// Red when a signal ends the sleep of a thread that is to be moved to a lock, or does not end its
+/// wait for that.
+pub fn p2_p6_a_signal_lets_one_sleep_on_who_is_to_be_moved() -> Outcome {
+    program("futexes", "moved")
+}

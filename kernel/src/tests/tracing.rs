@@ -31,3 +31,29 @@ pub fn p2_p6_a_seized_program_is_interrupted_and_stopped() -> Outcome {
 pub fn p2_u1_a_tracer_that_ends_leaves_nothing_halted() -> Outcome {
     run("tracing", "ends")
 }
+
+/// Red when a call that a filter leaves to the tracer is not told, or is not made after it.
+pub fn p2_a_filter_leaves_calls_to_the_tracer() -> Outcome {
+    run("tracing", "filtered")
+}
+
+/// Red when a tracer does not see which signals wait, or what is told with them.
+pub fn p2_p6_a_tracer_looks_at_signals_that_wait() -> Outcome {
+    run("tracing", "waiting")
+}
+
+/// Red when a tracer cannot see which calls a program carries out itself.
+pub fn p2_a_tracer_reads_and_sets_whose_calls_are_whose() -> Outcome {
+    run("tracing", "dispatch")
+}
+
+/// Red when the sum of an address space without areas is told elsewhere than that of others.
+pub fn u1_a_program_without_memory_is_told_of() -> Outcome {
+    run("tracing", "emptied")
+}
+
+/// Red when a call that a filter leaves to another process does not wait for that, or returns
+/// something else.
+pub fn p2_another_process_answers_calls() -> Outcome {
+    run("filters", "listener")
+}

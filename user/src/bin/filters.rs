@@ -1,5 +1,5 @@
 //! seccomp, as on Linux: which programs are taken for filters, what their answers do, who has them.
-//! The first argument names a part: `answers`, `rules`. Status 0 if all is as on Linux.
+//! The first argument names a part: `answers`, `rules`, `listener`. Status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
@@ -271,6 +271,84 @@ fn threads(here: &Here) -> i32 {
     0
 }
 
+/// Another process answers calls that a filter leaves to it.
+fn listener(here: &Here, calls: &Calls) -> i32 {
+    const ASK: u32 = 0x7fc0_0000;
+    const LISTENS: usize = 8;
+    const RECEIVE: usize = 0xc050_2100;
+    const SEND: usize = 0xc018_2101;
+    const IS_WAITING: usize = 0x4008_2102;
+    const ADD_FILE: usize = 0x4018_2103;
+    const ENOENT: isize = -2;
+    const EBUSY: isize = -16;
+    const EBADF: isize = -9;
+    let steps = here.for_getppid(ASK);
+    must!(child(|| i32::from(here.add(0, &steps) != 0 || here.getppid() != ENOSYS)) == 0, "nobody");
+    must!(here.add(LISTENS | 1, &steps) == EINVAL, "a number that means two things");
+    must!(here.add(0x20, &steps) == EINVAL, "nobody to wait for");
+    let ear = here.add(LISTENS, &steps);
+    must!(ear >= 0 && here.add(LISTENS, &steps) == EBUSY, "one listener");
+    let ear = ear as usize;
+    let mut sizes = [0_u16; 4];
+    must!(call(here.seccomp, [3, 0, sizes.as_mut_ptr().addr()]) == 0, "sizes");
+    must!(core::hint::black_box(&sizes)[..3] == [80, 24, 64], "of structures");
+    let ioctl = calls.number("ioctl");
+    let ask = |request: usize, words: &mut [u64; 10]| {
+        call(ioctl, [ear, request, core::hint::black_box(words).as_mut_ptr().addr()])
+    };
+    let events = || {
+        let mut watched = [ear as u32, 0x15];
+        call(calls.number("ppoll"), [watched.as_mut_ptr().addr(), 1, [0_u64; 2].as_ptr().addr()]);
+        core::hint::black_box(&watched)[1] >> 16
+    };
+    let close = calls.number("close");
+    let one = user::fork();
+    if one == 0 {
+        // Who keeps the file itself waits for itself.
+        call(close, [ear]);
+        let told = here.getppid() == 77;
+        let made = here.getppid() > 0;
+        let refused = here.getppid() == EPERM;
+        let file = here.getppid();
+        let given = file > 2 && call(close, [file as usize]) == 0;
+        let late = here.getppid() == ENOSYS;
+        return if told && made && refused && given && late { 0 } else { 1 };
+    }
+    let receive = |words: &mut [u64; 10]| {
+        *words = [0; 10];
+        let received = ask(RECEIVE, words);
+        let number = words[2] as u32 as usize;
+        received == 0 && words[1] == one as u64 && number == here.getppid
+    };
+    let mut told = [1; 10];
+    must!(ask(RECEIVE, &mut told) == EINVAL, "what is not empty");
+    must!(receive(&mut told), "a call is told, and whose it is");
+    must!(events() == 4, "it is to be answered");
+    let id = told[0];
+    must!(ask(IS_WAITING, &mut [id; 10]) == 0, "its thread waits");
+    must!(ask(IS_WAITING, &mut [id + 99; 10]) == ENOENT, "another does not");
+    let answer = |id: u64, value: u64, error: i32, flags: u32| {
+        let last = u64::from(error as u32) | u64::from(flags) << 32;
+        ask(SEND, &mut [id, value, last, 0, 0, 0, 0, 0, 0, 0])
+    };
+    must!(answer(id, 1, 0, 1) == EINVAL && answer(id, 0, 0, 2) == EINVAL, "no answers");
+    must!(answer(id + 99, 1, 0, 0) == ENOENT, "an answer to nobody");
+    must!(answer(id, 77, 0, 0) == 0, "it returns something else");
+    must!(receive(&mut told) && answer(told[0], 0, 0, 1) == 0, "it is made");
+    must!(receive(&mut told) && answer(told[0], 0, -1, 0) == 0, "it is an error");
+    must!(receive(&mut told), "it is told once more");
+    let file = |id: u64, how: u64, source: u64, number: u64| {
+        ask(ADD_FILE, &mut [id, how | source << 32, number, 0, 0, 0, 0, 0, 0, 0])
+    };
+    must!(file(told[0], 2, 99, 0) == EBADF, "a file that is none");
+    must!(file(told[0], 2, 1, 5) == EINVAL, "a number that was not asked for");
+    must!(file(told[0], 2, 1, 0) > 2, "it returns a file");
+    must!(receive(&mut told), "the last one");
+    call(close, [ear]);
+    must!(user::calls::status_of(one) == 0, "each call returned what it was to");
+    0
+}
+
 fn main() -> i32 {
     let Some(named) = user::only_argument() else { return 2 };
     let Ok(calls) = Calls::read() else { return 2 };
@@ -282,6 +360,10 @@ fn main() -> i32 {
     match named {
         b"answers" => answers(&here),
         b"rules" => rules(&here),
+        b"listener" => {
+            must!(child(|| listener(&here, &calls)) == 0, "who supervises another process");
+            0
+        }
         _ => 2,
     }
 }

@@ -1,7 +1,8 @@
 //! Threads that sleep on words: `futexes NAME`. `all`: status 0 if a wake-up reaches those who
 //! sleep on that word of that process, and no others. `deep`: sleeps in processes of their own, one
 //! after the other, while a test of the kernel sees to it that some of them have too little stack
-//! for it; status 0 if each ended in one of the two ways.
+//! for it; status 0 if each ended in one of the two ways. `moved`: signals to one who is to be
+//! moved to a lock.
 
 #![no_std]
 #![no_main]
@@ -10,6 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use user::arch::{self, THREAD_FLAGS};
 use user::calls::{Calls, call, sleep_milliseconds, status_of};
 use user::must;
+use user::signals::Numbers;
 
 user::entry!(main);
 
@@ -100,6 +102,44 @@ fn deep() -> i32 {
     0
 }
 
+extern "C" fn nothing(_: usize, _: usize, _: usize) {}
+
+/// One sleeps on a word until it is moved to a lock. A signal before that has it sleep on; one
+/// after it ends the call, since the lock's word may have changed.
+fn moved(calls: &Calls) -> i32 {
+    const LOCK: usize = 6;
+    const WAIT_FOR_LOCK: usize = 11;
+    const MOVE: usize = 12;
+    const SHARED_ANONYMOUS: usize = 0x21;
+    const SIGUSR1: usize = 10;
+    let futex = FUTEX.load(Ordering::Relaxed) as usize;
+    let (kill, mmap) = (calls.number("kill"), arch::nr::MMAP);
+    let page = call(mmap, [0, 4096, 3, SHARED_ANONYMOUS, usize::MAX, 0]) as usize;
+    let (word, lock) = (page, page + 8);
+    let child = user::fork();
+    if child == 0 {
+        let Some(numbers) = Numbers::read() else { return 2 };
+        numbers.handle(SIGUSR1, nothing, 0, 0);
+        let result = call(futex, [word, WAIT_FOR_LOCK, 0, 0, lock, 0]);
+        return if result == EAGAIN { 0 } else { 1 };
+    }
+    must!(call(futex, [lock, LOCK, 0, 0]) == 0, "the lock is taken");
+    sleep_milliseconds(100);
+    call(kill, [child as usize, SIGUSR1]);
+    sleep_milliseconds(50);
+    let is_moved = (0..100).any(|_| {
+        let moved = call(futex, [word, MOVE, 1, 0, lock, 0]);
+        if moved == 0 {
+            sleep_milliseconds(5);
+        }
+        moved == 1
+    });
+    must!(is_moved, "a signal ended a sleep that it only interrupts");
+    call(kill, [child as usize, SIGUSR1]);
+    must!(status_of(child) == 0, "a signal did not end the wait for the lock");
+    0
+}
+
 fn main() -> i32 {
     let stack = user::first_stack();
     // SAFETY: (1) argc and the pointers behind it are as the kernel laid them out; two arguments
@@ -115,6 +155,7 @@ fn main() -> i32 {
     match name {
         b"all" => all(),
         b"deep" => deep(),
+        b"moved" => moved(&calls),
         _ => 2,
     }
 }

@@ -452,9 +452,42 @@ fn areas(n: &Numbers) -> i32 {
 /// One of the parts; 0 if all is as it should be.
 type Part = fn(&Numbers) -> i32;
 
+/// Memory that the kernel may take at any time (MAP_DROPPABLE).
+fn droppable(n: &Numbers) -> i32 {
+    const DROPPABLE: usize = 8;
+    const EOPNOTSUPP: isize = -95;
+    let new = |flags| call(nr::MMAP, [0, 2 * PAGE, WRITE, DROPPABLE | flags, usize::MAX, 0]);
+    let area = new(ANONYMOUS);
+    if cfg!(target_pointer_width = "32") {
+        must!(area == EOPNOTSUPP, "there are no bits for it");
+        return 0;
+    }
+    must!(!is_error(area), "MAP_DROPPABLE");
+    let area = area as usize;
+    must!(new(ANONYMOUS | GROWS_DOWN) == EINVAL, "a stack would be lost");
+    must!(new(ANONYMOUS | LOCKED) == EINVAL, "what is locked stays");
+    let file = new_file(n, c"/tmp/droppable", 2);
+    must!(map_file(file, 0, PAGE, WRITE, DROPPABLE) == EINVAL, "a file's pages");
+    write(area, 5);
+    write(area + PAGE, 6);
+    must!(child(|| i32::from(read(area) != 0)) == 0, "a child gets zeros");
+    must!(n.advise(area, PAGE, 19) == EINVAL, "which it cannot be kept from");
+    must!(n.advise(area, PAGE, 17) == EINVAL, "nor put into a dump");
+    must!(n.call("mlock", [area, 2 * PAGE]) == 0, "mlock passes it over");
+    must!(n.advise(area, PAGE, 21) == 0, "MADV_PAGEOUT");
+    must!(read(area) == 0 && read(area + PAGE) == 6, "the first page is gone, the other is not");
+    let plain = map(0, PAGE, WRITE, 0) as usize;
+    write(plain, 7);
+    must!(n.advise(plain, PAGE, 21) == 0 && read(plain) == 7, "what may not be dropped stays");
+    must!(n.call("mlockall", [2]) == 0 && new(ANONYMOUS) == EINVAL, "nor what will be locked");
+    must!(n.call("munlockall", []) == 0, "munlockall");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
-    let parts: [(&CStr, Part); 8] = [
+    let parts: [(&CStr, Part); 9] = [
+        (c"droppable", droppable),
         (c"shared", shared),
         (c"truncated", truncated),
         (c"seals", seals),

@@ -1,11 +1,12 @@
 //! Tracing (ptrace), as a debugger uses it. The first argument names a part: `signals`, `calls`,
-//! `births`, `seized`, `ends`. Status 0 if all is as on Linux.
+//! `births`, `seized`, `ends`, `filtered`, `waiting`, `dispatch`,
+//! `emptied`. Status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
 
 use user::arch::nr;
-use user::calls::{Calls, call, path, sleep_milliseconds, status_of};
+use user::calls::{Calls, call, path, read_file, sleep_milliseconds, status_of};
 use user::memory::{PAGE, READ, SIGSEGV, WRITE, child, map, read, write};
 use user::must;
 
@@ -15,6 +16,8 @@ const ESRCH: isize = -3;
 const EPERM: isize = -1;
 const EIO: isize = -5;
 const EINVAL: isize = -22;
+const EFAULT: isize = -14;
+const ENOSYS: isize = -38;
 const ECHILD: isize = -10;
 
 const SIGTRAP: i32 = 5;
@@ -41,12 +44,16 @@ const SET_SET: usize = 0x4205;
 const SEIZE: usize = 0x4206;
 const INTERRUPT: usize = 0x4207;
 const LISTEN: usize = 0x4208;
+const PEEK_INFO: usize = 0x4209;
 const GET_CALL: usize = 0x420e;
+const SET_DISPATCH: usize = 0x4210;
+const GET_DISPATCH: usize = 0x4211;
 
 const MARK_CALLS: usize = 1;
 const TELL_FORK: usize = 2;
 const TELL_EXEC: usize = 16;
 const TELL_EXIT: usize = 64;
+const TELL_FILTER: usize = 128;
 const KILL_WITH_ME: usize = 1 << 20;
 
 /// `__WALL`.
@@ -169,10 +176,17 @@ struct Info {
     machine: u32,
     pc: u64,
     sp: u64,
-    words: [u64; 7],
+    words: [u64; 8],
 }
 
-const NO_INFO: Info = Info { what: 9, machine: 0, pc: 0, sp: 0, words: [0; 7] };
+const NO_INFO: Info = Info { what: 9, machine: 0, pc: 0, sp: 0, words: [0; 8] };
+
+/// What is told with a halt.
+fn message(n: &Numbers, one: isize) -> usize {
+    let mut message = 0_usize;
+    n.trace(GET_MESSAGE, one, 0, (&raw mut message).addr());
+    core::hint::black_box(message)
+}
 
 /// Calls are halted at, their arguments seen, their results changed; a single step.
 fn calls(n: &Numbers) -> i32 {
@@ -202,9 +216,11 @@ fn calls(n: &Numbers) -> i32 {
         }
         let (info, bytes) = look();
         must!(bytes == 80 && info.words[1] == 0, "a call with its arguments");
+        must!(message(n, one) == 1, "which side of it");
         n.trace(TO_CALL, one, 0, 0);
         must!(halt_of(one) == halted(SIGTRAP | 0x80, 0), "at its end");
         let (info, bytes) = look();
+        must!(message(n, one) == 2, "the other side of it");
         must!(bytes == 33 && info.what == 2 && info.words[0] == 20, "its result");
         must!(info.words[1] & 0xff == 0, "which is no error");
         if round == 1 {
@@ -400,6 +416,156 @@ fn ends(n: &Numbers) -> i32 {
     0
 }
 
+/// A filter leaves a call to the tracer, which is told of it and has it made.
+fn filtered(n: &Numbers) -> i32 {
+    const FILTERED: i32 = 7;
+    let number = n.0.number("getpriority");
+    let one = n.traced(|| {
+        let answers = [0x7ff0_0000_u32 | 77, 0x7fff_0000];
+        // What is the call's number? This one is left to the tracer, others are made.
+        let steps = [[0x20, 0], [0x0100_0015, number as u32], [6, answers[0]], [6, answers[1]]];
+        let program = [steps.len(), steps.as_ptr().addr()];
+        n.call("prctl", [38, 1, 0, 0, 0]);
+        if n.call("seccomp", [1, 0, program.as_ptr().addr()]) != 0 {
+            return 99;
+        }
+        let first = call(number, [0, 0]);
+        n.raise(SIGUSR1);
+        let second = call(number, [0, 0]);
+        i32::from(first != ENOSYS) + 2 * i32::from(second != 20)
+    });
+    halt_of(one);
+    n.trace(CONTINUE, one, 0, 0);
+    must!(halt_of(one) == halted(SIGUSR1, 0), "a tracer that does not ask is not told");
+    must!(n.trace(SET_OPTIONS, one, 0, TELL_FILTER) == 0, "it asks");
+    n.trace(CONTINUE, one, 0, 0);
+    must!(halt_of(one) == halted(SIGTRAP, FILTERED), "it is told");
+    must!(message(n, one) == 77, "what the filter says");
+    let mut info = NO_INFO;
+    let bytes = n.trace(GET_CALL, one, size_of::<Info>(), (&raw mut info).addr());
+    must!(bytes == 84 && info.what == 3 && info.words[0] == number as u64, "which call it is");
+    must!(info.words[7] == 77, "and what the filter says of it");
+    n.trace(CONTINUE, one, 0, 0);
+    must!(halt_of(one) == 0, "the call was made");
+    0
+}
+
+/// Signals that wait are looked at, those of a thread and those of its process.
+fn waiting(n: &Numbers) -> i32 {
+    const INFO_WORDS: usize = 32;
+    const OF_PROCESS: u32 = 1;
+    const REAL_TIME: usize = 40;
+    let one = n.traced(|| 0);
+    halt_of(one);
+    // It cannot be sent to itself by its parent as the kernel's own; as a program's it can.
+    let send = |call: &str, value: i32| {
+        let mut info = [0_i32; INFO_WORDS];
+        info[2] = -1;
+        info[if size_of::<usize>() == 8 { 6 } else { 5 }] = value;
+        let at = info.as_ptr().addr();
+        let one = one as usize;
+        match call {
+            "rt_sigqueueinfo" => n.call(call, [one, REAL_TIME, at]),
+            _ => n.call(call, [one, one, REAL_TIME, at]),
+        }
+    };
+    for value in 0..3 {
+        must!(send("rt_sigqueueinfo", value) == 0, "signals for the process");
+        must!(send("rt_tgsigqueueinfo", 10 + value) == 0, "signals for the thread");
+    }
+    let area = map(0, 2 * PAGE, WRITE, 0) as usize;
+    let look = |first: u32, flags: u32, count: u32, to: usize| {
+        let asked = [first, 0, flags, count];
+        n.trace(PEEK_INFO, one, asked.as_ptr().addr(), to)
+    };
+    let value_at = |place: usize| {
+        let byte = if size_of::<usize>() == 8 { 24 } else { 20 };
+        read(area + place * 4 * INFO_WORDS + byte) as u32
+    };
+    must!(look(0, OF_PROCESS, 10, area) == 3, "three wait");
+    must!((0..3).all(|place| value_at(place) == place as u32), "in their order");
+    must!(look(1, 0, 1, area) == 1 && value_at(0) == 11, "the thread's second one");
+    must!(look(3, 0, 1, area) == 0, "there is no fourth");
+    must!(look(0, 2, 1, area) == EINVAL, "a flag that is not known");
+    must!(look(0, 0, u32::MAX, area) == EINVAL, "fewer than none");
+    n.call("mprotect", [area + PAGE, PAGE, READ]);
+    must!(look(0, 0, 3, area + PAGE - 8 * INFO_WORDS) == 2, "as many as there is room for");
+    must!(look(0, 0, 3, area + PAGE) == EFAULT, "there is no room");
+    must!(n.trace(PEEK_INFO, one, 64, area) == EFAULT, "no question");
+    n.kill(one, SIGKILL);
+    must!(halt_of(one) == SIGKILL, "it dies");
+    0
+}
+
+/// Which calls a program carries out itself is read and set by its tracer, where there is that.
+fn dispatch(n: &Numbers) -> i32 {
+    let one = n.traced(|| 0);
+    halt_of(one);
+    const BYTES: usize = 32;
+    let get = |bytes: usize| {
+        let mut asked = [9_u64; 4];
+        let result = n.trace(GET_DISPATCH, one, bytes, asked.as_mut_ptr().addr());
+        (result, core::hint::black_box(asked))
+    };
+    let set = |asked: [u64; 4]| {
+        let asked = core::hint::black_box(&asked);
+        n.trace(SET_DISPATCH, one, BYTES, asked.as_ptr().addr())
+    };
+    // Linux has it where its entry code is not the architecture's own: prctl knows.
+    if n.call("prctl", [59, 0, 0, 0, 0]) == 0 {
+        must!(get(BYTES) == (0, [0; 4]), "nothing is asked for");
+        must!(set([1, 0, 0x40_0000, 0x1000]) == 0, "it is set");
+        must!(get(BYTES) == (0, [1, 0, 0x40_0000, 0x1000]), "and read again");
+        must!(set([0, 0, 1, 0]) == EINVAL, "a range of nothing");
+        must!(n.trace(GET_DISPATCH, one, BYTES, 64) == EFAULT, "no room");
+    }
+    must!(get(BYTES - 1).0 == EINVAL, "another structure");
+    n.kill(one, SIGKILL);
+    must!(halt_of(one) == SIGKILL, "it dies");
+    0
+}
+
+/// A program that has nothing mapped any more: its sum in /proc is of nothing, in its usual place.
+fn emptied(n: &Numbers) -> i32 {
+    let one = n.traced(|| {
+        let mut text = [0; 4096];
+        let length = read_file(c"/proc/self/maps", &mut text).unwrap_or(0);
+        let hex = |digits: &[u8]| {
+            let digit = |byte: &u8| (*byte as char).to_digit(16).unwrap_or(0) as usize;
+            digits.iter().fold(0, |number, byte| number << 4 | digit(byte))
+        };
+        let lines = text[..length].split(|&byte| byte == b'\n');
+        let tops = lines.filter_map(|line| line.split(|&byte| byte == b'-' || byte == b' ').nth(1));
+        let top = tops.map(hex).max().unwrap_or(0);
+        call(nr::MUNMAP, [PAGE, top - PAGE]);
+        1
+    });
+    halt_of(one);
+    n.trace(CONTINUE, one, 0, 0);
+    must!(halt_of(one) == halted(SIGSEGV, 0), "there is no instruction to be found");
+    let mut name = *b"/proc/000000/smaps_rollup\0";
+    let mut rest = one as usize;
+    for digit in name[6..12].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    // A number has no zeros before it.
+    let zeros = name[6..12].iter().take_while(|&&digit| digit == b'0').count();
+    name.copy_within(6 + zeros.., 6);
+    let mut text = [0; 2048];
+    let Ok(name) = core::ffi::CStr::from_bytes_until_nul(&name) else { return 3 };
+    let length = read_file(name, &mut text).unwrap_or(0);
+    let first = text[..length].split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let place = 25 + 6 * size_of::<usize>();
+    must!(first.starts_with(b"00000000-00000000 ---p 00000000 00:00 0 "), "a sum of nothing");
+    let has_kinds = text[..length].windows(9).filter(|part| part.starts_with(b"Pss_")).count() == 4;
+    must!(has_kinds, "what the proportional size is made of");
+    must!(first.get(place..) == Some(b"[rollup]"), "and where it is called that");
+    n.kill(one, SIGKILL);
+    must!(halt_of(one) == SIGKILL, "it dies");
+    0
+}
+
 fn main() -> i32 {
     let Some(named) = user::only_argument() else { return 2 };
     let Ok(calls_there) = Calls::read() else { return 2 };
@@ -410,6 +576,10 @@ fn main() -> i32 {
         b"births" => births(&n),
         b"seized" => seized(&n),
         b"ends" => ends(&n),
+        b"filtered" => filtered(&n),
+        b"waiting" => waiting(&n),
+        b"dispatch" => dispatch(&n),
+        b"emptied" => emptied(&n),
         _ => 2,
     }
 }

@@ -159,7 +159,9 @@ fn prctl(option: u64, [one, two, three, four]: [u64; 4]) -> SysResult {
         }
         SET_IO_FLUSHER if [two, three, four] == [0; 3] => set_flag(&attributes.is_flusher, one),
         GET_IO_FLUSHER if [one, two, three, four] == [0; 4] => Ok(flag(&attributes.is_flusher)),
-        SET_USER_DISPATCH if abi::HAS_USER_DISPATCH => user_dispatch::ask(one, two, three, four),
+        SET_USER_DISPATCH if abi::HAS_USER_DISPATCH => {
+            user_dispatch::ask(current_task(), one, two, three, four)
+        }
         SET_WRITE_OR_EXECUTE if [two, three, four] == [0; 3] => {
             let kept = &attributes.write_or_execute;
             let known = (WRITE_OR_EXECUTE | NOT_INHERITED) as u64;

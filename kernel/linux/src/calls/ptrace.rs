@@ -7,13 +7,16 @@ use crate::abi::{self, AUDIT_MACHINE, registers};
 use crate::error::{Errno, SysResult};
 use crate::memory::object::AccessError;
 use crate::memory::space::Memory;
+use crate::process::current_task;
+use crate::process::filters::{seccomp, user_dispatch};
+use crate::process::identity::credentials::capability;
 use crate::process::names::named;
 use crate::process::task;
 use crate::process::tracing::state::{At, Halted, Resume, Tracing, option};
 use crate::process::tracing::tracer::{self, with_halted};
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put, put_word};
 use machine::memory::fallible;
-use threads::sched::{Mutex, Thread};
+use threads::sched::{self, Mutex, Thread};
 
 calls! {
     "ptrace" (request, number, address, data) => ptrace(request, number, address, data);
@@ -47,9 +50,13 @@ mod request {
     pub(super) const SEIZE: u64 = 0x4206;
     pub(super) const INTERRUPT: u64 = 0x4207;
     pub(super) const LISTEN: u64 = 0x4208;
+    pub(super) const PEEK_INFO: u64 = 0x4209;
     pub(super) const GET_MASK: u64 = 0x420a;
     pub(super) const SET_MASK: u64 = 0x420b;
+    pub(super) const GET_FILTER_FLAGS: u64 = 0x420d;
     pub(super) const GET_CALL: u64 = 0x420e;
+    pub(super) const SET_DISPATCH: u64 = 0x4210;
+    pub(super) const GET_DISPATCH: u64 = 0x4211;
 }
 
 /// Sets of registers (`NT_…`).
@@ -61,6 +68,8 @@ mod set {
 
 /// Bytes of the floating point as `fxsave` has it.
 const LEGACY_BYTES: usize = 512;
+/// Bytes of `struct ptrace_sud_config`.
+const DISPATCH_BYTES: u64 = 32;
 
 fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
     let number = u64::from(number as u32);
@@ -70,7 +79,10 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
         request::SEIZE if address != 0 || data & !u64::from(option::KNOWN) != 0 => {
             return Err(Errno::EIO);
         }
-        request::SEIZE => return attach(number, Some(data as u32)),
+        request::SEIZE => {
+            check_options(data)?;
+            return attach(number, Some(data as u32));
+        }
         _ => {}
     }
     let thread = tracer::find(number)?;
@@ -101,6 +113,7 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
             if data & !u64::from(option::KNOWN) != 0 {
                 return Err(Errno::EINVAL);
             }
+            check_options(data)?;
             with_halted(&thread, |tracing| {
                 tracing.options = data as u32;
                 Ok(0)
@@ -144,12 +157,40 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
             Ok(0)
         }
         request::GET_CALL => get_call(&thread, address, data),
+        request::GET_FILTER_FLAGS => filter_flags(&thread, address, data),
+        request::PEEK_INFO => peek_info(&thread, address, data),
+        request::SET_DISPATCH | request::GET_DISPATCH
+            if !abi::HAS_USER_DISPATCH || address != DISPATCH_BYTES =>
+        {
+            Err(Errno::EINVAL)
+        }
+        request::SET_DISPATCH => {
+            let [mode, selector, first, length] = get_numbers(data, WordSize::Eight)?;
+            let task = task::of(&thread).ok_or(Errno::ESRCH)?;
+            user_dispatch::ask(task, mode, first, length, selector)
+        }
+        request::GET_DISPATCH => {
+            let task = task::of(&thread).ok_or(Errno::ESRCH)?;
+            let mut bytes = [0; DISPATCH_BYTES as usize];
+            for (to, word) in bytes.chunks_exact_mut(8).zip(user_dispatch::asked_by(task)) {
+                to.copy_from_slice(&word.to_le_bytes());
+            }
+            put(data, &bytes)?;
+            Ok(0)
+        }
         _ => Err(Errno::EIO),
     }
     .map(|moved| match request {
         request::GET_REGISTERS..=request::SET_FLOATS => 0,
         _ => moved,
     })
+}
+
+/// Whether the caller may ask for what frees others from their filters.
+fn check_options(options: u64) -> Result<(), Errno> {
+    let is_free = seccomp::mode() == 0 && current_task().credentials().can(capability::SYS_ADMIN);
+    let frees = options & u64::from(option::NO_FILTERS) != 0;
+    if frees && !is_free { Err(Errno::EPERM) } else { Ok(()) }
 }
 
 fn attach(number: u64, seize: Option<u32>) -> SysResult {
@@ -327,21 +368,76 @@ fn set_info(thread: &Thread, from: u64) -> SysResult {
     })
 }
 
+/// `struct seccomp_metadata`: which filter 0, counted from the oldest, and its flags 8.
+fn filter_flags(thread: &Thread, bytes: u64, at: u64) -> SysResult {
+    const IS_LOGGED: u64 = 2;
+    if !current_task().credentials().can(capability::SYS_ADMIN) || seccomp::mode() != 0 {
+        return Err(Errno::EACCES);
+    }
+    let bytes = bytes.min(16);
+    if bytes < 8 {
+        return Err(Errno::EINVAL);
+    }
+    let place = u64::from_le_bytes(get(at)?);
+    let task = task::of(thread).ok_or(Errno::ESRCH)?;
+    let flags = if seccomp::is_logged(task, place)? { IS_LOGGED } else { 0 };
+    let told = [place, flags].map(u64::to_le_bytes);
+    put(at, &told.as_flattened()[..bytes as usize])?;
+    Ok(bytes)
+}
+
+/// Signals that wait, with what is told of each: `struct ptrace_peeksiginfo_args` says from which
+/// on, of the thread or of its process, and how many. How many there were.
+fn peek_info(thread: &Thread, from: u64, to: u64) -> SysResult {
+    const OF_PROCESS: u32 = 1;
+    let bytes: [u8; 16] = get(from)?;
+    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| bytes[at + byte]));
+    let (first, flags, count) =
+        (u64::from(word(0)) | u64::from(word(4)) << 32, word(8), word(12) as i32);
+    if flags & !OF_PROCESS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let count = u64::try_from(count).map_err(|_| Errno::EINVAL)?;
+    let task = task::of(thread).ok_or(Errno::ESRCH)?;
+    for done in 0..count {
+        let place = first.checked_add(done).and_then(|place| usize::try_from(place).ok());
+        let Some(place) = place else { return Ok(done) };
+        let info = match flags {
+            OF_PROCESS => task.process.signals.lock().pending.told(place).cloned(),
+            _ => task.signals.lock().pending.told(place).cloned(),
+        };
+        let Some(info) = info else { return Ok(done) };
+        let at = to.checked_add(done * INFO_BYTES as u64).ok_or(Errno::EFAULT);
+        match at.and_then(|at| put(at, &info.encode())) {
+            Err(_) if done > 0 => return Ok(done),
+            result => result?,
+        }
+        if sched::current().killed() {
+            return Ok(done + 1);
+        }
+    }
+    Ok(count)
+}
+
 /// `struct ptrace_syscall_info`: what 0, machine 4, PC 8, SP 16; then of a call its number 24 and
-/// arguments 32, of a result that 24, and whether it is an error 32. How many bytes there are.
+/// arguments 32, and what a filter says to the tracer 80; of a result that 24, and whether it is an
+/// error 32. How many bytes there are.
 fn get_call(thread: &Thread, room: u64, to: u64) -> SysResult {
-    let mut bytes = [0; 80];
-    let length = halted(thread, |halted| {
+    let mut bytes = [0; 84];
+    let length = with_halted(thread, |tracing| {
+        let message = tracing.message as u32;
+        bytes[80..].copy_from_slice(&message.to_le_bytes());
+        let halted = tracing.halted().ok_or(Errno::ESRCH)?;
         let regs = &halted.regs;
         let mut word = |at: usize, value: u64| {
             bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
         };
         let (what, length) = match halted.at {
-            At::Call => {
+            At::Call | At::Filter => {
                 word(24, abi::number(regs));
                 let arguments = abi::arguments::<6>(regs, |_| Err(Errno::EFAULT));
                 arguments.into_iter().zip((32..).step_by(8)).for_each(|(one, at)| word(at, one));
-                (1, 80)
+                if halted.at == At::Filter { (3, 84) } else { (1, 80) }
             }
             At::Return => {
                 let result = abi::result(regs);

@@ -64,20 +64,20 @@ fn add(flags: u32, at: u64) -> SysResult {
     if flags & !(FOR_ALL | LOGGED | SPECULATES | LISTENS | NAMES_NONE | PATIENT) != 0 {
         return Err(Errno::EINVAL);
     }
-    let [for_all, listens, names_none, is_patient] =
-        [FOR_ALL, LISTENS, NAMES_NONE, PATIENT].map(|flag| flags & flag != 0);
+    let [for_all, is_logged, listens, names_none, is_patient] =
+        [FOR_ALL, LOGGED, LISTENS, NAMES_NONE, PATIENT].map(|flag| flags & flag != 0);
     // The result would be a descriptor or a thread's number.
     if for_all && listens && !names_none || is_patient && !listens {
         return Err(Errno::EINVAL);
     }
     let program = program(at)?;
     if !listens {
-        return seccomp::add(program, Asked { for_all, names_none, listener: None });
+        return seccomp::add(program, Asked { for_all, names_none, is_logged, listener: None });
     }
     let [first_id @ .., _, _, _, _, _, _, _, _] = random_bytes();
     let (listener, file) = seccomp::listener(u64::from_le_bytes(first_id), is_patient)?;
     let number = current_task().give(Descriptor { file, close_on_exec: true }, 0)?;
-    let asked = Asked { for_all, names_none, listener: Some(listener) };
+    let asked = Asked { for_all, names_none, is_logged, listener: Some(listener) };
     match seccomp::add(program, asked) {
         Ok(_) => Ok(number),
         Err(error) => {

@@ -83,7 +83,9 @@ impl Files {
 
     /// The lowest free number from `lowest` on, with a place.
     fn free_number(&mut self, lowest: u64) -> Result<usize, Errno> {
-        let lowest = usize::try_from(lowest).ok().filter(|&lowest| lowest < self.limit);
+        // Without any numbers, none is free.
+        let is_one = |&lowest: &usize| lowest == 0 || lowest < self.limit;
+        let lowest = usize::try_from(lowest).ok().filter(is_one);
         let mut numbers = lowest.ok_or(Errno::EINVAL)?..self.limit;
         let free = numbers.find(|&i| self.slots.get(i).is_none_or(Option::is_none));
         let number = free.ok_or(Errno::EMFILE)?;

@@ -6,6 +6,11 @@ use super::space::{AccessError, Memory};
 use crate::error::Errno;
 use crate::memory::limits::is_too_much;
 
+/// The flags that an area can be given: what the kernel may drop is never locked.
+const fn lockable(area: &Area) -> u32 {
+    if area.has(flag::DROPPABLE) { !(flag::LOCKED | flag::LOCKED_ON_FAULT) } else { !0 }
+}
+
 impl Memory {
     /// Forgets the contents of a range: its pages read as zeros afterwards, or as what their file
     /// has. What the kernel put there stays. What is locked is given up only if the program says
@@ -22,6 +27,20 @@ impl Memory {
             }
             let (here, end, kept) = (area.lowest.max(lowest), area.top, area.has(flag::KEPT));
             if !kept {
+                self.release_pages(here, end.min(top));
+            }
+            from = end;
+        }
+        if is_covered { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    /// Takes the pages of those areas of a range whose pages may be taken: MADV_PAGEOUT.
+    pub(crate) fn drop_what_may_be(&mut self, lowest: u64, top: u64) -> Result<(), Errno> {
+        let is_covered = self.areas.is_covered(lowest, top);
+        let mut from = lowest;
+        while let Some(area) = self.areas.first_within(from, top) {
+            let (here, end) = (area.lowest.max(lowest), area.top);
+            if area.has(flag::DROPPABLE) {
                 self.release_pages(here, end.min(top));
             }
             from = end;
@@ -50,8 +69,9 @@ impl Memory {
     ) -> Result<(), Errno> {
         self.marks |= set;
         let is_covered = self.areas.is_covered(lowest, top);
-        self.areas
-            .change_what_is_there(lowest, top, |area| area.flags = area.flags & !clear | set)?;
+        self.areas.change_what_is_there(lowest, top, |area| {
+            area.flags = area.flags & !clear | set & lockable(area);
+        })?;
         if is_covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
@@ -98,7 +118,8 @@ impl Memory {
         self.marks |= flag::LOCKED;
         let whole = (crate::abi::USER_LOWEST, crate::abi::USER_TOP);
         self.areas.change_what_is_there(whole.0, whole.1, |area| {
-            area.flags = area.flags & !flag::LOCKED_ON_FAULT | flag::LOCKED | also;
+            let locked = (flag::LOCKED | also) & lockable(area);
+            area.flags = area.flags & !flag::LOCKED_ON_FAULT | locked;
         })?;
         let mut from = whole.0;
         while !on_fault && let Some(area) = self.areas.first_within(from, whole.1) {

@@ -41,6 +41,8 @@ pub(crate) mod flag {
     pub(crate) const SHADOW_STACK: u32 = 1 << 15;
     /// It may be read because it may be written or executed: reading was not asked for.
     pub(crate) const READ_UNASKED: u32 = 1 << 16;
+    /// The kernel may take its pages at any time: they read as zeros again.
+    pub(crate) const DROPPABLE: u32 = 1 << 17;
 }
 
 /// Where an area's pages come from, if they are no zeros.

@@ -11,6 +11,9 @@ pub(crate) struct Figures {
     /// Each page divided by how many have it.
     pub(crate) proportional: u64,
     pub(crate) proportional_dirty: u64,
+    /// Of pages that no file has, and of those of files that are in memory only.
+    pub(crate) proportional_anonymous: u64,
+    pub(crate) proportional_shared: u64,
     pub(crate) shared_clean: u64,
     pub(crate) shared_dirty: u64,
     pub(crate) private_clean: u64,
@@ -25,6 +28,8 @@ impl Figures {
         self.present += other.present;
         self.proportional += other.proportional;
         self.proportional_dirty += other.proportional_dirty;
+        self.proportional_anonymous += other.proportional_anonymous;
+        self.proportional_shared += other.proportional_shared;
         self.shared_clean += other.shared_clean;
         self.shared_dirty += other.shared_dirty;
         self.private_clean += other.private_clean;
@@ -69,6 +74,8 @@ impl Memory {
     /// Of one area.
     pub(crate) fn figures(&self, area: &Area) -> Figures {
         let mut sum = Figures::default();
+        let node = area.source.as_ref().map(|source| &source.object.node);
+        let is_in_archive = node.is_some_and(|node| node.in_archive().is_some());
         let mut from = area.lowest;
         while let Some(page) = self.tables.next_mapped(from, area.top) {
             from = page + PAGE;
@@ -78,6 +85,11 @@ impl Memory {
             let is_dirty = !of_file || area.is_shared() && can_write;
             sum.present += PAGE;
             sum.proportional += PAGE / users;
+            match of_file {
+                false => sum.proportional_anonymous += PAGE / users,
+                true if !is_in_archive => sum.proportional_shared += PAGE / users,
+                true => {}
+            }
             sum.proportional_dirty += if is_dirty { PAGE / users } else { 0 };
             *match (users > 1, is_dirty) {
                 (true, true) => &mut sum.shared_dirty,

@@ -4,7 +4,7 @@
 //! started, as Linux has it; `[heap]` is what lies where brk made the heap. Neither brk nor mmap
 //! makes the stack: execve does.
 
-use crate::abi::{self, stack_image::WordSize};
+use crate::abi;
 use crate::error::Errno;
 use crate::memory::areas::{Area, flag};
 use crate::memory::figures::Figures;
@@ -181,11 +181,18 @@ pub(super) fn all(process: &Process, with_figures: bool, text: &mut Text) -> fmt
     })
 }
 
-fn figures(sum: &Figures, locked: u64, text: &mut Text) -> fmt::Result {
+/// `by_kind`: also what the proportional size is made of, which a sum alone tells.
+fn figures(sum: &Figures, locked: u64, by_kind: bool, text: &mut Text) -> fmt::Result {
     let mut field = |name: &str, bytes: u64| writeln!(text, "{name:<16}{:8} kB", bytes / 1024);
     field("Rss:", sum.present)?;
     field("Pss:", sum.proportional)?;
     field("Pss_Dirty:", sum.proportional_dirty)?;
+    if by_kind {
+        let of_memory = sum.proportional_anonymous + sum.proportional_shared;
+        field("Pss_Anon:", sum.proportional_anonymous)?;
+        field("Pss_File:", sum.proportional.saturating_sub(of_memory))?;
+        field("Pss_Shmem:", sum.proportional_shared)?;
+    }
     field("Shared_Clean:", sum.shared_clean)?;
     field("Shared_Dirty:", sum.shared_dirty)?;
     field("Private_Clean:", sum.private_clean)?;
@@ -236,6 +243,7 @@ fn flags(area: &Area, text: &mut Text) -> fmt::Result {
         ("hg", area.has(flag::HUGE)),
         ("nh", area.has(flag::NOT_HUGE)),
         ("mg", area.has(flag::MERGEABLE)),
+        ("dp", area.has(flag::DROPPABLE)),
         ("sl", area.has(flag::SEALED)),
     ] {
         if is_set {
@@ -251,7 +259,7 @@ fn of_area(memory: &Memory, area: &Area, text: &mut Text) -> fmt::Result {
     writeln!(text, "{:<16}{:8} kB\n{:<16}{:8} kB", "KernelPageSize:", 4, "MMUPageSize:", 4)?;
     let sum = memory.figures(area);
     let locked = if area.has(flag::LOCKED) { sum.proportional } else { 0 };
-    figures(&sum, locked, text)?;
+    figures(&sum, locked, false, text)?;
     writeln!(text, "{:<16}{:8}", "THPeligible:", 0)?;
     flags(area, text)
 }
@@ -269,10 +277,12 @@ pub(super) fn smaps_rollup(process: &Process, text: &mut Text) -> fmt::Result {
         top = area.top;
     }
     let begin = lowest.unwrap_or(0);
-    let length = if abi::WORD == WordSize::Eight { 31 } else { 23 };
-    write!(text, "{begin:08x}-{top:08x} ---p 00000000 00:00 0 ")?;
-    writeln!(text, "{:1$}[rollup]", "", length)?;
-    figures(&sum, locked, text)
+    let mut line = Line { bytes: [0; 160], length: 0 };
+    write!(line, "{begin:08x}-{top:08x} ---p 00000000 00:00 0 ")?;
+    let begun = core::str::from_utf8(&line.bytes[..line.length]).map_err(|_| fmt::Error)?;
+    text.write_str(begun)?;
+    writeln!(text, "{:1$} [rollup]", "", NAME_COLUMN.saturating_sub(line.length))?;
+    figures(&sum, locked, true, text)
 }
 
 /// The names in map_files: a range for each area that has a file.

@@ -8,8 +8,8 @@
 //! ```
 
 use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at, u64_at};
-use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::number;
+use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use machine::arch::fpu::{FpuState, Snapshot};
 use machine::arch::regs::{SavedRegs, THUMB};

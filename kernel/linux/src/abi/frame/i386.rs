@@ -13,8 +13,8 @@
 
 use super::common::{Place, Popped, Request, Space, StackBytes, below, u32_at};
 use super::pc::{self, Environment, FSAVE_BYTES, put_state, take_state};
-use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::abi::number;
+use crate::abi::signals::{INFO_BYTES, SignalSet};
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
 use machine::arch::fpu::{FpuState, Snapshot};

@@ -74,6 +74,7 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
     let locked = !memory.all_within(lowest, top, |area| !area.has(flag::LOCKED));
     let all_anonymous =
         memory.all_within(lowest, top, |area| area.source.is_none() && !area.is_shared());
+    let is_droppable = !memory.all_within(lowest, top, |area| !area.has(flag::DROPPABLE));
     let order = flag::READ_RANDOMLY | flag::READ_IN_ORDER;
     match advice {
         NORMAL => memory.set_flags(lowest, top, 0, order)?,
@@ -103,11 +104,14 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
         HUGEPAGE => memory.set_flags(lowest, top, flag::HUGE, flag::NOT_HUGE)?,
         NOHUGEPAGE => memory.set_flags(lowest, top, flag::NOT_HUGE, flag::HUGE)?,
         DONTDUMP => memory.set_flags(lowest, top, flag::NOT_DUMPED, 0)?,
+        // What may be lost at any time stays out of dumps, and of children.
+        DODUMP | KEEPONFORK if is_droppable => return Err(Errno::EINVAL),
         DODUMP => memory.set_flags(lowest, top, 0, flag::NOT_DUMPED)?,
         WIPEONFORK if !all_anonymous => return Err(Errno::EINVAL),
         WIPEONFORK => memory.set_flags(lowest, top, flag::WIPED_ON_FORK, 0)?,
         KEEPONFORK => memory.set_flags(lowest, top, 0, flag::WIPED_ON_FORK)?,
         COLD | PAGEOUT if locked => return Err(Errno::EINVAL),
+        PAGEOUT if is_droppable => memory.drop_what_may_be(lowest, top)?,
         POPULATE_READ | POPULATE_WRITE => {
             let write = advice == POPULATE_WRITE;
             if !memory.is_covered(lowest, top) {

@@ -79,6 +79,7 @@ const MAP_TYPE: u64 = 0xf;
 const MAP_SHARED: u64 = 1;
 const MAP_PRIVATE: u64 = 2;
 const MAP_SHARED_VALIDATE: u64 = 3;
+const MAP_DROPPABLE: u64 = 8;
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_GROWSDOWN: u64 = 0x100;
@@ -240,6 +241,12 @@ pub(crate) fn mmap(
                 (Some(Object::nameless(length)?), flag::SHARED)
             }
             MAP_PRIVATE => (None, 0),
+            // Linux's flag has no bit in a word of 32.
+            MAP_DROPPABLE if abi::WORD.bytes() < 8 => return Err(Errno::EOPNOTSUPP),
+            MAP_DROPPABLE if flags & (MAP_GROWSDOWN | MAP_LOCKED) == 0 => {
+                let lost = flag::DROPPABLE | flag::NO_RESERVE;
+                (None, lost | flag::WIPED_ON_FORK | flag::NOT_DUMPED)
+            }
             _ => return Err(Errno::EINVAL),
         }
     } else {
@@ -250,6 +257,9 @@ pub(crate) fn mmap(
     }
     let memory = memory()?;
     let mut memory = memory.lock();
+    if area_flags & flag::DROPPABLE != 0 && memory.flags_to_come() & flag::LOCKED != 0 {
+        return Err(Errno::EINVAL);
+    }
     if flags & MAP_LOCKED != 0 {
         if !memory.limits.may_lock && memory.limits.locked == 0 {
             return Err(Errno::EPERM);

@@ -12,6 +12,8 @@ pub(crate) struct Filter {
     pub(in crate::process) before: Option<Arc<Self>>,
     /// Who is told of calls that it leaves to another program.
     pub(super) listener: Option<Arc<Listener>>,
+    /// What it does not allow was to be logged.
+    pub(super) is_logged: bool,
 }
 
 impl Drop for Filter {

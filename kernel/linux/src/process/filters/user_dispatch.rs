@@ -7,6 +7,7 @@ use crate::abi::signals::Signal;
 use crate::error::{Errno, SysResult};
 use crate::process::current_task;
 use crate::process::life::exit::kill_current;
+use crate::process::task::Task;
 use crate::process::user_memory::get;
 
 /// Whether a thread has asked.
@@ -15,19 +16,26 @@ pub(crate) fn are_there() -> bool {
     asked_dispatch::are_there()
 }
 
-fn set(to: Option<UserDispatch>) {
-    current_task().user_dispatch.set(to);
-}
-
 /// Another program runs: it has asked for nothing.
 pub(crate) fn forget_own() {
-    set(None);
+    current_task().user_dispatch.set(None);
 }
 
-/// prctl's request.
-pub(crate) fn ask(mode: u64, first: u64, length: u64, selector: u64) -> SysResult {
-    const OFF: u64 = 0;
-    const ON: u64 = 1;
+const OFF: u64 = 0;
+const ON: u64 = 1;
+
+/// What a thread has asked for, as a tracer reads it: the mode, the selector's place, and the
+/// range.
+pub(crate) fn asked_by(task: &Task) -> [u64; 4] {
+    match task.user_dispatch.get() {
+        None => [OFF, 0, 0, 0],
+        Some(UserDispatch { first, length, selector }) => [ON, selector, first, length],
+    }
+}
+
+/// prctl's request, and a tracer's for the thread that it traces.
+pub(crate) fn ask(task: &Task, mode: u64, first: u64, length: u64, selector: u64) -> SysResult {
+    let set = |to| task.user_dispatch.set(to);
     match mode {
         OFF if (first, length, selector) == (0, 0, 0) => set(None),
         ON => {

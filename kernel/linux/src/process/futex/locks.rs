@@ -157,11 +157,18 @@ pub(crate) fn wait_for_lock_of(
                 _ => Err(Errno::EAGAIN),
             }
         });
-    leave_lock(&waiter, target);
+    let is_moved = {
+        let _handing = HANDING.lock();
+        let is_moved = queues::waits_for_lock(target, &waiter);
+        finish(&waiter, Some(target));
+        is_moved
+    };
     match slept {
         _ if waiter.woken_by().is_some() => Ok(0),
         Ok(()) => Ok(0),
-        Err(Errno::EINTR) => Err(Errno::EAGAIN),
+        // The lock's word may say that it waits: the caller is to look again.
+        Err(Errno::EINTR) if is_moved => Err(Errno::EAGAIN),
+        Err(Errno::EINTR) => Err(Errno::ERESTARTNOINTR),
         Err(error) => Err(error),
     }
 }

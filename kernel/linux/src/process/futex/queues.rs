@@ -249,6 +249,13 @@ pub(super) fn has_others(from: Key, to: Key) -> bool {
     queue.iter().any(|e| e.key == from && e.purpose != Purpose::LockLater(to))
 }
 
+/// Whether a thread waits for a lock by now.
+pub(super) fn waits_for_lock(key: Key, waiter: &Arc<Waiter>) -> bool {
+    let queue = TABLE[place(key)].lock();
+    let is_it = |e: &Entry| e.purpose == Purpose::Lock && Arc::ptr_eq(&e.waiter, waiter);
+    queue.iter().any(is_it)
+}
+
 /// Has a thread wait for a lock now, last. Without memory it stays where it is.
 pub(super) fn move_to_lock(from: Key, to: Key, waiter: &Arc<Waiter>) -> Result<(), Errno> {
     let is_meant = |e: &Entry| e.key == from && Arc::ptr_eq(&e.waiter, waiter);

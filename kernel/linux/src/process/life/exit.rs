@@ -40,6 +40,8 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         let thread = sched::current();
         // An overflow inside a clone leaves it half done.
         current_task().birth.abandon(&process.membership);
+        // Before others can know of its end.
+        seccomp::forget_own();
         let robust = current_task().robust_list.load(Ordering::Relaxed);
         if robust != 0 {
             futex::release_all(robust, current_task().number());
@@ -58,10 +60,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         // Off the process's tables before they can go.
         thread.set_tables_root(0);
         cpu_time::keep(process, thread);
-        let is_last = process.crew.leave(thread);
-        // Nobody follows its filters any more.
-        seccomp::forget_own();
-        match is_last {
+        match process.crew.leave(thread) {
             Some(decided) => {
                 tracer::thread_ends(decided.unwrap_or(status));
                 current_task().set_numbers_free();

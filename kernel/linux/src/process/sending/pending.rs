@@ -35,6 +35,11 @@ impl Pending {
         self.set
     }
 
+    /// What is told with one of those that have something, in the order of sending.
+    pub(crate) fn told(&self, place: usize) -> Option<&Info> {
+        Some(&self.queue.get(place)?.info)
+    }
+
     /// Adds a signal. `EAGAIN`: a real-time signal with a value, and its user may have no more, or
     /// there is no memory to keep it.
     pub(crate) fn add(&mut self, info: Info, of: Allowance) -> Result<(), Errno> {

@@ -61,6 +61,9 @@ fn halt(regs: &mut SavedRegs, at: At, told: u32, info: Option<Info>) -> Option<L
                 }
                 tracing.is_to_halt = false;
                 tracing.signal = 0;
+                if matches!(at, At::Signal | At::Stop) {
+                    tracing.message = 0;
+                }
                 tracing.halted = Some(Halted {
                     at,
                     told,
@@ -238,7 +241,12 @@ pub(crate) fn set_step(regs: &mut SavedRegs, on: bool) {
 fn at_call(regs: &mut SavedRegs, at: At) {
     let asked = with(|tracing| {
         let mark = if tracing.options & option::MARK_CALLS != 0 { 0x80 } else { 0 };
-        (tracing.resume == Resume::ToCall).then_some(trap() | mark)
+        let is_asked = tracing.resume == Resume::ToCall;
+        if is_asked {
+            // `PTRACE_EVENTMSG_SYSCALL_ENTRY` and `PTRACE_EVENTMSG_SYSCALL_EXIT`.
+            tracing.message = if at == At::Call { 1 } else { 2 };
+        }
+        is_asked.then_some(trap() | mark)
     });
     let Some(Some(told)) = asked else { return };
     let left = halt(regs, at, told, Some(trap_info(told)));
@@ -268,8 +276,23 @@ pub(crate) fn after_call(regs: &mut SavedRegs) -> bool {
     is_stepped()
 }
 
+/// Whether the tracer of the calling thread has its filters pass everything.
+pub(crate) fn suspends_filters() -> bool {
+    with(|tracing| tracing.options & option::NO_FILTERS != 0).unwrap_or(false)
+}
+
+/// A filter leaves a call to the tracer. `false`: none asked for that.
+pub(crate) fn at_filter(regs: &mut SavedRegs, data: u32) -> bool {
+    at(At::Filter, regs, (option::FILTER, event::FILTER), data.into())
+}
+
 /// Something happened that the tracer may have asked to be told of, with what is told of it.
 pub(crate) fn at_event(regs: &mut SavedRegs, asked: u32, event: u32, message: u64) {
+    at(At::Event, regs, (asked, event), message);
+}
+
+/// Halts if the tracer has asked to be told of this event; whether it has.
+fn at(at: At, regs: &mut SavedRegs, (asked, event): (u32, u32), message: u64) -> bool {
     let is_asked = with(|tracing| {
         let is_asked = tracing.options & asked != 0;
         if is_asked {
@@ -277,10 +300,12 @@ pub(crate) fn at_event(regs: &mut SavedRegs, asked: u32, event: u32, message: u6
         }
         is_asked
     });
-    if is_asked == Some(true) {
-        let told = trap() | event << EVENT_SHIFT;
-        halt(regs, At::Event, told, Some(trap_info(told)));
+    if is_asked != Some(true) {
+        return false;
     }
+    let told = trap() | event << EVENT_SHIFT;
+    halt(regs, at, told, Some(trap_info(told)));
+    true
 }
 
 /// Another program begins: the tracer is told, or sends it a SIGTRAP as of old.

@@ -19,9 +19,13 @@ pub(crate) mod option {
     pub(crate) const EXEC: u32 = 1 << 4;
     pub(crate) const VFORK_DONE: u32 = 1 << 5;
     pub(crate) const EXIT: u32 = 1 << 6;
+    /// Calls that a filter leaves to the tracer.
+    pub(crate) const FILTER: u32 = 1 << 7;
     /// The thread's process is killed when its tracer ends.
     pub(crate) const KILL: u32 = 1 << 20;
-    pub(crate) const KNOWN: u32 = 0x7f | KILL;
+    /// Its filters are not asked.
+    pub(crate) const NO_FILTERS: u32 = 1 << 21;
+    pub(crate) const KNOWN: u32 = 0xff | KILL | NO_FILTERS;
 }
 
 /// `PTRACE_EVENT_…`.
@@ -32,6 +36,7 @@ pub(crate) mod event {
     pub(crate) const EXEC: u32 = 4;
     pub(crate) const VFORK_DONE: u32 = 5;
     pub(crate) const EXIT: u32 = 6;
+    pub(crate) const FILTER: u32 = 7;
     pub(crate) const STOP: u32 = 128;
 }
 
@@ -47,6 +52,8 @@ pub(crate) enum At {
     /// It is about to make a call; it has made one.
     Call,
     Return,
+    /// A filter has left a call to its tracer.
+    Filter,
 }
 
 /// How a thread continues.
