@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use user::arch::nr;
-use user::calls::{Calls, call, sleep_milliseconds};
+use user::calls::{Calls, call, read_file, sleep_milliseconds};
 use user::memory::child;
 use user::must;
 use user::signals::Numbers;
@@ -39,7 +39,7 @@ const RECEIVE: usize = 0xc050_2100;
 const ANSWER: usize = 0xc018_2101;
 const IS_TOLD: usize = 0x4008_2102;
 const GIVE: usize = 0x4018_2103;
-const GIVE_MORE: usize = 0x4020_2103;
+const GIVE_MORE: usize = 0xc020_2103;
 
 /// What a poll sees.
 const IN: u32 = 1;
@@ -271,6 +271,24 @@ fn interrupted(calls: &Calls) -> i32 {
     0
 }
 
+/// What /proc says that the thread does.
+fn state() -> u8 {
+    let mut path = *b"/proc/thread-self/../0000000000/stat\0";
+    let mut number = THREAD.load(Ordering::SeqCst) as usize;
+    for digit in path[21..31].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    // The number stands without zeros before it.
+    let zeros = path[21..31].iter().take_while(|&&digit| digit == b'0').count();
+    path[21..].rotate_left(zeros);
+    let mut text = [0; 256];
+    let Ok(path) = core::ffi::CStr::from_bytes_until_nul(&path) else { return 0 };
+    let length = read_file(path, &mut text).unwrap_or(0);
+    let end = text[..length].iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    text[end + 2]
+}
+
 fn patient(calls: &Calls) -> i32 {
     let Some(numbers) = Numbers::read() else { return 2 };
     numbers.handle(SIGUSR1, nothing, 0, 0);
@@ -287,6 +305,7 @@ fn patient(calls: &Calls) -> i32 {
     must!(send() == 0, "a signal for one that is");
     sleep_milliseconds(20);
     must!(MADE.load(Ordering::SeqCst) == 1 && caller.ask(IS_TOLD, &id) == 0, "it still waits");
+    must!(state() == b'D', "as one that no signal ends");
     must!(caller.answer(id, 5, 0, 0) == 0 && caller.result() == 5, "its answer");
     must!(caller.answer(id, 5, 0, 0) == ENOENT, "and no other");
     caller.begin();

@@ -23,35 +23,38 @@ use threads::sched::{State, Thread};
 const PAGE: u64 = 4096;
 
 fn state(subject: &Subject) -> (char, &'static str) {
-    let is_at_rest = |thread: &Thread| matches!(thread.state(), State::Blocked);
+    const RUNS: (char, &str) = ('R', "running");
+    const SLEEPS: (char, &str) = ('S', "sleeping");
+    const ZOMBIE: (char, &str) = ('Z', "zombie");
+    let of_thread = |thread: &Thread| match thread.state() {
+        State::Blocked if thread.sleeps_deeply() => ('D', "disk sleep"),
+        State::Blocked => SLEEPS,
+        _ => RUNS,
+    };
     if subject.tracer().1 {
         return ('t', "tracing stop");
     }
-    let is_running = match subject {
+    let state = match subject {
         Subject::Process(process) => {
             if process.status().is_some() {
-                return ('Z', "zombie");
+                return ZOMBIE;
             }
             // Its first thread stands for it: one that has left is there until all have.
             let first = process.crew.with(|threads| {
                 let first = threads.iter().find(|thread| thread.number() == process.id);
-                first.map(|thread| !is_at_rest(thread)).or(threads.is_empty().then_some(false))
+                first.map(|thread| of_thread(thread)).or(threads.is_empty().then_some(SLEEPS))
             });
-            let Some(is_running) = first else { return ('Z', "zombie") };
-            if matches!(process.signals.lock().stop, Stop::Stopped { .. }) {
-                return ('T', "stopped");
-            }
-            is_running
+            first.unwrap_or(ZOMBIE)
         }
-        Subject::Thread(process, thread) => {
-            if matches!(process.signals.lock().stop, Stop::Stopped { .. }) {
-                return ('T', "stopped");
-            }
-            !is_at_rest(thread)
-        }
-        Subject::Kernel(thread) => !is_at_rest(thread),
+        Subject::Thread(_, thread) | Subject::Kernel(thread) => of_thread(thread),
     };
-    if is_running { ('R', "running") } else { ('S', "sleeping") }
+    let is_stopped = match subject {
+        Subject::Process(process) | Subject::Thread(process, _) if state != ZOMBIE => {
+            matches!(process.signals.lock().stop, Stop::Stopped { .. })
+        }
+        _ => false,
+    };
+    if is_stopped { ('T', "stopped") } else { state }
 }
 
 /// How large a process's memory is, and how much of it is there.

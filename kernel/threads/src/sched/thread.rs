@@ -130,6 +130,8 @@ pub struct Thread {
     pins: SpinLock<[Option<Pin>; MAX_PINS]>,
     /// Whether there are any: most system calls use no file.
     has_pins: AtomicBool,
+    /// Only its death ends its sleep early.
+    pub(super) sleeps_deeply: AtomicBool,
     /// Its place in the list of all threads, under that list's lock; [`NOWHERE`]: not in it yet.
     pub(super) place_in_all: AtomicUsize,
 }
@@ -309,6 +311,7 @@ impl Thread {
             user_tls: AtomicU64::new(0),
             pins: SpinLock::new([const { None }; MAX_PINS]),
             has_pins: AtomicBool::new(false),
+            sleeps_deeply: AtomicBool::new(false),
             place_in_all: AtomicUsize::new(NOWHERE),
         }
     }
@@ -482,6 +485,11 @@ impl Thread {
     /// The CPU it runs or last ran on.
     pub fn last_cpu(&self) -> CpuId {
         CpuId::new(self.last_cpu.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is in a sleep that no signal ends but the one that ends itself.
+    pub fn sleeps_deeply(&self) -> bool {
+        self.sleeps_deeply.load(Ordering::Relaxed)
     }
 
     /// Whether it is to die as soon as it can.

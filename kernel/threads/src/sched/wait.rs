@@ -9,6 +9,7 @@ use super::switch::{current, current_arc};
 use super::thread::{Thread, WaitQueue};
 use crate::clock;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 use machine::arch::{cpu, smp};
 use machine::cpus;
 
@@ -86,7 +87,11 @@ impl WaitQueue {
         &self,
         mut condition: impl FnMut() -> bool,
     ) -> Result<(), Interrupted> {
-        wait(Some(self), &mut condition, DEATH, None).map(|_| ())
+        let me = current();
+        me.sleeps_deeply.store(true, Ordering::Relaxed);
+        let waited = wait(Some(self), &mut condition, DEATH, None);
+        me.sleeps_deeply.store(false, Ordering::Relaxed);
+        waited.map(|_| ())
     }
 
     /// Sleeps until `condition` holds, until a time (nanoseconds since boot; `None`: without end),

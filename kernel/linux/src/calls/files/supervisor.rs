@@ -42,11 +42,11 @@ mod request {
     /// The same, as it was once.
     pub(super) const IS_TOLD_FORMER: u32 = number(2, 2, 8);
     pub(super) const SET_FLAGS: u32 = number(1, 4, 8);
-    /// Of any size.
-    pub(super) const GIVE: u32 = number(1, 3, 0);
+    /// Of any size, whichever way it goes.
+    pub(super) const GIVE: u32 = number(0, 3, 0);
 
-    pub(super) const fn without_size(request: u32) -> u32 {
-        request & !(0x3fff << 16)
+    pub(super) const fn alone(request: u32) -> u32 {
+        request & 0xffff
     }
 
     pub(super) const fn size(request: u32) -> usize {
@@ -69,7 +69,7 @@ pub(crate) fn request(file: &OpenFile, request: u32, at: u64) -> Option<SysResul
             supervisor.set_wakes_here(at != 0);
             Ok(0)
         }
-        request if request::without_size(request) == request::GIVE => {
+        request if request::alone(request) == request::GIVE => {
             give(listener, request::size(request), at)
         }
         _ => Err(Errno::EINVAL),
