@@ -206,14 +206,6 @@ pub fn p2_filters_of_calls_are_taken_by_linuxs_rules() -> Outcome {
     run("filters", "rules")
 }
 
-/// Red when a supervisor does not hear of a call that a filter leaves to it, when its answer is not
-/// the call's result, or when a call waits for one that is gone.
-pub fn p2_calls_that_filters_leave_to_a_supervisor_are_answered_as_on_linux() -> Outcome {
-    ["rules", "answers", "descriptors", "interrupted", "patient"]
-        .into_iter()
-        .try_for_each(|part| run("supervisors", part))
-}
-
 /// Red when a process uses more CPU time than RLIMIT_CPU says, or is not told first.
 pub fn p2_a_process_ends_with_its_limit_of_cpu_time() -> Outcome {
     run("call-rules", "cpu-time")

@@ -336,7 +336,7 @@ table! {
         tracing::p2_another_process_answers_calls,
         hostile::p2_filters_of_calls_answer_as_on_linux,
         hostile::p2_filters_of_calls_are_taken_by_linuxs_rules,
-        hostile::p2_calls_that_filters_leave_to_a_supervisor_are_answered_as_on_linux,
+        tracing::p2_calls_that_filters_leave_to_a_supervisor_are_answered_as_on_linux,
         hostile::p2_a_process_ends_with_its_limit_of_cpu_time,
         hostile::p2_a_thread_of_real_time_runs_before_others,
         hostile::p2_children_are_told_apart_as_linux_does,

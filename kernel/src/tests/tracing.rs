@@ -37,6 +37,14 @@ pub fn p2_a_filter_leaves_calls_to_the_tracer() -> Outcome {
     run("tracing", "filtered")
 }
 
+/// Red when a supervisor does not hear of a call that a filter leaves to it, when its answer is not
+/// the call's result, or when a call waits for one that is gone.
+pub fn p2_calls_that_filters_leave_to_a_supervisor_are_answered_as_on_linux() -> Outcome {
+    ["rules", "answers", "descriptors", "interrupted", "patient"]
+        .into_iter()
+        .try_for_each(|part| run("supervisors", part))
+}
+
 /// Red when a tracer does not see which signals wait, or what is told with them.
 pub fn p2_p6_a_tracer_looks_at_signals_that_wait() -> Outcome {
     run("tracing", "waiting")

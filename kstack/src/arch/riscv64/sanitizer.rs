@@ -1,8 +1,8 @@
 //! What code that the kernel address sanitizer was compiled into calls: named by the compiler, and
 //! handed on to [`crate::sanitizer`] with the caller's SP and frame pointer.
 //!
-//! In: a0 = the address, a1 = the size if the name says none; ra the return address, s0 the caller's
-//! frame. Clobbers what any call may.
+//! In: a0 = the address, a1 = the size if the name says none; ra the return address, s0 the
+//! caller's frame. Clobbers what any call may.
 
 use crate::poison::{no_return, set_shadow};
 use crate::sanitizer::check;

@@ -30,47 +30,37 @@ pub(crate) fn take(given: &Given) -> Result<u64, Errno> {
 /// Bytes of `struct seccomp_notif_addfd`: number 0, flags 8, source 12, target 16, its flags 20.
 const GIVEN_BYTES: usize = 24;
 
-/// Requests of the magic `!`, with the size of what they point to.
-mod request {
-    const fn number(direction: u32, number: u32, bytes: usize) -> u32 {
-        direction << 30 | (bytes as u32) << 16 | 0x2100 | number
-    }
-
-    pub(super) const RECEIVE: u32 = number(3, 0, super::NOTICE_BYTES);
-    pub(super) const ANSWER: u32 = number(3, 1, super::ANSWER_BYTES);
-    pub(super) const IS_TOLD: u32 = number(1, 2, 8);
-    /// The same, as it was once.
-    pub(super) const IS_TOLD_FORMER: u32 = number(2, 2, 8);
-    pub(super) const SET_FLAGS: u32 = number(1, 4, 8);
-    /// Of any size, whichever way it goes.
-    pub(super) const GIVE: u32 = number(0, 3, 0);
-
-    pub(super) const fn alone(request: u32) -> u32 {
-        request & 0xffff
-    }
-
-    pub(super) const fn size(request: u32) -> usize {
-        (request >> 16 & 0x3fff) as usize
-    }
+/// A request of the magic `!`, with the size of what it points to.
+const fn request_of(direction: u32, number: u32, bytes: usize) -> u32 {
+    direction << 30 | (bytes as u32) << 16 | 0x2100 | number
 }
+
+const RECEIVE: u32 = request_of(3, 0, NOTICE_BYTES);
+const ANSWER: u32 = request_of(3, 1, ANSWER_BYTES);
+const IS_TOLD: u32 = request_of(1, 2, 8);
+/// The same, as it was once.
+const IS_TOLD_FORMER: u32 = request_of(2, 2, 8);
+const SET_FLAGS: u32 = request_of(1, 4, 8);
+/// Of any size, whichever way it goes.
+const GIVE: u32 = request_of(0, 3, 0);
 
 /// A supervisor's request of its listener. `None`: the file is none.
 pub(crate) fn request(file: &OpenFile, request: u32, at: u64) -> Option<SysResult> {
     let supervisor = file.object()?.of_kind::<Supervisor>()?;
     let listener = &supervisor.listener;
     Some(match request {
-        request::RECEIVE => receive(listener, at).map(|()| 0),
-        request::ANSWER => answer(listener, at).map(|()| 0),
-        request::IS_TOLD | request::IS_TOLD_FORMER => get(at).and_then(|id| {
+        RECEIVE => receive(listener, at).map(|()| 0),
+        ANSWER => answer(listener, at).map(|()| 0),
+        IS_TOLD | IS_TOLD_FORMER => get(at).and_then(|id| {
             let is_told = listener.is_told(u64::from_le_bytes(id));
             if is_told { Ok(0) } else { Err(Errno::ENOENT) }
         }),
-        request::SET_FLAGS if at <= 1 => {
+        SET_FLAGS if at <= 1 => {
             supervisor.set_wakes_here(at != 0);
             Ok(0)
         }
-        request if request::alone(request) == request::GIVE => {
-            give(listener, request::size(request), at)
+        request if request & 0xffff == GIVE => {
+            give(listener, (request >> 16 & 0x3fff) as usize, at)
         }
         _ => Err(Errno::EINVAL),
     })

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   the thread                            the supervisor, by requests of its file
-//!   makes a call ──> Waits ──receive──> Told ──answer──> Answered ──> goes on with that
+//!   makes a call ──> Waits ──receive──> Told ──answer──> Answered ──> has that result
 //!      sleeps          ^                 │ │
 //!                      └── not taken ────┘ └ gives a descriptor, which the thread takes itself
 //! ```
@@ -129,7 +129,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// `first_id`: what nobody foresees.
+    /// `first_id`: a number that no program foresees.
     pub(super) fn new(first_id: u64, is_patient: bool) -> Result<Arc<Self>, Errno> {
         let calls = SpinLock::new(Calls { next_id: first_id, ..Calls::default() });
         let (callers, readiness) = (WaitQueue::new(), Readiness::new());
@@ -163,7 +163,7 @@ impl Listener {
             let place = calls.list.iter().position(|entry| entry.call.id == id);
             place.map(|place| calls.list.remove(place))
         };
-        // Nobody is there any more to take them.
+        // No thread is there any more that could take them.
         let given = entry.map_or(Vec::new(), |entry| entry.given);
         given.iter().for_each(|given| *given.outcome.lock() = Some(Err(Errno::ESRCH)));
         self.callers.wake_all();

@@ -104,12 +104,6 @@ pub(crate) fn listener(
     Ok((listener, file))
 }
 
-/// The calling thread ends: it has no filters any more.
-pub(in crate::process) fn forget_own() {
-    let before = core::mem::take(&mut *current_task().seccomp.lock());
-    drop(before);
-}
-
 /// A filter more. Gives out 0, or the number of a thread that has others.
 pub(crate) fn add(instructions: Vec<Instruction>, asked: Asked) -> SysResult {
     let task = current_task();

@@ -8,7 +8,6 @@ use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use crate::files::{console, pty};
 use crate::ipc::semaphores;
-use crate::process::filters::seccomp;
 use crate::process::hardware::shadow;
 use crate::process::names::pidfd;
 use crate::process::sending::send::{self, of_child, to_process};
@@ -40,8 +39,9 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         let thread = sched::current();
         // An overflow inside a clone leaves it half done.
         current_task().birth.abandon(&process.membership);
-        // Before others can know of its end.
-        seccomp::forget_own();
+        // Its filters go before others can know of its end.
+        let filters = core::mem::take(&mut *current_task().seccomp.lock());
+        drop(filters);
         let robust = current_task().robust_list.load(Ordering::Relaxed);
         if robust != 0 {
             futex::release_all(robust, current_task().number());
