@@ -240,7 +240,7 @@ pub fn p2_who_is_not_root_any_more_stays_so() -> Outcome {
 
 /// Red when the last user of one end goes and those who sleep on the other end are not woken.
 pub fn u1_p2_a_pipe_whose_other_end_goes_wakes_its_sleepers() -> Outcome {
-    run("pipes", "all")
+    run("pipes", "ends")
 }
 
 /// Red when a pipe, a counter, an epoll, a select or a flag of an open file differs from Linux.

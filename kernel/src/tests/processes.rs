@@ -189,6 +189,11 @@ pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads
     Ok(())
 }
 
+/// Red when another writer comes between the pieces of a vector, or they are several messages.
+pub fn u1_the_pieces_of_a_vector_go_through_a_pipe_or_a_socket_at_once() -> Outcome {
+    program("pipes", "vectors")
+}
+
 /// Red when packets are joined, a rest of one is kept, or a pipe holds more of them than on Linux.
 pub fn u1_a_pipe_that_is_opened_for_packets_keeps_them_apart() -> Outcome {
     program("later-rules", "packets")
@@ -197,6 +202,16 @@ pub fn u1_a_pipe_that_is_opened_for_packets_keeps_them_apart() -> Outcome {
 /// Red when a program has capabilities that are not ambient, or root's where root gave them up.
 pub fn p2_ambient_capabilities_go_along_and_no_others() -> Outcome {
     program("later-rules", "ambient")
+}
+
+/// Red when getrusage or /proc does not count how a thread leaves its CPU, to sleep or for others.
+pub fn p2_p4_threads_that_leave_their_cpus_are_counted() -> Outcome {
+    program("later-rules", "switches")
+}
+
+/// Red when /proc/PID/stat says that a program lies elsewhere, or says it to a stranger.
+pub fn p4_stat_says_where_a_program_and_its_strings_lie() -> Outcome {
+    program("later-rules", "extents")
 }
 
 /// Red when a process whose first thread has left looks alive, or is reaped before its end.

@@ -1,11 +1,12 @@
 //! What Linux got later than the calls that it belongs to: packets in pipes, other parts of a file
-//! in a mapping, capabilities that go along, and what /proc tells of all that has a number. The
-//! first argument names a part; status 0 if all is as on Linux.
+//! in a mapping, capabilities that go along, what /proc tells of all that has a number, and how
+//! often threads leave their CPUs. The first argument names a part; status 0 if all is as on Linux.
 
 #![no_std]
 #![no_main]
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use user::arch::{self, nr};
 use user::calls::{Calls, call, ended_within, path, read_file, sleep_milliseconds};
 use user::memory::{ANONYMOUS, PAGE, PRIVATE, WRITE, child, is_error, map, read, write};
@@ -287,12 +288,147 @@ fn leader(n: &Numbers) -> i32 {
     0
 }
 
+/// Whose CPUs were left how often, with nothing to do and with more: -1, waited-for children; 1,
+/// this thread.
+fn left(n: &Numbers, whose: isize) -> [usize; 2] {
+    /// Behind two times, of two words each, and twelve other figures.
+    const WITH_NOTHING: usize = 16;
+    let mut usage = [0_usize; 18];
+    n.call("getrusage", [whose as usize, usage.as_mut_ptr().expose_provenance()]);
+    let usage = core::hint::black_box(&usage);
+    [usage[WITH_NOTHING], usage[WITH_NOTHING + 1]]
+}
+
+/// The number behind a word of this thread's `status`.
+fn status_number(key: &[u8]) -> usize {
+    let mut text = [0; 4096];
+    let length = read_file(c"/proc/thread-self/status", &mut text).unwrap_or(0);
+    let text = &text[..length];
+    let at = text.windows(key.len()).position(|here| here == key);
+    let digits = at.map_or(&[][..], |at| &text[at + key.len()..]);
+    let digits = digits.iter().skip_while(|&&byte| byte == b' ');
+    let digits = digits.take_while(|digit| digit.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
+}
+
+fn switches(n: &Numbers) -> i32 {
+    const THREAD: isize = 1;
+    const CHILDREN: isize = -1;
+    const SLEEPS: usize = 10;
+    /// Looks at the clock of those who share a CPU: many of their turns.
+    const MAX_LOOKS: usize = 100_000_000;
+    let [before, _] = left(n, THREAD);
+    for _ in 0..SLEEPS {
+        sleep_milliseconds(2);
+    }
+    let [after, _] = left(n, THREAD);
+    must!(after >= before + SLEEPS, "sleeps");
+    must!(status_number(b"\nvoluntary_ctxt_switches:\t") >= after, "sleeps in status");
+    // Two that always have something to do, on one CPU.
+    let first_cpu = 1_usize;
+    let here = [0, size_of::<usize>(), (&raw const first_cpu).expose_provenance()];
+    must!(n.call("sched_setaffinity", here) == 0, "one CPU");
+    let other = fork();
+    if other == 0 {
+        loop {
+            core::hint::spin_loop();
+        }
+    }
+    must!(other > 0, "no child");
+    let [_, before] = left(n, THREAD);
+    let has_left = (0..MAX_LOOKS).any(|_| left(n, THREAD)[1] > before + 3);
+    must!(has_left, "turns of others");
+    must!(status_number(b"\nnonvoluntary_ctxt_switches:\t") > before + 3, "turns in status");
+    let children = left(n, CHILDREN);
+    must!(n.call("kill", [other as usize, 9]) == 0, "kill");
+    must!(user::calls::status_of(other) & 0x7f == 9, "its end");
+    must!(left(n, CHILDREN)[1] > children[1], "turns of a child that was waited for");
+    // As many places as there may be descriptors: twice as many, each time that they are full.
+    let size = status_number(b"\nFDSize:\t");
+    must!(size.is_power_of_two() && size >= usize::BITS as usize, "places of descriptors");
+    must!(n.call("dup2", [0, 300]) == 300 || n.call("dup3", [0, 300, 0]) == 300, "dup");
+    must!(status_number(b"\nFDSize:\t") == 512, "more places");
+    0
+}
+
+/// In the file, and so in the part of it that holds data.
+static DATA: AtomicUsize = AtomicUsize::new(7);
+
+/// Where /proc/self/stat says that the program and its strings lie; field 22 is the first.
+fn places() -> [usize; 31] {
+    let mut text = [0; 1024];
+    let length = read_file(c"/proc/self/stat", &mut text).unwrap_or(0);
+    let end = text[..length].iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    let mut fields = text[end..length].split(|&byte| byte == b' ').skip(20);
+    core::array::from_fn(|_| {
+        let field = fields.next().unwrap_or_default();
+        let digits = field.iter().take_while(|digit| digit.is_ascii_digit());
+        digits.fold(0_usize, |number, digit| {
+            number.wrapping_mul(10).wrapping_add(usize::from(digit - b'0'))
+        })
+    })
+}
+
+fn extents(n: &Numbers) -> i32 {
+    let fields = places();
+    let field = |number: usize| fields[number - 22];
+    let lies = |at: usize, first: usize| (field(first)..field(first + 1)).contains(&at);
+    let function: fn(&Numbers) -> i32 = extents;
+    must!(lies((function as *const ()).expose_provenance(), 26), "instructions");
+    must!(lies((&raw const DATA).expose_provenance(), 45), "data");
+    must!(DATA.load(Ordering::Relaxed) == 7, "what is in them");
+    let stack = user::first_stack();
+    must!(field(28) == stack.expose_provenance(), "the first stack");
+    must!(field(47) <= n.call("brk", [0]) as usize && field(47) > field(46), "the heap");
+    // SAFETY: (1) the number of arguments, the pointers to them, a null, and those to variables.
+    let (argument, variable) = unsafe {
+        let arguments = stack.read();
+        (stack.add(1).read(), stack.add(arguments + 2).read())
+    };
+    must!(argument == field(48), "the first argument");
+    must!(variable == 0 || variable == field(50), "the first variable");
+    must!(field(49) == field(50) && field(50) <= field(51), "one behind the other");
+    must!(status_number(b"\nVmExe:\t") > 0, "bytes of instructions");
+    // Who may not look is told nothing of it.
+    let other = fork();
+    if other == 0 {
+        sleep_milliseconds(60_000);
+        user::exit(0);
+    }
+    let hidden = child(|| {
+        if n.set_user(1000) != 0 {
+            return 1;
+        }
+        let mut path = *b"/proc/0000000000/stat\0";
+        let mut number = other as usize;
+        for digit in path[6..16].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        let zeros = path[6..16].iter().take_while(|&&digit| digit == b'0').count();
+        path[6..].rotate_left(zeros);
+        let mut text = [0; 1024];
+        let Ok(path) = CStr::from_bytes_until_nul(&path) else { return 2 };
+        let length = read_file(path, &mut text).unwrap_or(0);
+        let end = text[..length].iter().rposition(|&byte| byte == b')').unwrap_or(0);
+        let mut fields = text[end..length].split(|&byte| byte == b' ').skip(24);
+        let first_three = [fields.next(), fields.next(), fields.next()];
+        i32::from(first_three != [Some(&b"1"[..]), Some(b"1"), Some(b"0")]) * 4
+    });
+    n.call("kill", [other as usize, 9]);
+    user::calls::status_of(other);
+    must!(hidden == 0, "what a stranger sees");
+    0
+}
+
 type Part = fn(&Numbers) -> i32;
 
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
     let n = Numbers(calls);
-    let parts: [(&CStr, Part); 5] = [
+    let parts: [(&CStr, Part); 7] = [
+        (c"extents", extents),
+        (c"switches", switches),
         (c"packets", packets),
         (c"shown", shown),
         (c"numbered", numbered),

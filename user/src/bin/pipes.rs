@@ -1,5 +1,6 @@
-//! What those who sleep on a pipe are told when its other end goes: `pipes`. Status 0 if it is what
-//! Linux tells them.
+//! Pipes: what those who sleep on one are told when its other end goes (`ends`), and that the
+//! pieces of a vector go through it, and through a socket, at once (`vectors`). Status 0 if all is
+//! as on Linux.
 
 #![no_std]
 #![no_main]
@@ -117,8 +118,99 @@ fn round(sleeper: Sleeper) -> i32 {
     0
 }
 
+/// Writers of one pipe, and what each writes to it.
+const WRITERS: usize = 3;
+const LINES: usize = 300;
+/// Pieces of a line, which are of one byte each but the first.
+const PIECES: usize = 40;
+
+/// A vector of pieces that lie one after the other.
+fn vector(lowest: usize) -> [[usize; 2]; PIECES] {
+    core::array::from_fn(|i| match i {
+        0 => [lowest, 3],
+        i => [lowest + 2 + i, 1],
+    })
+}
+
+const LINE: usize = PIECES + 2;
+
+/// What several write at a time comes line by line, whatever pieces it was in.
+fn lines(calls: &Calls) -> i32 {
+    let Some([read, write]) = pipe() else { return 1 };
+    let (writev, readv) = (calls.number("writev"), calls.number("readv"));
+    let mut children = [0; WRITERS];
+    for (child, letter) in children.iter_mut().zip(b'a'..) {
+        *child = user::fork();
+        if *child == 0 {
+            let line = [letter; LINE];
+            let pieces = vector(line.as_ptr().addr());
+            let whole =
+                |_: &usize| call(writev, [write, pieces.as_ptr().addr(), PIECES]) == LINE as isize;
+            user::exit(i32::from(!(0..LINES).all(|number| whole(&number))));
+        }
+        must!(*child > 0, "no child");
+    }
+    must!(call(nr::CLOSE, [write]) == 0, "close");
+    let mut line = [0_u8; LINE];
+    let pieces = vector(line.as_mut_ptr().expose_provenance());
+    for _ in 0..WRITERS * LINES {
+        let mut length = 0;
+        // A read may find less than a line, but only at the end of what is in the pipe.
+        while length < LINE {
+            let got = match length {
+                0 => call(readv, [read, pieces.as_ptr().addr(), PIECES]),
+                _ => call(nr::READ, [read, line.as_mut_ptr().addr() + length, LINE - length]),
+            };
+            must!(got > 0, "an end in a line");
+            length += got as usize;
+        }
+        let line = core::hint::black_box(&line);
+        must!(line.iter().all(|byte| *byte == line[0]), "a line of two writers");
+    }
+    must!(call(nr::READ, [read, line.as_mut_ptr().addr(), 1]) == 0, "more than was written");
+    for child in children {
+        must!(user::calls::status_of(child) == 0, "a line that was not written whole");
+    }
+    0
+}
+
+/// A vector is one message.
+fn messages(calls: &Calls) -> i32 {
+    const LOCAL: usize = 1;
+    const DATAGRAM: usize = 2;
+    let mut pair = [0_u32; 2];
+    let place = pair.as_mut_ptr().expose_provenance();
+    must!(call(calls.number("socketpair"), [LOCAL, DATAGRAM, 0, place]) == 0, "sockets");
+    let [one, other] = core::hint::black_box(pair).map(|end| end as usize);
+    let line: [u8; LINE] = core::array::from_fn(|i| i as u8);
+    let pieces = vector(line.as_ptr().addr());
+    let (writev, readv) = (calls.number("writev"), calls.number("readv"));
+    must!(call(writev, [one, pieces.as_ptr().addr(), PIECES]) == LINE as isize, "a message");
+    must!(call(writev, [one, pieces.as_ptr().addr(), 2]) == 4, "a short one");
+    must!(call(writev, [one, [[8_usize, 0]; 2].as_ptr().addr(), 2]) == 0, "none");
+    let mut got = [0_u8; LINE];
+    let room = vector(got.as_mut_ptr().expose_provenance());
+    must!(call(readv, [other, room.as_ptr().addr(), PIECES]) == LINE as isize, "it comes whole");
+    must!(*core::hint::black_box(&got) == line, "and in its order");
+    must!(call(readv, [other, room.as_ptr().addr(), PIECES]) == 4, "the short one");
+    must!(call(readv, [other, [[8_usize, 0]; 2].as_ptr().addr(), 2]) == 0, "no room");
+    let bad = [[line.as_ptr().addr(), 4], [8, 4]];
+    must!(call(writev, [one, bad.as_ptr().addr(), 2]) == -14, "a piece that is nowhere");
+    must!(call(writev, [one, pieces.as_ptr().addr(), 2]) == 4, "the next message");
+    must!(call(readv, [other, room.as_ptr().addr(), PIECES]) == 4, "nothing of it was sent");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
+    match user::only_argument() {
+        Some(b"ends") => {}
+        Some(b"vectors") => {
+            let wrong = lines(&calls);
+            return if wrong == 0 { messages(&calls) } else { wrong };
+        }
+        _ => return 2,
+    }
     // A `struct sigaction`, or more: the handler comes first.
     let action = [IGNORE, 0, 0, 0, 0, 0, 0, 0];
     let ignored = call(calls.number("rt_sigaction"), [SIGPIPE, action.as_ptr().addr(), 0, SET]);

@@ -161,6 +161,15 @@ impl<S: AsRef<[u8]>> StackImage<'_, S> {
         Ok(StackLayout { bytes, strings: bytes - above })
     }
 
+    /// Where the strings of the arguments and of the environment begin, and where the latter end,
+    /// above SP.
+    pub fn strings_at(&self, layout: StackLayout) -> [usize; 3] {
+        let bytes = |strings: &[S]| strings.iter().map(|one| one.as_ref().len() + 1).sum::<usize>();
+        let arguments = layout.strings + self.random.len() + self.platform.len() + 1;
+        let environment = arguments + bytes(self.argv) + usize::from(self.argv.is_empty());
+        [arguments, environment, environment + bytes(self.envp)]
+    }
+
     /// Writes the image to `into`, which has exactly the layout's size and will lie right below
     /// `top`.
     pub fn write(&self, layout: StackLayout, top: u64, into: &mut [u8]) {

@@ -82,17 +82,23 @@ fn getrusage(whose: u64, to: u64) -> SysResult {
     let used = match whose as i32 {
         SELF => own(),
         CHILDREN => cpu_time::of_children(process),
-        THREAD => Usage { times: cpu_time::of_thread(sched::current()), ..own() },
+        THREAD => {
+            let (thread, all) = (sched::current(), own());
+            let (times, switches) = (cpu_time::of_thread(thread), thread.cpu_time().switches());
+            Usage { times, switches, ..all }
+        }
         _ => return Err(Errno::EINVAL),
     };
     put_usage(to, used)
 }
 
 /// Writes a `struct rusage`: time in user mode, time in the kernel, kilobytes at most, pages that
-/// came; and what is not counted.
+/// came, how often CPUs were left; and what is not counted.
 pub(super) fn put_usage(to: u64, used: Usage) -> SysResult {
     const PEAK: u64 = 0;
     const MINOR_FAULTS: u64 = 4;
+    const WITH_NOTHING_TO_DO: u64 = 12;
+    const WITH_MORE_TO_DO: u64 = 13;
     let mut at = to;
     for nanoseconds in [used.times.user, used.times.system] {
         let time =
@@ -102,7 +108,13 @@ pub(super) fn put_usage(to: u64, used: Usage) -> SysResult {
     }
     write_zeros(at, abi::RUSAGE_BYTES - (at - to))?;
     let word = abi::WORD.bytes();
-    for (place, value) in [(PEAK, used.peak / 1024), (MINOR_FAULTS, used.faults)] {
+    let [with_nothing, with_more] = used.switches;
+    for (place, value) in [
+        (PEAK, used.peak / 1024),
+        (MINOR_FAULTS, used.faults),
+        (WITH_NOTHING_TO_DO, with_nothing),
+        (WITH_MORE_TO_DO, with_more),
+    ] {
         put(at + place * word as u64, &value.to_le_bytes()[..word])?;
     }
     Ok(0)

@@ -38,6 +38,10 @@ pub(super) struct Placed {
     pub entry: u64,
     /// One past its last page.
     pub top: u64,
+    /// From the lowest segment with instructions to the highest one's end, in the file.
+    pub code: [u64; 2],
+    /// From the beginning of the highest segment to the highest end, in the file.
+    pub data: [u64; 2],
     pub headers_at: u64,
     pub header_bytes: u64,
     pub headers: u64,
@@ -139,6 +143,7 @@ impl<'f> Image<'f> {
     ) -> Result<Placed, Errno> {
         let mut top = 0;
         let mut first = None;
+        let (mut code, mut data) = ([u64::MAX, 0], [0, 0]);
         for segment in self.segments.iter() {
             if segment.p_type != PT_LOAD || segment.p_memsz == 0 {
                 continue;
@@ -167,6 +172,11 @@ impl<'f> Image<'f> {
                 mapped => mapped.map_err(|_| bad())?,
             }
             top = top.max(segment_top);
+            let end = lowest + segment.p_filesz;
+            data = [lowest.max(data[0]), end.max(data[1])];
+            if access.exec {
+                code = [lowest.min(code[0]), end.max(code[1])];
+            }
             first.get_or_insert(lowest - segment.p_offset.min(lowest));
         }
         let first = first.ok_or_else(bad)?;
@@ -175,6 +185,8 @@ impl<'f> Image<'f> {
             base,
             entry: Some(entry).filter(|&entry| entry < USER_TOP).ok_or_else(bad)?,
             top,
+            code: [code[0].min(code[1]), code[1]],
+            data,
             headers_at: first.wrapping_add(self.header.e_phoff),
             header_bytes: u64::from(self.header.e_phentsize),
             headers: u64::from(self.header.e_phnum),

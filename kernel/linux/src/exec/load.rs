@@ -107,6 +107,7 @@ fn fill<S: AsRef<[u8]>>(
     let base = if image.is_movable() { layout.image & !(image.alignment() - 1) } else { 0 };
     let placed = image.map(base, HIGHEST_PROGRAM, memory)?;
     memory.set_brk_lowest(placed.top + layout.heap_offset + HEAP_GAP);
+    (memory.extents.code, memory.extents.data) = (placed.code, placed.data);
     let loader = match interpreter {
         Some(image) => Some(map_loader(image, memory)?),
         None => None,
@@ -210,5 +211,8 @@ fn write_stack<S: AsRef<[u8]>>(
     let sp = top - layout.bytes() as u64;
     memory.write(sp, &bytes)?;
     memory.start_stack = sp;
+    let [arguments, environment, end] = image.strings_at(layout).map(|at| sp + at as u64);
+    memory.extents.arguments = [arguments, environment];
+    memory.extents.environment = [environment, end];
     Ok(sp)
 }

@@ -352,6 +352,10 @@ fn read_raw(to: &mut [u8], how: How, least: usize, tenths: u64) -> Result<usize,
 }
 
 impl Object for Console {
+    fn is_gathered(&self) -> bool {
+        true
+    }
+
     fn read(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         if to.is_empty() {
             return Ok(0);

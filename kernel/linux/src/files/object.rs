@@ -86,6 +86,12 @@ pub trait Object: Any + Send + Sync + fmt::Debug {
     /// What a link in /proc/PID/fd says.
     fn label(&self) -> &'static str;
 
+    /// Whether the pieces of a vector go through it at once, as of a pipe, where what one call
+    /// writes stays together; not one after the other.
+    fn is_gathered(&self) -> bool {
+        false
+    }
+
     /// Whether bytes have no place in it: reading at an offset is an error.
     fn is_stream(&self) -> bool {
         true

@@ -410,6 +410,10 @@ impl Drop for PipeEnd {
 }
 
 impl Object for PipeEnd {
+    fn is_gathered(&self) -> bool {
+        true
+    }
+
     fn read(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         self.pipe.read(to, how)
     }

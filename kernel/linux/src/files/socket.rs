@@ -390,6 +390,10 @@ impl Drop for Socket {
 }
 
 impl Object for Socket {
+    fn is_gathered(&self) -> bool {
+        true
+    }
+
     fn read(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         if to.is_empty() && self.kind == Kind::Stream {
             return Ok(0);

@@ -128,6 +128,16 @@ impl Files {
         there.next()
     }
 
+    /// Places for descriptors, as Linux makes them: a power of two.
+    pub(crate) fn places(&self) -> usize {
+        const FIRST: usize = usize::BITS as usize;
+        const NEXT: usize = 1024 / size_of::<usize>();
+        match self.slots.len() {
+            0..=FIRST => FIRST,
+            more => more.next_power_of_two().max(NEXT),
+        }
+    }
+
     /// Sets how many numbers there are (RLIMIT_NOFILE).
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;

@@ -12,6 +12,11 @@ impl Memory {
         area.lowest < self.brk && area.top > self.brk_lowest
     }
 
+    /// Where the heap begins.
+    pub(crate) fn heap_lowest(&self) -> u64 {
+        self.brk_lowest
+    }
+
     /// Where the heap will start: above the image.
     pub fn set_brk_lowest(&mut self, address: u64) {
         self.brk_lowest = address.next_multiple_of(PAGE);

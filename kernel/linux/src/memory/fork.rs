@@ -20,6 +20,7 @@ impl Memory {
             child.brk_lowest = self.brk_lowest;
             child.brk = self.brk;
             child.start_stack = self.start_stack;
+            child.extents = self.extents;
             child.trampoline = self.trampoline;
             child.vdso = self.vdso;
             child.marks = self.marks;

@@ -54,3 +54,15 @@ impl Layout {
         }
     }
 }
+
+/// Where of a program, and of what it was started with, the parts lie that /proc tells of: the
+/// first address of each, and where it ends. A program that unmaps them changes nothing here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Extents {
+    /// The segments with instructions, and the last one, with that in the file.
+    pub(crate) code: [u64; 2],
+    pub(crate) data: [u64; 2],
+    /// Strings.
+    pub(crate) arguments: [u64; 2],
+    pub(crate) environment: [u64; 2],
+}

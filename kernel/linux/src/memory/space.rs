@@ -23,7 +23,7 @@ use crate::abi::{USER_LOWEST, USER_TOP};
 use crate::error::Errno;
 use crate::files::tree::Node;
 use crate::memory::areas::{Area, Areas, PAGE, flag};
-use crate::memory::layout::Layout;
+use crate::memory::layout::{Extents, Layout};
 use crate::memory::limits::Limits;
 pub(crate) use crate::memory::object::AccessError;
 use crate::memory::present::Present;
@@ -84,6 +84,7 @@ pub struct Memory {
     pub(super) brk: u64,
     /// The SP with which the program started: what tells the stack in `maps`.
     pub start_stack: u64,
+    pub(crate) extents: Extents,
     /// Where the kernel's code for going back from signal handlers lies; 0: nowhere.
     pub(crate) trampoline: u64,
     /// Where the vDSO lies.
@@ -157,6 +158,7 @@ impl Memory {
             brk_lowest: 0,
             brk: 0,
             start_stack: layout.stack_top,
+            extents: Extents::default(),
             trampoline: 0,
             vdso: 0,
             has_threads: false,

@@ -6,8 +6,10 @@ use crate::abi;
 use crate::files::{console, pty};
 use crate::limits::{INFINITE, Limit, Resource};
 use crate::memory::figures::Resident;
+use crate::memory::layout::Extents;
 use crate::memory::totals::Totals;
 use crate::process::Process;
+use crate::process::identity::permissions::{self, Looks};
 use crate::process::identity::users;
 use crate::process::sending::shared_signals::Stop;
 use crate::process::time::{cpu_time, moved, times};
@@ -62,13 +64,25 @@ struct Sizes {
     areas: Totals,
     resident: Resident,
     start_stack: u64,
+    extents: Extents,
+    heap: u64,
+}
+
+impl Sizes {
+    /// Bytes of the program's own instructions, and of all others.
+    fn code(&self) -> [u64; 2] {
+        let [lowest, end] = self.extents.code;
+        let own = end.next_multiple_of(PAGE) - lowest / PAGE * PAGE;
+        [own, self.areas.code.saturating_sub(own)]
+    }
 }
 
 fn sizes(process: &Process) -> Option<Sizes> {
     let memory = process.memory()?;
     let memory = memory.lock();
     let (areas, resident) = (*memory.areas().totals(), memory.resident());
-    Some(Sizes { areas, resident, start_stack: memory.start_stack })
+    let (start_stack, extents) = (memory.start_stack, memory.extents);
+    Some(Sizes { areas, resident, start_stack, extents, heap: memory.heap_lowest() })
 }
 
 pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Result {
@@ -96,7 +110,8 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
             [ids.real, ids.effective, ids.saved, ids.file].map(|id| users::told(kind, id));
         writeln!(text, "{name}:\t{real}\t{effective}\t{saved}\t{file}")?;
     }
-    writeln!(text, "FDSize:\t64")?;
+    let files = process.files_if_alive();
+    writeln!(text, "FDSize:\t{}", files.map_or(0, |files| files.lock().places()))?;
     text.write_str("Groups:\t")?;
     let told = |&group: &u32| users::told(Kind::Groups, group);
     all.groups.iter().map(told).try_for_each(|group| write!(text, "{group} "))?;
@@ -113,6 +128,7 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
     }
     writeln!(text, "Kthread:\t0")?;
     if let Some(sizes) = sizes(process) {
+        let [own, others] = sizes.code();
         for (name, bytes) in [
             ("VmPeak", sizes.areas.peak),
             ("VmSize", sizes.areas.all),
@@ -125,9 +141,10 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
             ("RssShmem", sizes.resident.shared),
             ("VmData", sizes.areas.data),
             ("VmStk", sizes.areas.stack),
-            ("VmExe", sizes.areas.code),
-            ("VmLib", 0),
+            ("VmExe", own.min(sizes.areas.code)),
+            ("VmLib", others),
             ("VmSwap", 0),
+            ("HugetlbPages", 0),
         ] {
             writeln!(text, "{name}:\t{:8} kB", bytes / 1024)?;
         }
@@ -154,6 +171,9 @@ pub(super) fn status(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Re
         last => writeln!(text, "Cpus_allowed_list:\t0-{last}")?,
     }
     writeln!(text, "Mems_allowed:\t1\nMems_allowed_list:\t0")?;
+    let [with_nothing, with_more] = subject.switches();
+    writeln!(text, "voluntary_ctxt_switches:\t{with_nothing}")?;
+    writeln!(text, "nonvoluntary_ctxt_switches:\t{with_more}")?;
     if abi::SHADOW_FORM == Some(Form::X86_64) {
         thread_features(subject, text)?;
     }
@@ -216,6 +236,7 @@ pub(super) fn stat(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Resu
     match subject.process() {
         None => fields[9] = KERNEL_THREAD,
         Some(process) => {
+            let may_look = permissions::may_look_into(process, Looks::AsFile);
             let load = |number: &core::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
             let seen = |number: u64| pid::local(space, number);
             let session = load(&process.session);
@@ -250,15 +271,27 @@ pub(super) fn stat(subject: &Subject, space: &Own, text: &mut Text) -> fmt::Resu
             if let Some(sizes) = sizes(process) {
                 fields[23] = sizes.areas.all;
                 fields[24] = sizes.resident.now / PAGE;
-                fields[28] = sizes.start_stack;
+                // Where all that lies is told to those alone who may look there.
+                [fields[26], fields[27]] = [1, 1];
+                if may_look {
+                    let Extents { code, data, arguments, environment } = sizes.extents;
+                    [fields[26], fields[27]] = code;
+                    fields[28] = sizes.start_stack;
+                    [fields[45], fields[46]] = data;
+                    fields[47] = sizes.heap;
+                    [fields[48], fields[49]] = arguments;
+                    [fields[50], fields[51]] = environment;
+                }
             }
+            fields[10] = process.faults.load(Ordering::Relaxed);
+            fields[11] = cpu_time::of_children(process).faults;
             let (ignored, caught) = process.signals.lock().actions.sets();
             let (pending, blocked) = subject.signals();
             let sets = [pending, blocked, ignored, caught];
             for (field, set) in fields[31..35].iter_mut().zip(sets) {
                 *field = set.0 & 0x7fff_ffff;
             }
-            fields[52] = process.status().unwrap_or(0) as u64;
+            fields[52] = process.status().filter(|_| may_look).unwrap_or(0) as u64;
         }
     }
     let (letter, _) = state(subject);
@@ -280,7 +313,7 @@ pub(super) fn statm(subject: &Subject, text: &mut Text) -> fmt::Result {
         Some(sizes) => {
             let pages = |bytes: u64| bytes / PAGE;
             let (areas, resident) = (sizes.areas, sizes.resident);
-            let (all, code) = (pages(areas.all), pages(areas.code));
+            let (all, [code, _]) = (pages(areas.all), sizes.code().map(pages));
             let (now, shared) = (pages(resident.now), pages(resident.file + resident.shared));
             let data = pages(areas.data + areas.stack);
             writeln!(text, "{all} {now} {shared} {code} 0 {data} 0")

@@ -192,36 +192,39 @@ impl Subject {
         }
     }
 
-    /// What is on of the shadow stack of its thread, or the first one, and what is locked.
-    pub(super) fn shadow(&self) -> [u64; 2] {
-        let of = |thread: &Thread| {
-            task::of(thread).map_or([0; 2], |task| {
-                let shadow = *task.shadow.lock();
-                [shadow.mode, shadow.locked]
-            })
-        };
+    /// What there is to tell of its thread, or the first one.
+    fn of_thread<R: Default>(&self, of: impl FnOnce(&Thread) -> R) -> R {
         match self {
-            Self::Process(process) => {
-                process.crew.with(|threads| threads.first().map_or([0; 2], |thread| of(thread)))
-            }
+            Self::Process(process) => process
+                .crew
+                .with(|threads| threads.first().map_or_else(R::default, |thread| of(thread))),
             Self::Thread(_, thread) | Self::Kernel(thread) => of(thread),
         }
     }
 
+    /// What is on of the shadow stack of its thread, or the first one, and what is locked.
+    pub(super) fn shadow(&self) -> [u64; 2] {
+        self.of_thread(|thread| {
+            task::of(thread).map_or([0; 2], |task| {
+                let shadow = *task.shadow.lock();
+                [shadow.mode, shadow.locked]
+            })
+        })
+    }
+
     /// Mode and number of the filters of calls of its thread, or the first one.
     pub(super) fn seccomp(&self) -> (u64, usize) {
-        let of = |thread: &Thread| {
+        self.of_thread(|thread| {
             task::of(thread).map_or((0, 0), |task| {
                 let mode = task.seccomp.lock();
                 (mode.number(), mode.filters())
             })
-        };
-        match self {
-            Self::Process(process) => {
-                process.crew.with(|threads| threads.first().map_or((0, 0), |thread| of(thread)))
-            }
-            Self::Thread(_, thread) | Self::Kernel(thread) => of(thread),
-        }
+        })
+    }
+
+    /// How often its thread, or the first one, has left its CPU: with nothing to do, and with more.
+    pub(super) fn switches(&self) -> [u64; 2] {
+        self.of_thread(|thread| thread.cpu_time().switches())
     }
 
     /// The numbers of its threads.

@@ -1,4 +1,5 @@
-//! How long a thread of a program has run: exactly in all, and in which of the two modes by ticks.
+//! How long a thread of a program has run: exactly in all, and in which of the two modes by ticks;
+//! and how often it has left its CPU.
 //!
 //! # One word
 //!
@@ -11,7 +12,7 @@
 //! Threads of the kernel are not measured: switches between them read no clock.
 
 use crate::clock;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use machine::arch::irqchip;
 
 /// In the word of a thread that does not run.
@@ -24,6 +25,8 @@ pub struct CpuTime {
     /// Ticks that found it in user mode and in the kernel.
     user: AtomicU32,
     system: AtomicU32,
+    /// How often it left its CPU: with nothing to do, and with more.
+    switches: [AtomicUsize; 2],
 }
 
 /// What the clock's counter says.
@@ -34,7 +37,8 @@ pub(super) fn now() -> u64 {
 
 impl CpuTime {
     pub(super) const fn new() -> Self {
-        Self { word: AtomicU64::new(RESTS), user: AtomicU32::new(0), system: AtomicU32::new(0) }
+        let (word, switches) = (AtomicU64::new(RESTS), [const { AtomicUsize::new(0) }; 2]);
+        Self { word, user: AtomicU32::new(0), system: AtomicU32::new(0), switches }
     }
 
     /// The thread comes to its CPU.
@@ -44,11 +48,18 @@ impl CpuTime {
         self.word.store(now.wrapping_sub(ran) & !RESTS, Ordering::Relaxed);
     }
 
-    /// The thread leaves its CPU.
+    /// The thread leaves its CPU; whether it could have run on.
     #[inline(always)]
-    pub(super) fn leave(&self, now: u64) {
+    pub(super) fn leave(&self, now: u64, could_run: bool) {
         let began = self.word.load(Ordering::Relaxed);
         self.word.store(now.wrapping_sub(began) | RESTS, Ordering::Relaxed);
+        let count = &self.switches[usize::from(could_run)];
+        count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// How often it left its CPU: with nothing to do, and though it could have run on.
+    pub fn switches(&self) -> [u64; 2] {
+        self.switches.each_ref().map(|count| count.load(Ordering::Relaxed) as u64)
     }
 
     /// How long it has run, in nanoseconds.

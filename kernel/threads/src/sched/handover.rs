@@ -49,7 +49,7 @@ pub fn hand_to(next: &Thread) {
             Arc::increment_strong_count(core::ptr::from_ref(next));
             let cpu = cpus::this();
             SWITCH_BEGAN.store(cpu::cycles(), Ordering::Relaxed);
-            let left = switch_to(cpu, me, next);
+            let left = switch_to(cpu, (me, false), next);
             SWITCH_TOOK
                 .store(cpu::cycles() - SWITCH_BEGAN.load(Ordering::Relaxed), Ordering::Relaxed);
             after_switch(left);

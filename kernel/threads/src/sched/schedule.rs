@@ -127,6 +127,6 @@ fn leave_cpu_as<const IS_PREEMPTED: bool>() {
     }
     // SAFETY: (1) `next` carries the reference that this CPU now owns; (2) it is on no CPU
     // (`next_ready`, or our own idle thread, which runs here only); (3) interrupts are off.
-    let left = unsafe { switch_to(cpu, prev, &*next) };
+    let left = unsafe { switch_to(cpu, (prev, runnable), &*next) };
     after_switch(left);
 }

@@ -38,14 +38,18 @@ pub fn current_arc() -> Arc<Thread> {
     }
 }
 
-/// The switch itself. See the head of [`super`] for who owns what. Returns, in the thread that
-/// comes, the one that left: for [`after_switch`].
+/// The switch itself, from a thread that could run on or not. See the head of [`super`] for who
+/// owns what. Returns, in the thread that comes, the one that left: for [`after_switch`].
 ///
 /// # Safety
 ///
 /// 1. Interrupts are off; `next` is on no CPU, and this CPU owns a reference to it.
 #[inline(always)]
-pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) -> usize {
+pub(super) unsafe fn switch_to(
+    cpu: &'static Cpu,
+    (prev, could_run): (&Thread, bool),
+    next: &Thread,
+) -> usize {
     next.on_cpu.store(true, Ordering::Relaxed);
     next.last_cpu.store(cpu.id().get(), Ordering::Relaxed);
     next.set_state(State::Running);
@@ -56,7 +60,7 @@ pub(super) unsafe fn switch_to(cpu: &'static Cpu, prev: &Thread, next: &Thread) 
         if kinds & (kinds::WITH_EXTRAS | kinds::TOLD_OF_SWITCHES) != 0 {
             switch_extras(prev, next);
         }
-        switch_programs(cpu, prev, next);
+        switch_programs(cpu, (prev, could_run), next);
     }
     let record = next.stack_record();
     if record.needs_flush_by(cpu.local.coherent_bit()) {
@@ -116,10 +120,10 @@ impl Thread {
 
 /// What programs have in the CPU: floating point, the thread register, page tables.
 #[inline(always)]
-fn switch_programs(cpu: &Cpu, prev: &Thread, next: &Thread) {
+fn switch_programs(cpu: &Cpu, (prev, could_run): (&Thread, bool), next: &Thread) {
     let now = cpu_time::now();
     if let Some(fpu) = &prev.fpu {
-        prev.cpu_time.leave(now);
+        prev.cpu_time.leave(now, could_run);
         fpu.save();
         user::save_tls(&prev.user_tls);
     }

@@ -194,23 +194,34 @@ fn send_to_self(signal: Signal) -> Result<(), Errno> {
 fn write_object(file: &OpenFile, from: u64, length: u64) -> SysResult {
     not_in_background(file, Signal::TTOU)?;
     with_room(length, |room| {
-        let mut done = 0;
-        loop {
-            let piece = (length - done).min(room.len() as u64) as usize;
-            let piece = &mut room[..piece];
-            let at = from.checked_add(done).ok_or(Errno::EFAULT)?;
-            match take(at, piece).and_then(|()| file.write(piece)) {
-                Ok(moved) => {
-                    done += moved as u64;
-                    if done >= length || moved < piece.len() {
-                        return Ok(done);
-                    }
-                }
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => return Ok(done),
-            }
-        }
+        written(length, room, |done, piece| {
+            take(from.checked_add(done).ok_or(Errno::EFAULT)?, piece)?;
+            file.write(piece)
+        })
     })
+}
+
+/// Writes `length` bytes by way of `room`, as much at a time as fits there; `step` is told how many
+/// are written. Ends early where less was. What was written counts more than an error later on.
+fn written(
+    length: u64,
+    room: &mut [u8],
+    mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>,
+) -> SysResult {
+    let mut done = 0;
+    loop {
+        let piece = (length - done).min(room.len() as u64) as usize;
+        match step(done, &mut room[..piece]) {
+            Ok(moved) => {
+                done += moved as u64;
+                if done >= length || moved < piece {
+                    return Ok(done);
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => return Ok(done),
+        }
+    }
 }
 
 /// Moves up to `length` bytes in pieces; ends early where a piece falls short. What was moved
@@ -284,6 +295,9 @@ fn move_pieces(
         let fits = length <= MAX_VECTOR && whole + length <= MAX_VECTOR;
         whole = if fits { whole + length } else { return Err(Errno::EINVAL) };
     }
+    if count > 1 && file.object().is_some_and(|object| object.is_gathered()) {
+        return gathered(file, [vector, count, whole.min(MAX_LENGTH)], direction);
+    }
     let mut done = 0;
     for i in 0..count {
         let [base, length] = piece_of(vector, i)?;
@@ -312,6 +326,66 @@ fn move_pieces(
         }
     }
     Ok(done)
+}
+
+/// The same by way of one piece of memory, for what a call reads or writes at once.
+fn gathered(file: &OpenFile, [vector, count, whole]: [u64; 3], direction: Direction) -> SysResult {
+    let may = match direction {
+        Direction::Read => file.can_read(),
+        Direction::Write => file.can_write(),
+    };
+    if !may {
+        return Err(Errno::EBADF);
+    }
+    // Nothing is not even a message.
+    if whole == 0 {
+        return Ok(0);
+    }
+    let result = with_room(whole, |room| match direction {
+        Direction::Read => {
+            not_in_background(file, Signal::TTIN)?;
+            let read = file.read(room)?;
+            spread([vector, count, 0], &mut room[..read], direction)?;
+            Ok(read as u64)
+        }
+        Direction::Write => {
+            not_in_background(file, Signal::TTOU)?;
+            written(whole, room, |done, piece| {
+                spread([vector, count, done], piece, direction)?;
+                file.write(piece)
+            })
+        }
+    });
+    if result == Err(Errno::EPIPE) {
+        broken_pipe()?;
+    }
+    result
+}
+
+/// Moves bytes between a piece of memory and the pieces of a vector, from a place in all of them
+/// on.
+fn spread(
+    [vector, count, from]: [u64; 3],
+    memory: &mut [u8],
+    direction: Direction,
+) -> Result<(), Errno> {
+    let (mut before, mut done) = (from, 0);
+    for i in 0..count {
+        let [base, length] = piece_of(vector, i)?;
+        let left = &mut memory[done..];
+        let bytes = length.saturating_sub(before).min(left.len() as u64) as usize;
+        if bytes > 0 {
+            let at = base.checked_add(before).ok_or(Errno::EFAULT)?;
+            match direction {
+                Direction::Read => put(at, &left[..bytes])?,
+                Direction::Write => take(at, &mut left[..bytes])?,
+            }
+        }
+        done += bytes;
+        before = before.saturating_sub(length);
+    }
+    // Less is there than when it was counted.
+    if done < memory.len() { Err(Errno::EFAULT) } else { Ok(()) }
 }
 
 pub(super) fn piece_of(vector: u64, i: u64) -> Result<[u64; 2], Errno> {

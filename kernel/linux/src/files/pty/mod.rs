@@ -235,6 +235,10 @@ impl Drop for Master {
 }
 
 impl Object for Master {
+    fn is_gathered(&self) -> bool {
+        true
+    }
+
     fn read(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         if to.is_empty() {
             return Ok(0);
@@ -456,6 +460,10 @@ impl Drop for Slave {
 }
 
 impl Object for Slave {
+    fn is_gathered(&self) -> bool {
+        true
+    }
+
     fn read(&self, to: &mut [u8], how: How) -> Result<usize, Errno> {
         if to.is_empty() {
             return Ok(0);

@@ -43,7 +43,18 @@ pub(crate) fn of_thread(thread: &Thread) -> CpuTimes {
 pub(crate) fn usage_of_process(process: &Process, peak: u64) -> Usage {
     let times = of_process(process);
     let faults = process.faults.load(Ordering::Relaxed);
-    Usage { times, peak: peak.max(process.spent.lock().peak), faults }
+    let switches = switches_of(process);
+    Usage { times, peak: peak.max(process.spent.lock().peak), faults, switches }
+}
+
+/// How often the threads of a process have left their CPUs.
+fn switches_of(process: &Process) -> [u64; 2] {
+    process.crew.with(|threads| {
+        let before = process.spent.lock().switches;
+        let is_counted = |thread: &Thread| task::of(thread).is_some_and(|task| task.is_counted());
+        let counted = threads.iter().filter(|thread| !is_counted(thread));
+        counted.fold(before, |all, thread| sum(all, thread.cpu_time().switches()))
+    })
 }
 
 /// Of a child that has ended, or has news, and of the children it has waited for, together.
@@ -63,6 +74,7 @@ pub(in crate::process) fn keep(process: &Process, thread: &Thread) {
     if task.set_counted() {
         spent.total += thread.cpu_time().nanoseconds();
         spent.ticks = sum(spent.ticks, thread.cpu_time().ticks());
+        spent.switches = sum(spent.switches, thread.cpu_time().switches());
         spent.moved = Moved::sum(spent.moved, moved::of_thread(thread));
     }
 }

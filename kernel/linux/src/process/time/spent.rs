@@ -12,13 +12,14 @@ pub(crate) struct CpuTimes {
     pub(crate) system: u64,
 }
 
-/// What has been used: CPU time, the most bytes of memory at once, and pages that came when they
-/// were touched.
+/// What has been used: CPU time, the most bytes of memory at once, pages that came when they were
+/// touched, and how often CPUs were left: with nothing to do, and though there was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Usage {
     pub(crate) times: CpuTimes,
     pub(crate) peak: u64,
     pub(crate) faults: u64,
+    pub(crate) switches: [u64; 2],
 }
 
 impl Usage {
@@ -33,6 +34,7 @@ impl Usage {
             },
             peak: self.peak.max(other.peak),
             faults: self.faults + other.faults,
+            switches: core::array::from_fn(|i| self.switches[i] + other.switches[i]),
         }
     }
 }
@@ -101,6 +103,8 @@ pub(crate) struct Spent {
     /// Of threads that have ended: nanoseconds, and ticks in user mode and in the kernel.
     pub(super) total: u64,
     pub(in crate::process) ticks: [u64; 2],
+    /// How often they left their CPUs, as in [`Usage`].
+    pub(super) switches: [u64; 2],
     /// The same of [`Moved`], and of children that were waited for.
     pub(in crate::process) moved: [u64; 4],
     pub(in crate::process) shown: Shown,
