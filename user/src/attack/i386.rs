@@ -1,6 +1,6 @@
 //! i386: the instructions of the attacks on PCs.
 
-use super::{Attack, pc};
+use super::{Attack, pc, traced};
 use crate::arch::nr;
 use core::arch::{asm, naked_asm};
 
@@ -19,6 +19,7 @@ pub const ATTACKS: &[Attack] = &[
     pc::STACK_POINTERS,
     pc::PUSHES,
     pc::FORKED_REGISTERS,
+    traced::SELECTED,
 ];
 
 /// Stack pointers that no program has.

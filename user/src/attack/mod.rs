@@ -6,7 +6,11 @@ use core::ops::Range;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod pc;
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+mod traced;
 
+#[cfg(target_arch = "x86_64")]
+mod bases;
 #[cfg(target_arch = "x86_64")]
 mod own_segments;
 #[cfg(target_arch = "x86_64")]

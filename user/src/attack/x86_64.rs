@@ -1,6 +1,6 @@
 //! x86_64: the instructions of the attacks on PCs, and the edges of the address space.
 
-use super::{self as attack, Attack, own_segments, pc};
+use super::{self as attack, Attack, bases, own_segments, pc, traced};
 use crate::arch::nr;
 use core::arch::{asm, naked_asm};
 
@@ -23,6 +23,8 @@ pub const ATTACKS: &[Attack] = &[
     own_segments::LOADED,
     own_segments::TAKEN,
     own_segments::GIVEN_BACK,
+    bases::BASES,
+    traced::SELECTED,
     Attack {
         name: "an address at the canonical edge",
         arguments: 0..EDGE.len() * 5,

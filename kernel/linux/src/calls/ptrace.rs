@@ -269,7 +269,7 @@ fn place(address: u64) -> Result<Option<usize>, Errno> {
 fn peek_user(thread: &Thread, address: u64, to: u64) -> SysResult {
     let word = match place(address)? {
         Some(at) => {
-            let bytes = halted(thread, |halted| Ok(registers::read(&halted.regs, halted.tls)))?;
+            let bytes = halted(thread, |halted| Ok(registers::read(&halted.regs, &halted.bases)))?;
             let mut word = [0; WORD];
             word.copy_from_slice(&bytes[at..at + WORD]);
             word
@@ -284,7 +284,7 @@ fn peek_user(thread: &Thread, address: u64, to: u64) -> SysResult {
 fn poke_user(thread: &Thread, address: u64, data: u64) -> SysResult {
     match place(address)? {
         Some(at) => halted(thread, |halted| {
-            let mut bytes = registers::read(&halted.regs, halted.tls);
+            let mut bytes = registers::read(&halted.regs, &halted.bases);
             bytes[at..at + WORD].copy_from_slice(&data.to_le_bytes()[..WORD]);
             change(halted, &bytes)
         }),
@@ -294,7 +294,7 @@ fn poke_user(thread: &Thread, address: u64, data: u64) -> SysResult {
 }
 
 fn change(halted: &mut Halted, bytes: &[u8; registers::BYTES]) -> SysResult {
-    registers::write(bytes, &mut halted.regs, &mut halted.tls)?;
+    registers::write(bytes, &mut halted.regs, &mut halted.bases)?;
     halted.is_changed = true;
     Ok(0)
 }
@@ -311,7 +311,7 @@ fn float_bytes(tracing: &Tracing, set: u64) -> Result<usize, Errno> {
 /// Gives out a set of registers, or its beginning; how many bytes.
 fn get_set(thread: &Thread, set: u64, to: u64, most: usize) -> SysResult {
     if set == set::GENERAL {
-        let bytes = halted(thread, |halted| Ok(registers::read(&halted.regs, halted.tls)))?;
+        let bytes = halted(thread, |halted| Ok(registers::read(&halted.regs, &halted.bases)))?;
         let bytes = &bytes[..bytes.len().min(most)];
         put(to, bytes)?;
         return Ok(bytes.len() as u64);
@@ -329,7 +329,7 @@ fn get_set(thread: &Thread, set: u64, to: u64, most: usize) -> SysResult {
 /// Takes a set of registers, or its beginning; how many bytes.
 fn set_set(thread: &Thread, set: u64, from: u64, most: usize) -> SysResult {
     if set == set::GENERAL {
-        let mut bytes = halted(thread, |halted| Ok(registers::read(&halted.regs, halted.tls)))?;
+        let mut bytes = halted(thread, |halted| Ok(registers::read(&halted.regs, &halted.bases)))?;
         let length = bytes.len().min(most);
         read_own(from, &mut bytes[..length])?;
         halted(thread, |halted| change(halted, &bytes))?;

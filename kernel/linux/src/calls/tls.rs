@@ -11,6 +11,8 @@ use crate::process::hardware::ports;
 use crate::process::hardware::shadow;
 use crate::process::user_memory::{get_numbers, put};
 use core::sync::atomic::Ordering;
+#[cfg(target_pointer_width = "64")]
+use machine::arch::user::Based;
 use threads::sched;
 
 calls! {
@@ -32,28 +34,45 @@ calls! {
 
 #[cfg(target_pointer_width = "64")]
 fn arch_prctl(code: u64, value: u64) -> SysResult {
+    const SET_GS: u64 = 0x1001;
     const SET_FS: u64 = 0x1002;
     const GET_FS: u64 = 0x1003;
+    const GET_GS: u64 = 0x1004;
     const GET_CPUID: u64 = 0x1011;
     const SET_CPUID: u64 = 0x1012;
     const SHADOW_STACK: core::ops::RangeInclusive<u64> = 0x5001..=0x5005;
     match code {
         _ if SHADOW_STACK.contains(&code) => shadow::arch_prctl(code, value),
-        SET_FS if value < USER_TOP => {
-            sched::current().user_tls.store(value, Ordering::Relaxed);
-            machine::arch::user::set_tls(value);
-            Ok(0)
-        }
-        SET_FS => Err(Errno::EPERM),
-        GET_FS => {
-            put(value, &sched::current().user_tls.load(Ordering::Relaxed).to_le_bytes())?;
-            Ok(0)
-        }
+        SET_FS => set_base(Based::Fs, value),
+        SET_GS => set_base(Based::Gs, value),
+        GET_FS => get_base(Based::Fs, value),
+        GET_GS => get_base(Based::Gs, value),
         // Whether CPUID may be used, and giving that up, which this processor does not know.
         GET_CPUID => Ok(1),
         SET_CPUID => Err(Errno::ENODEV),
         _ => Err(Errno::EINVAL),
     }
+}
+
+#[cfg(target_pointer_width = "64")]
+fn set_base(which: Based, value: u64) -> SysResult {
+    if value >= USER_TOP {
+        return Err(Errno::EPERM);
+    }
+    let thread = sched::current();
+    let mut bases = thread.bases();
+    if !bases.set(which, value) {
+        return Err(Errno::EINVAL);
+    }
+    thread.set_bases(&bases);
+    Ok(0)
+}
+
+#[cfg(target_pointer_width = "64")]
+fn get_base(which: Based, to: u64) -> SysResult {
+    let base = sched::current().bases().get(which).ok_or(Errno::EINVAL)?;
+    put(to, &base.to_le_bytes())?;
+    Ok(0)
 }
 
 /// A `struct user_desc`: which segment it describes (-1: any that is free), and its base. Only a

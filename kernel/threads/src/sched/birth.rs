@@ -5,7 +5,7 @@ use super::owner::Owned;
 use super::run_queue::push_ready;
 use super::switch::current;
 use super::tasks::TASKS;
-use super::thread::{self, Name, State, Thread, remember};
+use super::thread::{self, Name, State, Thread, kinds, remember};
 use crate::stacks::{self, OwnedStack, StackError};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -98,6 +98,9 @@ pub fn spawn_user(
     let program = Some((owner, fpu));
     let thread = create_numbered((id.into(), account), name, program, Start::User(regs))?;
     thread.user_tls.store(tls, Ordering::Relaxed);
+    if current().kinds() & kinds::WITH_EXTRAS != 0 && thread.extras.inherit() {
+        thread.has_extras();
+    }
     thread.allowed.store(current().allowed.load(Ordering::Relaxed), Ordering::Relaxed);
     thread.share.inherit(&current().share);
     let mine = &current().urgency;
@@ -123,6 +126,9 @@ pub fn start_afresh(fresh: &FpuState) {
         me.user_tls.store(0, Ordering::Relaxed);
         fresh.load();
         user::load_tls(&me.user_tls);
+        if me.kinds() & kinds::WITH_EXTRAS != 0 {
+            me.extras.start_afresh();
+        }
     });
 }
 

@@ -26,6 +26,7 @@ use kstack::stacks::ThreadId;
 use machine::arch::cpu;
 use machine::arch::extras::{Extras, LocalSegments};
 use machine::arch::fpu::FpuState;
+use machine::arch::user::Bases;
 use machine::memory::fallible::NoMemory;
 use machine::spin::SpinLock;
 
@@ -147,7 +148,8 @@ pub(super) mod kinds {
     /// It has, or once had, anything of a program's: floating point, or tables other than the
     /// kernel's.
     pub const OF_PROGRAM: u8 = 1;
-    /// It has, or once had, something else in the CPU: ports, a shadow stack.
+    /// It has, or once had, something else in the CPU: ports, segments, a base of GS, a shadow
+    /// stack.
     pub const WITH_EXTRAS: u8 = 2;
     /// It is told before user mode that it was off the CPU.
     pub const TOLD_OF_SWITCHES: u8 = 4;
@@ -531,6 +533,21 @@ impl Thread {
         const BASE: u64 = u64::MAX >> (u64::BITS - usize::BITS);
         let others = self.user_tls.load(Ordering::Relaxed) & !BASE;
         self.user_tls.store(others | base & BASE, Ordering::Relaxed);
+    }
+
+    /// The bases and selectors that it has in the CPU. By the thread itself.
+    pub fn bases(&self) -> Bases {
+        cpu::without_interrupts(|| Bases::read(&self.user_tls))
+    }
+
+    /// Gives it these. By the thread itself.
+    pub fn set_bases(&self, bases: &Bases) {
+        cpu::without_interrupts(|| {
+            if bases.are_extras() {
+                self.has_extras();
+            }
+            bases.load(&self.user_tls);
+        });
     }
 
     /// Its floating-point area, if it belongs to a process.

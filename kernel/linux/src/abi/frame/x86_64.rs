@@ -48,7 +48,8 @@ macro_rules! words {
 const FLAGS: u64 = 0x5_0dd5;
 /// Direction, trap, resume: clear when a handler begins.
 const CLEARED: u64 = 1 << 10 | 1 << 8 | RESUME;
-const RESUME: u64 = 1 << 16;
+/// See [`crate::abi::frame`]: with it the short return path is not taken.
+pub(in crate::abi) const RESUME: u64 = 1 << 16;
 
 /// Where a frame goes below `top`.
 pub fn place(top: u64, _request: &Request<'_>) -> Result<Place, Errno> {

@@ -4,6 +4,7 @@ use super::step::Step;
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
+use machine::arch::user::Bases;
 
 const WORDS: usize = 18;
 pub(crate) const BYTES: usize = 4 * WORDS;
@@ -26,7 +27,7 @@ fn fields(regs: &mut SavedRegs) -> [&mut u32; 16] {
 }
 
 /// Lays them out.
-pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
+pub(crate) fn read(regs: &SavedRegs, _bases: &Bases) -> [u8; BYTES] {
     let mut copy = *regs;
     let last = [regs.cpsr, regs.orig_r0];
     let mut bytes = [0; BYTES];
@@ -41,7 +42,7 @@ pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
 pub(crate) fn write(
     bytes: &[u8; BYTES],
     regs: &mut SavedRegs,
-    _tls: &mut u64,
+    _bases: &mut Bases,
 ) -> Result<(), Errno> {
     let (words, _) = bytes.as_chunks::<4>();
     let word = |i: usize| u32::from_le_bytes(words[i]);

@@ -5,6 +5,7 @@ use crate::abi::USER_TOP;
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
+use machine::arch::user::Bases;
 
 const WORDS: usize = 34;
 pub(crate) const BYTES: usize = 8 * WORDS;
@@ -17,7 +18,7 @@ const FLAGS: u64 = 0xf << 28;
 pub(crate) const STEP: Option<Step> = None;
 
 /// Lays them out.
-pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
+pub(crate) fn read(regs: &SavedRegs, _bases: &Bases) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     let words = regs.x.into_iter().chain([regs.sp, regs.pc, regs.pstate]);
     for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -30,7 +31,7 @@ pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
 pub(crate) fn write(
     bytes: &[u8; BYTES],
     regs: &mut SavedRegs,
-    _tls: &mut u64,
+    _bases: &mut Bases,
 ) -> Result<(), Errno> {
     let (words, _) = bytes.as_chunks::<8>();
     let word = |i: usize| u64::from_le_bytes(words[i]);

@@ -1,9 +1,10 @@
 //! i386: `struct user_regs_struct` (arch/x86/include/asm/user_32.h).
 
-use super::pc::{FLAGS, TRAP};
+use super::pc::{FLAGS, TRAP, is_of_program, is_selector};
 use super::step::Step;
 use crate::error::Errno;
 use machine::arch::regs::SavedRegs;
+use machine::arch::user::Bases;
 
 pub(crate) use super::pc::{float_bytes, read_floats, write_floats};
 
@@ -17,7 +18,7 @@ pub(crate) const STEP: Option<Step> = Some(|regs, on| {
 });
 
 /// Lays them out.
-pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
+pub(crate) fn read(regs: &SavedRegs, _bases: &Bases) -> [u8; BYTES] {
     let r = regs;
     let [ds, es, fs, gs, cs, ss] = [r.ds, r.es, r.fs, r.gs, r.cs, r.ss].map(|s| s & 0xffff);
     #[rustfmt::skip]
@@ -32,15 +33,22 @@ pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
     bytes
 }
 
-/// Takes them. Segments stay as they are.
+/// Takes them.
 pub(crate) fn write(
     bytes: &[u8; BYTES],
     regs: &mut SavedRegs,
-    _tls: &mut u64,
+    _bases: &mut Bases,
 ) -> Result<(), Errno> {
     let (words, _) = bytes.as_chunks::<4>();
     let word = |i: usize| u32::from_le_bytes(words[i]);
+    let selectors = [word(7), word(8), word(9), word(10)].map(|word| word as u16);
+    let (code, stack) = (word(13) as u16, word(16) as u16);
+    if !selectors.into_iter().all(is_selector) || ![code, stack].into_iter().all(is_of_program) {
+        return Err(Errno::EIO);
+    }
     let r = regs;
+    [r.ds, r.es, r.fs, r.gs] = selectors.map(u32::from);
+    (r.cs, r.ss) = (code.into(), stack.into());
     let general =
         [&mut r.ebx, &mut r.ecx, &mut r.edx, &mut r.esi, &mut r.edi, &mut r.ebp, &mut r.eax];
     for (register, i) in general.into_iter().zip(0..) {

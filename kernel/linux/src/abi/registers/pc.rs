@@ -9,6 +9,17 @@ pub(super) const FLAGS: u32 = 0x5_0dd5;
 /// The flag by which the processor traps behind each instruction.
 pub(super) const TRAP: u32 = 1 << 8;
 
+/// Whether CS and SS may have this selector: whether there is such a segment is looked at on the way
+/// to the program.
+pub(super) const fn is_of_program(selector: u16) -> bool {
+    selector & 3 == 3
+}
+
+/// Whether the other segment registers may.
+pub(super) const fn is_selector(selector: u16) -> bool {
+    selector == 0 || is_of_program(selector)
+}
+
 /// Where what the area's reader needs to know is in it: which states there may be.
 const STATES: usize = 464;
 

@@ -5,6 +5,7 @@ use crate::abi::USER_TOP;
 use crate::error::Errno;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
+use machine::arch::user::Bases;
 
 const WORDS: usize = 32;
 pub(crate) const BYTES: usize = 8 * WORDS;
@@ -15,7 +16,7 @@ pub(crate) const USER_BYTES: u64 = 0;
 pub(crate) const STEP: Option<Step> = None;
 
 /// Lays them out.
-pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
+pub(crate) fn read(regs: &SavedRegs, _bases: &Bases) -> [u8; BYTES] {
     let r = regs;
     #[rustfmt::skip]
     let words: [u64; WORDS] = [
@@ -34,7 +35,7 @@ pub(crate) fn read(regs: &SavedRegs, _tls: u64) -> [u8; BYTES] {
 pub(crate) fn write(
     bytes: &[u8; BYTES],
     regs: &mut SavedRegs,
-    _tls: &mut u64,
+    _bases: &mut Bases,
 ) -> Result<(), Errno> {
     let (words, _) = bytes.as_chunks::<8>();
     if u64::from_le_bytes(words[0]) >= USER_TOP {

@@ -69,7 +69,7 @@ fn halt(regs: &mut SavedRegs, at: At, told: u32, info: Option<Info>) -> Option<L
                     told,
                     info,
                     regs: *regs,
-                    tls: thread.user_tls.load(Ordering::Relaxed),
+                    bases: thread.bases(),
                     is_changed: false,
                     floats_are_changed: false,
                     is_waited_for: false,
@@ -135,9 +135,9 @@ fn resume(regs: &mut SavedRegs) -> (u32, Option<Info>, bool) {
     }
     if halted.is_changed {
         *regs = halted.regs;
-        if thread.user_tls.swap(halted.tls, Ordering::Relaxed) != halted.tls {
-            machine::arch::user::set_tls(halted.tls);
-        }
+        thread.set_bases(&halted.bases);
+        // Of its selectors the tracer may have chosen any.
+        thread.look_at_segments();
     }
     if halted.floats_are_changed
         && let Some(floats) = thread.fpu()

@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::arch::regs::SavedRegs;
+use machine::arch::user::Bases;
 use machine::spin::SpinLock;
 use threads::sched::Thread;
 
@@ -75,7 +76,7 @@ pub(crate) struct Halted {
     /// What the signal says; `None`: there is nothing to be said (a stop).
     pub(crate) info: Option<Info>,
     pub(crate) regs: SavedRegs,
-    pub(crate) tls: u64,
+    pub(crate) bases: Bases,
     /// The tracer has changed registers.
     pub(crate) is_changed: bool,
     pub(crate) floats_are_changed: bool,

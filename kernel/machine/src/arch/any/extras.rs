@@ -24,6 +24,15 @@ impl Extras {
     /// At the switch to one.
     pub fn come(&self) {}
 
+    /// These are of a child of the running thread, which has not run. Says whether it has any by
+    /// that.
+    pub fn inherit(&self) -> bool {
+        false
+    }
+
+    /// The running thread, whose these are, starts another program.
+    pub fn start_afresh(&self) {}
+
     /// Sets the shadow stack's pointer and mode of a thread that does not run.
     pub fn set_shadow(&self, _pointer: u64, _mode: u64) {}
 

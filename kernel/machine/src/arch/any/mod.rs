@@ -1,5 +1,6 @@
 //! What every machine has alike; each tree passes it on as its own.
 
+pub mod bases;
 pub mod cpu;
 pub mod entries;
 pub mod exceptions;

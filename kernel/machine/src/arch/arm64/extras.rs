@@ -56,6 +56,15 @@ impl Extras {
         Self { pointer: AtomicU64::new(0), control: AtomicU64::new(READABLE) }
     }
 
+    /// These are of a child of the running thread, which has not run. Says whether it has any by
+    /// that.
+    pub fn inherit(&self) -> bool {
+        false
+    }
+
+    /// The running thread, whose these are, starts another program.
+    pub fn start_afresh(&self) {}
+
     /// At the switch away from a thread that has some. Interrupts off.
     pub fn leave(&self) {
         self.pointer.store(shadow_pointer(), Ordering::Relaxed);

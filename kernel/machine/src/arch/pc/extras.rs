@@ -1,5 +1,5 @@
-//! What else a program's thread may have in the CPU: ports that it may use, and a shadow stack (see
-//! [`shadow`]).
+//! What else a program's thread may have in the CPU: ports that it may use, segments of its own, a
+//! base of GS, and a shadow stack (see [`shadow`]).
 //!
 //! The map of a thread is shown to the CPU when the thread first needs it after it came: by the
 //! fault of the instruction that used a port. A switch away hides it again, with one store; a
@@ -13,8 +13,7 @@ pub use super::shadow::{is_shadow_access, shadow_form, shadow_pointer};
 pub use crate::arch::any::extras::settle_shadow;
 use crate::arch::paging::{self, NoMemory};
 use crate::arch::regs::SavedRegs;
-use crate::arch::step;
-use crate::arch::{cpu, cpu_tables};
+use crate::arch::{cpu, cpu_tables, step, user};
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
 use crate::spin::SpinLock;
@@ -39,6 +38,8 @@ pub struct Extras {
     mode: AtomicU64,
     /// The segments of its address space, of which it is one owner; null: none.
     segments: AtomicPtr<LocalSegments>,
+    /// The base of GS.
+    gs_base: AtomicU64,
 }
 
 impl Extras {
@@ -48,6 +49,7 @@ impl Extras {
             pointer: AtomicU64::new(0),
             mode: AtomicU64::new(0),
             segments: AtomicPtr::new(core::ptr::null_mut()),
+            gs_base: AtomicU64::new(0),
         }
     }
 
@@ -55,6 +57,7 @@ impl Extras {
     pub fn leave(&self) {
         permit_ports(Ports::None);
         segments::unload();
+        self.leave_gs_base();
         if self.mode.load(Ordering::Relaxed) != 0 {
             self.pointer.store(shadow_pointer(), Ordering::Relaxed);
             shadow::set_mode(0);
@@ -68,7 +71,27 @@ impl Extras {
             shadow::set_pointer(self.pointer.load(Ordering::Relaxed));
             shadow::set_mode(mode);
         }
+        user::set_gs_base(self.gs_base.load(Ordering::Relaxed));
         self.catch_up();
+    }
+
+    /// Those who have no extras find 0. The thread itself may have changed it, by a selector.
+    fn leave_gs_base(&self) {
+        self.gs_base.store(user::gs_base(), Ordering::Relaxed);
+        user::set_gs_base(0);
+    }
+
+    /// These are of a child of the running thread, which has not run. Says whether it has any by
+    /// that.
+    pub fn inherit(&self) -> bool {
+        let gs_base = user::gs_base();
+        self.gs_base.store(gs_base, Ordering::Relaxed);
+        gs_base != 0
+    }
+
+    /// The running thread, whose these are, starts another program.
+    pub fn start_afresh(&self) {
+        user::set_gs_base(0);
     }
 
     /// Loads the segments of the running thread, whose these are, if it has been given some since

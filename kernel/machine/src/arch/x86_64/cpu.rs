@@ -1,5 +1,6 @@
 //! Single instructions, as functions.
 
+use super::user;
 use crate::arch::pc::access;
 use core::arch::asm;
 use kstack::arch::current::tables::{KERNEL_DATA, USER_DATA};
@@ -63,7 +64,7 @@ pub(in crate::arch) unsafe fn save_selectors(to: *mut Selectors) {
 /// # Safety
 ///
 /// 1. Each is null or names a segment that programs may load.
-/// 2. Interrupts are off. The FS base is lost.
+/// 2. Interrupts are off. The FS base is lost; the GS base of user mode stays.
 #[inline(always)]
 pub(in crate::arch) unsafe fn load_selectors(from: *const Selectors) {
     let (mut loaded, es, fs, gs): (u64, u64, u64, u64);
@@ -105,6 +106,7 @@ fn still_there(selector: u16) -> u16 {
 /// As for [`load_selectors`]; a selector of the local table may name nothing any more.
 #[cold]
 unsafe fn load_selectors_slowly(from: *const Selectors) {
+    let gs_base = user::gs_base();
     // SAFETY: (1) by the caller's promise.
     let [ds, es, fs, gs] = unsafe { from.read() }.map(still_there).map(u32::from);
     // SAFETY: (1) (2) by the caller's promise, and seen above; (3) a load of GS changes the GS
@@ -117,6 +119,8 @@ unsafe fn load_selectors_slowly(from: *const Selectors) {
              ds = in(reg) ds, es = in(reg) es, fs = in(reg) fs, gs = in(reg) gs,
              data = in(reg) u32::from(USER_DATA), options(readonly, nostack, preserves_flags));
     }
+    // The base that the thread had does not depend on its selector.
+    user::set_gs_base(gs_base);
 }
 
 /// DS and ES as the local table has them now. FS and GS keep their bases, as on Linux. Interrupts
