@@ -27,7 +27,7 @@ pub static HOOKS: Hooks = Hooks::new(|| cpus::this().spinning())
     .after_switch(sched::after_switch)
     .thread_returned(sched::exit_current)
     .nmi(interrupts::on_nmi)
-    .debug(probes::on_debug)
+    .debug(debug_exception)
     .code(symbols::code_at)
     .frame(symbols::frame_at)
     .context(context)
@@ -77,14 +77,25 @@ fn work_before_user(regs: &mut SavedRegs) {
 }
 
 fn user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
-    cpu::interrupts_on();
     let address = fault.get() as u64;
     match exceptions::of_user(vector, regs) {
         UserFault::Page { write, exec } => {
+            cpu::interrupts_on();
             linux::on_user_fault(vector, address, regs, write, exec);
         }
-        _ => linux::on_user_exception(vector, address, regs),
+        _ => {
+            // The next exception of this CPU would put its own there.
+            let is_breakpoint = sched::current().extras().keep_cause(vector, regs);
+            cpu::interrupts_on();
+            linux::on_user_exception(vector, address, regs, is_breakpoint);
+        }
     }
+}
+
+/// A debug exception in the kernel: a test's, or a program's that a load of SS held back.
+fn debug_exception(regs: &mut SavedRegs) {
+    extras::forget_cause();
+    probes::on_debug(regs);
 }
 
 fn kernel_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {

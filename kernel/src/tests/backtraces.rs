@@ -351,7 +351,7 @@ pub fn n9_the_registry_lists_every_stack_once() -> Outcome {
 /// Other CPUs look at the backtraces of threads that are born, recurse, yield and die, while their
 /// stacks are unmapped as soon as they are free: no fault, no endless walk, and every text ends
 /// with a reason. Red if the stack is borrowed for less than the walk: the kernel faults on it.
-pub fn b2_t8_backtraces_of_threads_that_come_and_go_on_other_cpus_harm_nothing() -> Outcome {
+pub fn b2_t8_backtraces_of_threads_that_come_and_go_elsewhere_harm_nothing() -> Outcome {
     static STOP: AtomicBool = AtomicBool::new(false);
     static LOOKS: AtomicU32 = AtomicU32::new(0);
     static WITHOUT_END: AtomicU32 = AtomicU32::new(0);

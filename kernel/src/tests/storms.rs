@@ -15,7 +15,7 @@ use threads::{sched, stacks, time};
 
 /// Threads on all CPUs overflow in the same moment, many times. Red if what the entry code uses
 /// until it knows where it is were not each CPU's own.
-pub fn o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported() -> Outcome {
+pub fn o1_o5_threads_that_overflow_at_once_are_each_ended_and_reported() -> Outcome {
     /// How long the others may take to get a CPU.
     const MAX_TICKS: u64 = 50;
     static READY: AtomicU32 = AtomicU32::new(0);

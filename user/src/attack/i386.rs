@@ -1,6 +1,6 @@
 //! i386: the instructions of the attacks on PCs.
 
-use super::{Attack, pc, traced};
+use super::{Attack, breakpoints, pc, traced};
 use crate::arch::nr;
 use core::arch::{asm, naked_asm};
 
@@ -20,6 +20,7 @@ pub const ATTACKS: &[Attack] = &[
     pc::PUSHES,
     pc::FORKED_REGISTERS,
     traced::SELECTED,
+    breakpoints::BREAKPOINTS,
 ];
 
 /// Stack pointers that no program has.
@@ -237,6 +238,12 @@ pub(super) fn trap_held_back(way: usize) -> usize {
         _ => right_behind!("0", ".byte 0xf1"),
     }
     1
+}
+
+/// Asks for what no program may right behind a load of SS from this place.
+pub(super) fn call_behind_stack_load(place: usize) {
+    // SAFETY: (1) SS is given what it has; (2) whatever comes, this process is all that it can end.
+    unsafe { asm!("mov ss, word ptr [{0}]", "int 0x20", in(reg) place) };
 }
 
 /// Makes a system call, spins, and makes it again, all with this stack pointer. Says how often it

@@ -5,6 +5,8 @@ use crate::arch::{self, nr};
 use core::ops::Range;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+mod breakpoints;
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod pc;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 mod traced;

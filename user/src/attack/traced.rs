@@ -17,7 +17,7 @@ const SIGSTOP: usize = 19;
 
 const IS_WIDE: bool = usize::BITS == 64;
 /// The number of ptrace.
-const PTRACE: usize = if IS_WIDE { 101 } else { 26 };
+pub(super) const PTRACE: usize = if IS_WIDE { 101 } else { 26 };
 /// Where `struct user` has CS, SS, and the data segments.
 const CODE: usize = if IS_WIDE { 17 } else { 13 };
 const STACK: usize = if IS_WIDE { 20 } else { 16 };

@@ -1,6 +1,6 @@
 //! x86_64: the instructions of the attacks on PCs, and the edges of the address space.
 
-use super::{self as attack, Attack, bases, own_segments, pc, traced};
+use super::{self as attack, Attack, bases, breakpoints, own_segments, pc, traced};
 use crate::arch::nr;
 use core::arch::{asm, naked_asm};
 
@@ -25,6 +25,7 @@ pub const ATTACKS: &[Attack] = &[
     own_segments::GIVEN_BACK,
     bases::BASES,
     traced::SELECTED,
+    breakpoints::BREAKPOINTS,
     Attack {
         name: "an address at the canonical edge",
         arguments: 0..EDGE.len() * 5,
@@ -246,6 +247,15 @@ pub(super) fn trap_held_back(way: usize) -> usize {
         _ => right_behind!("0", ".byte 0xf1"),
     }
     1
+}
+
+/// Makes a system call right behind a load of SS from this place.
+pub(super) fn call_behind_stack_load(place: usize) {
+    // SAFETY: (1) SS is given what it has; (2) what a system call destroys is named.
+    unsafe {
+        asm!("mov ss, word ptr [{0}]", "syscall", in(reg) place, inlateout("rax") nr::GETPPID => _,
+             lateout("rcx") _, lateout("r11") _);
+    }
 }
 
 /// Makes a system call, spins, and makes it again, all with this stack pointer. Says how often it

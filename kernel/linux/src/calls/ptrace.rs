@@ -15,6 +15,7 @@ use crate::process::task;
 use crate::process::tracing::state::{At, Halted, Resume, Tracing, option};
 use crate::process::tracing::tracer::{self, with_halted};
 use crate::process::user_memory::{WORD_BYTES, get, get_numbers, put, put_word};
+use machine::arch::extras::Breakpoints;
 use machine::memory::fallible;
 use threads::sched::{self, Mutex, Thread};
 
@@ -257,40 +258,81 @@ fn poke(thread: &Thread, address: u64, data: u64) -> SysResult {
     Ok(0)
 }
 
-/// Where a word of `struct user` is among the registers; `None`: behind them.
-fn place(address: u64) -> Result<Option<usize>, Errno> {
+/// What a word of `struct user` is.
+enum Place {
+    /// Of the registers, from this byte on.
+    Register(usize),
+    /// A debug register.
+    Debug(usize),
+    Nothing,
+}
+
+fn place(address: u64) -> Result<Place, Errno> {
+    /// Debug registers.
+    const COUNT: u64 = 8;
     if !address.is_multiple_of(WORD_BYTES) || registers::USER_BYTES.saturating_sub(address) == 0 {
         return Err(Errno::EIO);
     }
-    let at = address as usize;
-    Ok((at < registers::BYTES).then_some(at))
+    if address < registers::BYTES as u64 {
+        return Ok(Place::Register(address as usize));
+    }
+    let debug = registers::DEBUG.and_then(|first| address.checked_sub(first));
+    let number = debug.map(|bytes| bytes / WORD_BYTES).filter(|&number| number < COUNT);
+    Ok(number.map_or(Place::Nothing, |number| Place::Debug(number as usize)))
 }
 
+/// The debug register that tells what has happened.
+const EVENTS: usize = 6;
+
 fn peek_user(thread: &Thread, address: u64, to: u64) -> SysResult {
-    let word = match place(address)? {
-        Some(at) => {
+    let mut word = [0; WORD];
+    match place(address)? {
+        Place::Register(at) => {
             let bytes = halted(thread, |halted| Ok(registers::read(&halted.regs, &halted.bases)))?;
-            let mut word = [0; WORD];
             word.copy_from_slice(&bytes[at..at + WORD]);
-            word
         }
-        // Of the debug registers none is set.
-        None => [0; WORD],
-    };
+        Place::Debug(number) => {
+            let value = halted(thread, |halted| {
+                Ok(match (&halted.breakpoints, number) {
+                    (_, EVENTS) => thread.extras().events(),
+                    (Some(breakpoints), _) => breakpoints.get(number),
+                    (None, _) => 0,
+                })
+            })?;
+            word.copy_from_slice(&value.to_le_bytes()[..WORD]);
+        }
+        Place::Nothing => {}
+    }
     put(to, &word)?;
     Ok(0)
 }
 
 fn poke_user(thread: &Thread, address: u64, data: u64) -> SysResult {
-    match place(address)? {
-        Some(at) => halted(thread, |halted| {
+    let place = place(address)?;
+    halted(thread, |halted| match place {
+        Place::Register(at) => {
             let mut bytes = registers::read(&halted.regs, &halted.bases);
             bytes[at..at + WORD].copy_from_slice(&data.to_le_bytes()[..WORD]);
             change(halted, &bytes)
-        }),
-        None if data == 0 => Ok(0),
-        None => Err(Errno::EIO),
-    }
+        }
+        Place::Debug(EVENTS) => {
+            thread.extras().set_events(data);
+            Ok(0)
+        }
+        // There are none of these numbers.
+        Place::Debug(4 | 5) | Place::Nothing => Err(Errno::EIO),
+        Place::Debug(number) => set_breakpoint(halted, number, data),
+    })
+}
+
+/// A debug register of a halted thread. None of them is anything until one is set.
+fn set_breakpoint(halted: &mut Halted, number: usize, data: u64) -> SysResult {
+    let breakpoints = match &mut halted.breakpoints {
+        Some(breakpoints) => breakpoints,
+        none => none.insert(Breakpoints::new()?),
+    };
+    breakpoints.set(number, data, abi::USER_TOP).map_err(|_| Errno::EINVAL)?;
+    Ok(0)
 }
 
 fn change(halted: &mut Halted, bytes: &[u8; registers::BYTES]) -> SysResult {

@@ -42,14 +42,16 @@ pub fn on_user_fault(vector: u8, address: u64, regs: &SavedRegs, write: bool, ex
     }
 }
 
-/// An exception in user mode: the signal that Linux has for it.
-pub fn on_user_exception(vector: u8, address: u64, regs: &mut SavedRegs) {
+/// An exception in user mode, or a breakpoint in the CPU: the signal that Linux has for it.
+pub fn on_user_exception(vector: u8, address: u64, regs: &mut SavedRegs, is_breakpoint: bool) {
     if ports::try_again(vector, regs) {
         return;
     }
     keep_trap(vector, address, regs);
     let Some(floats) = sched::current().fpu() else { return };
-    force(abi::exception(vector, address, regs, &floats.snapshot()));
+    let info = abi::exception(vector, address, regs, &floats.snapshot());
+    let code = if is_breakpoint { code::TRAP_HARDWARE } else { info.code };
+    force(Info { code, ..info });
 }
 
 /// The way to user mode leads nowhere: the exception that the processor would have raised there.

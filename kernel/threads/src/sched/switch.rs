@@ -12,7 +12,8 @@ use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
 use kstack::interrupts::InterruptsOff;
 use kstack::room;
-use machine::arch::extras::LocalSegments;
+use machine::arch::extras::{Breakpoints, LocalSegments};
+use machine::arch::user::Bases;
 use machine::arch::{cpu, cpu_tables, paging, smp, user};
 use machine::cpus::{self, Cpu};
 use machine::log;
@@ -101,6 +102,29 @@ impl Thread {
         if self.kinds() & kinds::WITH_EXTRAS != 0 {
             self.extras.catch_up();
         }
+    }
+
+    /// The bases and selectors that it has in the CPU. By the thread itself.
+    pub fn bases(&self) -> Bases {
+        cpu::without_interrupts(|| Bases::read(&self.user_tls))
+    }
+
+    /// Gives it these. By the thread itself.
+    pub fn set_bases(&self, bases: &Bases) {
+        cpu::without_interrupts(|| {
+            if bases.are_extras() {
+                self.has_extras();
+            }
+            bases.load(&self.user_tls);
+        });
+    }
+
+    /// Gives it breakpoints in the CPU, instead of what it has of them. By the thread itself.
+    pub fn give_breakpoints(&self, breakpoints: Option<Breakpoints>) {
+        if breakpoints.is_some() {
+            self.has_extras();
+        }
+        self.extras.give_breakpoints(breakpoints);
     }
 
     /// The threads that run in an address space have these segments from now on, the calling one

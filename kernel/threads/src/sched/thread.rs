@@ -26,7 +26,6 @@ use kstack::stacks::ThreadId;
 use machine::arch::cpu;
 use machine::arch::extras::{Extras, LocalSegments};
 use machine::arch::fpu::FpuState;
-use machine::arch::user::Bases;
 use machine::memory::fallible::NoMemory;
 use machine::spin::SpinLock;
 
@@ -533,21 +532,6 @@ impl Thread {
         const BASE: u64 = u64::MAX >> (u64::BITS - usize::BITS);
         let others = self.user_tls.load(Ordering::Relaxed) & !BASE;
         self.user_tls.store(others | base & BASE, Ordering::Relaxed);
-    }
-
-    /// The bases and selectors that it has in the CPU. By the thread itself.
-    pub fn bases(&self) -> Bases {
-        cpu::without_interrupts(|| Bases::read(&self.user_tls))
-    }
-
-    /// Gives it these. By the thread itself.
-    pub fn set_bases(&self, bases: &Bases) {
-        cpu::without_interrupts(|| {
-            if bases.are_extras() {
-                self.has_extras();
-            }
-            bases.load(&self.user_tls);
-        });
     }
 
     /// Its floating-point area, if it belongs to a process.

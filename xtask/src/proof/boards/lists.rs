@@ -71,7 +71,7 @@ pub(super) const IRQ_THREADS: [&str; 15] = [
     "i6_a_device_with_a_thread_is_quiet_until_the_thread_has_served_it",
     "i6_with_interrupt_threads_every_softirq_runs_in_a_thread",
     "p6_p8_clocks_sleeps_and_timers_of_programs_are_as_on_linux",
-    "o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported",
+    "o1_o5_threads_that_overflow_at_once_are_each_ended_and_reported",
     "b2_t8_backtraces_in_a_storm_of_threads_harm_nothing",
 ];
 /// What is the same where threads have physically contiguous stacks, without guards: of the smoke
@@ -129,5 +129,5 @@ pub(super) const HARDENED: [&str; 13] = [
     "o1_o5_an_overflow_in_a_system_call_ends_the_thread_with_a_report_to_user_mode",
     "p6_what_a_signal_interrupts_has_every_register_afterwards",
     "p6_handlers_at_random_instructions_change_nothing_of_what_they_interrupt",
-    "o1_o5_threads_that_overflow_in_the_same_moment_are_each_ended_and_reported",
+    "o1_o5_threads_that_overflow_at_once_are_each_ended_and_reported",
 ];

@@ -10,6 +10,8 @@ const WORDS: usize = 18;
 pub(crate) const BYTES: usize = 4 * WORDS;
 /// Bytes of `struct user`.
 pub(crate) const USER_BYTES: u64 = 296;
+/// There are no debug registers in it.
+pub(crate) const DEBUG: Option<u64> = None;
 /// Bits of CPSR that a tracer may change: the conditions, and Thumb.
 const FLAGS: u32 = 0xf80f_0000 | 1 << 5;
 

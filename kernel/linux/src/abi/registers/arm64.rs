@@ -11,6 +11,8 @@ const WORDS: usize = 34;
 pub(crate) const BYTES: usize = 8 * WORDS;
 /// There is no `struct user` to be read by words.
 pub(crate) const USER_BYTES: u64 = 0;
+/// There are no debug registers in it.
+pub(crate) const DEBUG: Option<u64> = None;
 /// Bits of PSTATE that a tracer may change: the conditions.
 const FLAGS: u64 = 0xf << 28;
 

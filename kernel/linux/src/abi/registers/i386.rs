@@ -12,6 +12,8 @@ const WORDS: usize = 17;
 pub(crate) const BYTES: usize = 4 * WORDS;
 /// Bytes of `struct user`.
 pub(crate) const USER_BYTES: u64 = 284;
+/// Where the debug registers are in it.
+pub(crate) const DEBUG: Option<u64> = Some(252);
 
 pub(crate) const STEP: Option<Step> = Some(|regs, on| {
     regs.eflags = if on { regs.eflags | TRAP } else { regs.eflags & !TRAP };

@@ -11,6 +11,8 @@ const WORDS: usize = 32;
 pub(crate) const BYTES: usize = 8 * WORDS;
 /// There is no `struct user` to be read by words.
 pub(crate) const USER_BYTES: u64 = 0;
+/// There are no debug registers in it.
+pub(crate) const DEBUG: Option<u64> = None;
 
 /// The processor has no way to trap behind one instruction.
 pub(crate) const STEP: Option<Step> = None;

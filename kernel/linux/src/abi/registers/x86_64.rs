@@ -13,8 +13,10 @@ pub(crate) use super::pc::{float_bytes, read_floats, write_floats};
 
 const WORDS: usize = 27;
 pub(crate) const BYTES: usize = 8 * WORDS;
-/// Bytes of `struct user`, and where the debug registers are in it.
+/// Bytes of `struct user`.
 pub(crate) const USER_BYTES: u64 = 912;
+/// Where the debug registers are in it.
+pub(crate) const DEBUG: Option<u64> = Some(848);
 
 pub(crate) const STEP: Option<Step> = Some(|regs, on| {
     let flag = u64::from(TRAP);

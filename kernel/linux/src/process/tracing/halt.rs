@@ -70,6 +70,7 @@ fn halt(regs: &mut SavedRegs, at: At, told: u32, info: Option<Info>) -> Option<L
                     info,
                     regs: *regs,
                     bases: thread.bases(),
+                    breakpoints: thread.extras().take_breakpoints(),
                     is_changed: false,
                     floats_are_changed: false,
                     is_waited_for: false,
@@ -128,6 +129,9 @@ fn resume(regs: &mut SavedRegs) -> (u32, Option<Info>, bool) {
     let mut own = task.tracing.lock();
     let Some(tracing) = own.as_deref_mut() else { return (0, None, false) };
     let Some(halted) = tracing.halted.take() else { return (0, None, false) };
+    if halted.breakpoints.is_some() {
+        thread.give_breakpoints(halted.breakpoints);
+    }
     if !halted.is_resumed {
         // Its process continues, or it is killed.
         tracing.is_to_halt |= halted.listens && !thread.killed();

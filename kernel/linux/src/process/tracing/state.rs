@@ -5,6 +5,7 @@ use crate::process::filters::asked_dispatch::Counted;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use machine::arch::extras::Breakpoints;
 use machine::arch::regs::SavedRegs;
 use machine::arch::user::Bases;
 use machine::spin::SpinLock;
@@ -77,6 +78,8 @@ pub(crate) struct Halted {
     pub(crate) info: Option<Info>,
     pub(crate) regs: SavedRegs,
     pub(crate) bases: Bases,
+    /// What stops it in the CPU.
+    pub(crate) breakpoints: Option<Breakpoints>,
     /// The tracer has changed registers.
     pub(crate) is_changed: bool,
     pub(crate) floats_are_changed: bool,

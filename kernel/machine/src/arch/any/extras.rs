@@ -1,6 +1,7 @@
 //! What else a program's thread may have in the CPU, on machines where that is nothing: neither
 //! ports nor a shadow stack.
 
+pub use super::no_breakpoints::{BadBreakpoint, Breakpoints};
 pub use super::no_segments::{Description, LocalSegments, MOST, Segment, fault_of_return};
 use super::paging::NoMemory;
 use crate::arch::regs::SavedRegs;
@@ -32,6 +33,32 @@ impl Extras {
 
     /// The running thread, whose these are, starts another program.
     pub fn start_afresh(&self) {}
+
+    /// Takes the breakpoints from the running thread: it has none.
+    pub fn take_breakpoints(&self) -> Option<Breakpoints> {
+        None
+    }
+
+    /// Gives it some.
+    pub fn give_breakpoints(&self, breakpoints: Option<Breakpoints>) {
+        if let Some(breakpoints) = breakpoints {
+            match breakpoints {}
+        }
+    }
+
+    /// What the last exception of the program was about, as its tracer reads it.
+    pub fn events(&self) -> u64 {
+        0
+    }
+
+    /// Sets that.
+    pub fn set_events(&self, _told: u64) {}
+
+    /// Keeps what the CPU says of an exception beside its frame: nothing. Says whether it was about
+    /// a breakpoint.
+    pub fn keep_cause(&self, _vector: u8, _regs: &mut SavedRegs) -> bool {
+        false
+    }
 
     /// Sets the shadow stack's pointer and mode of a thread that does not run.
     pub fn set_shadow(&self, _pointer: u64, _mode: u64) {}
@@ -68,6 +95,9 @@ pub const fn settle_shadow() {}
 pub const fn is_shadow_access(_vector: u8, _regs: &SavedRegs) -> bool {
     false
 }
+
+/// What a debug exception in the kernel was about is forgotten: nothing is kept.
+pub fn forget_cause() {}
 
 /// Makes what the CPUs need before a port can be permitted.
 pub fn prepare_ports() -> Result<(), NoMemory> {

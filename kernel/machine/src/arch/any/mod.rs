@@ -8,6 +8,7 @@ pub mod extras;
 pub mod flush;
 pub mod flushes;
 pub mod mappings;
+pub mod no_breakpoints;
 pub mod no_segments;
 pub mod paging;
 pub mod segments;

@@ -5,8 +5,9 @@
 //! permission of their own, see `paging`.
 
 pub use crate::arch::any::extras::{
-    may_be_about_a_port, permit_ports, prepare_ports, step_over_interrupt_flag,
+    forget_cause, may_be_about_a_port, permit_ports, prepare_ports, step_over_interrupt_flag,
 };
+pub use crate::arch::any::no_breakpoints::{BadBreakpoint, Breakpoints};
 pub use crate::arch::any::no_segments::{
     Description, LocalSegments, MOST, Segment, fault_of_return,
 };
@@ -64,6 +65,32 @@ impl Extras {
 
     /// The running thread, whose these are, starts another program.
     pub fn start_afresh(&self) {}
+
+    /// Takes the breakpoints from the running thread: it has none.
+    pub fn take_breakpoints(&self) -> Option<Breakpoints> {
+        None
+    }
+
+    /// Gives it some.
+    pub fn give_breakpoints(&self, breakpoints: Option<Breakpoints>) {
+        if let Some(breakpoints) = breakpoints {
+            match breakpoints {}
+        }
+    }
+
+    /// What the last exception of the program was about, as its tracer reads it.
+    pub fn events(&self) -> u64 {
+        0
+    }
+
+    /// Sets that.
+    pub fn set_events(&self, _told: u64) {}
+
+    /// Keeps what the CPU says of an exception beside its frame: nothing. Says whether it was about
+    /// a breakpoint.
+    pub fn keep_cause(&self, _vector: u8, _regs: &mut SavedRegs) -> bool {
+        false
+    }
 
     /// At the switch away from a thread that has some. Interrupts off.
     pub fn leave(&self) {

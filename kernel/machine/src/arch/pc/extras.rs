@@ -5,6 +5,8 @@
 //! fault of the instruction that used a port. A switch away hides it again, with one store; a
 //! switch between threads that use no port does nothing.
 
+use super::breakpoints::{self, Registers};
+pub use super::breakpoints::{BadBreakpoint, Breakpoints};
 use super::segments;
 pub use super::segments::LocalSegments;
 pub use super::segments::{Description, MOST, Segment, fault_of_return, is_stack};
@@ -27,6 +29,7 @@ use kstack::ports::Ports;
 const PAGES: u64 = size_of::<IoMaps>() as u64 / 4096;
 const _: () = assert!(2 + PAGES < cpu_tables::PAGES_OF_A_CPU);
 
+const DEBUG: u8 = 1;
 const GENERAL_PROTECTION: u8 = 13;
 
 /// What a thread keeps of it while it does not run.
@@ -40,6 +43,10 @@ pub struct Extras {
     segments: AtomicPtr<LocalSegments>,
     /// The base of GS.
     gs_base: AtomicU64,
+    /// Breakpoints in the CPU, which this owns; null: none.
+    breakpoints: AtomicPtr<Registers>,
+    /// What the last debug exception of the program was about.
+    events: AtomicU64,
 }
 
 impl Extras {
@@ -50,6 +57,8 @@ impl Extras {
             mode: AtomicU64::new(0),
             segments: AtomicPtr::new(core::ptr::null_mut()),
             gs_base: AtomicU64::new(0),
+            breakpoints: AtomicPtr::new(core::ptr::null_mut()),
+            events: AtomicU64::new(0),
         }
     }
 
@@ -58,6 +67,9 @@ impl Extras {
         permit_ports(Ports::None);
         segments::unload();
         self.leave_gs_base();
+        if let Some(breakpoints) = self.own_breakpoints() {
+            breakpoints.unload();
+        }
         if self.mode.load(Ordering::Relaxed) != 0 {
             self.pointer.store(shadow_pointer(), Ordering::Relaxed);
             shadow::set_mode(0);
@@ -72,7 +84,63 @@ impl Extras {
             shadow::set_mode(mode);
         }
         user::set_gs_base(self.gs_base.load(Ordering::Relaxed));
+        if let Some(breakpoints) = self.own_breakpoints() {
+            breakpoints.load();
+        }
         self.catch_up();
+    }
+
+    fn own_breakpoints(&self) -> Option<&Registers> {
+        // SAFETY: (1) what lies there is this one's, and only the thread itself, which runs this or
+        // the switch to or from it, replaces it.
+        unsafe { self.breakpoints.load(Ordering::Relaxed).as_ref() }
+    }
+
+    /// Takes the breakpoints from the running thread, whose these are.
+    pub fn take_breakpoints(&self) -> Option<Breakpoints> {
+        let taken = cpu::without_interrupts(|| {
+            self.own_breakpoints()?.unload();
+            Some(self.breakpoints.swap(core::ptr::null_mut(), Ordering::Relaxed))
+        })?;
+        // SAFETY: (1) from `into_raw`, and the CPU does not have them any more.
+        Some(unsafe { Breakpoints::from_raw(taken) })
+    }
+
+    /// Gives it these, where it has none, or takes those that it has.
+    pub fn give_breakpoints(&self, breakpoints: Option<Breakpoints>) {
+        let before = self.take_breakpoints();
+        if let Some(breakpoints) = breakpoints {
+            cpu::without_interrupts(|| {
+                self.breakpoints.store(breakpoints.into_raw(), Ordering::Relaxed);
+                if let Some(own) = self.own_breakpoints() {
+                    own.load();
+                }
+            });
+        }
+        drop(before);
+    }
+
+    /// What the last debug exception of the program was about, as its tracer reads it.
+    pub fn events(&self) -> u64 {
+        breakpoints::told(self.events.load(Ordering::Relaxed))
+    }
+
+    /// Sets that.
+    pub fn set_events(&self, told: u64) {
+        self.events.store(breakpoints::told(told), Ordering::Relaxed);
+    }
+
+    /// Keeps what the CPU says of an exception of the running program, whose thread's these are,
+    /// beside its frame. Says whether it was about a breakpoint. Interrupts off.
+    pub fn keep_cause(&self, vector: u8, regs: &mut SavedRegs) -> bool {
+        if vector != DEBUG {
+            return false;
+        }
+        let events = breakpoints::take_events();
+        let hits = self.own_breakpoints().map_or(0, |own| own.hits(events, regs));
+        let is_step = breakpoints::is_step(events);
+        self.events.store((hits | is_step) as u64, Ordering::Relaxed);
+        hits != 0 && is_step == 0
     }
 
     /// Those who have no extras find 0. The thread itself may have changed it, by a selector.
@@ -92,6 +160,8 @@ impl Extras {
     /// The running thread, whose these are, starts another program.
     pub fn start_afresh(&self) {
         user::set_gs_base(0);
+        self.events.store(0, Ordering::Relaxed);
+        drop(self.take_breakpoints());
     }
 
     /// Loads the segments of the running thread, whose these are, if it has been given some since
@@ -154,7 +224,18 @@ impl Extras {
 impl Drop for Extras {
     fn drop(&mut self) {
         self.take_segments();
+        let breakpoints = *self.breakpoints.get_mut();
+        if !breakpoints.is_null() {
+            // SAFETY: (1) from `into_raw`, and the thread has ended.
+            drop(unsafe { Breakpoints::from_raw(breakpoints) });
+        }
     }
+}
+
+/// What a debug exception in the kernel was about is forgotten: a program's breakpoint that a load
+/// of SS held back, or a test's. Interrupts off.
+pub fn forget_cause() {
+    breakpoints::take_events();
 }
 
 /// Makes the maps of all CPUs, before a port can be permitted: the first time a program asks.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod acpi;
 pub mod boot_stacks;
+pub mod breakpoints;
 mod bytes;
 pub mod caches;
 pub mod control;

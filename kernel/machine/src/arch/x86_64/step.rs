@@ -26,6 +26,11 @@ pub fn set_breakpoint(at: Option<usize>) {
     }
 }
 
+/// The instruction that saved registers lead to does not stop at its breakpoint.
+pub(in crate::arch) fn resume(regs: &mut SavedRegs) {
+    regs.rflags |= RESUME;
+}
+
 /// Moves saved registers past an instruction of so many bytes.
 pub fn over(regs: &mut SavedRegs, bytes: u64) {
     regs.rip = regs.rip.wrapping_add(bytes);
