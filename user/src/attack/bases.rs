@@ -39,7 +39,7 @@ fn get() -> usize {
 fn word_there() -> usize {
     let word: usize;
     // SAFETY: (1) callers have set the base to a word of theirs.
-    unsafe { asm!("mov {}, gs:[0]", out(reg) word, options(readonly, nostack)) };
+    unsafe { asm!("mov {}, gs:[{}]", out(reg) word, const 0, options(readonly, nostack)) };
     word
 }
 
@@ -126,9 +126,7 @@ fn switched() -> i32 {
         call(SCHED_YIELD, [0; 0]);
     }
     let others = (status_of(none), status_of(heir)) == (0, 0);
-    i32::from(!is_well)
-        + 2 * i32::from(!others)
-        + 4 * i32::from(WRONG.load(Ordering::SeqCst) != 0)
+    i32::from(!is_well) + 2 * i32::from(!others) + 4 * i32::from(WRONG.load(Ordering::SeqCst) != 0)
 }
 
 /// A new program has none: its tracer sees so right behind the execve.

@@ -24,7 +24,7 @@ const FIRST: usize = if IS_WIDE { 848 / 8 } else { 252 / 4 };
 const EVENTS: usize = FIRST + 6;
 const CONTROL: usize = FIRST + 7;
 /// Above every address of programs.
-const TOP: usize = if IS_WIDE { 0x7fff_ffff_f000 } else { 0xffff_f000 };
+const TOP: usize = (if IS_WIDE { 0x7fff_ffff_f000_u64 } else { 0xffff_f000 }) as usize;
 
 /// The first breakpoint, on: what it stops, and the bytes, as DR7 has them.
 const fn on(what: usize, bytes: usize) -> usize {
@@ -188,7 +188,9 @@ fn held_back(way: usize) -> i32 {
             asm!("mov {0:e}, ss", "mov [{1}], {0:e}", out(reg) _, in(reg) place(), options(nostack));
             match way {
                 0 => asm!("mov ss, word ptr [{0}]", "int3", in(reg) place()),
-                1 => asm!("mov ss, word ptr [{0}]", "int 0x80", in(reg) place(), inout("eax") 20 => _),
+                1 => {
+                    asm!("mov ss, word ptr [{0}]", "int 0x80", in(reg) place(), inout("eax") 20 => _)
+                }
                 2 => asm!("mov ss, word ptr [{0}]", ".byte 0xf1", in(reg) place()),
                 _ => super::current::call_behind_stack_load(place()),
             }
@@ -196,7 +198,7 @@ fn held_back(way: usize) -> i32 {
         0
     });
     let is_set = poke(one, FIRST, place()) == 0 && poke(one, CONTROL, on(3, 1)) == 0;
-    // It stops a few times, by the watch and by what is tried; then it goes on, or it dies.
+    // It stops a few times, by the watch and by what is tried; then it ends, one way or the other.
     let mut given = 0;
     for _ in 0..20 {
         match stop_after(one, given) {

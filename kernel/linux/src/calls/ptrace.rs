@@ -327,12 +327,13 @@ fn poke_user(thread: &Thread, address: u64, data: u64) -> SysResult {
 
 /// A debug register of a halted thread. None of them is anything until one is set.
 fn set_breakpoint(halted: &mut Halted, number: usize, data: u64) -> SysResult {
-    let breakpoints = match &mut halted.breakpoints {
+    let mut breakpoints = match halted.breakpoints.take() {
         Some(breakpoints) => breakpoints,
-        none => none.insert(Breakpoints::new()?),
+        None => Breakpoints::new()?,
     };
-    breakpoints.set(number, data, abi::USER_TOP).map_err(|_| Errno::EINVAL)?;
-    Ok(0)
+    let set = breakpoints.set(number, data, abi::USER_TOP);
+    halted.breakpoints = Some(breakpoints);
+    set.map(|()| 0).map_err(|_| Errno::EINVAL)
 }
 
 fn change(halted: &mut Halted, bytes: &[u8; registers::BYTES]) -> SysResult {

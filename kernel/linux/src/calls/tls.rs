@@ -12,7 +12,7 @@ use crate::process::hardware::shadow;
 use crate::process::user_memory::{get_numbers, put};
 use core::sync::atomic::Ordering;
 #[cfg(target_pointer_width = "64")]
-use machine::arch::user::Based;
+use machine::arch::bases::Based;
 use threads::sched;
 
 calls! {

@@ -20,6 +20,7 @@ use kstack::interrupts::InterruptsOff;
 use kstack::ports::Ports;
 use kstack::shadow::Form;
 
+use super::bases::{Based, Bases};
 use super::boot::{self, BOOT_STACK_BYTES};
 use super::cpu_block::ArchCpu;
 use super::entries::{self, EntryRow};
@@ -31,7 +32,6 @@ use super::mappings::{self, Mapping};
 use super::paging::{self, Access, NoMemory, UserTables};
 use super::power::{self, End};
 use super::serial::{self, Port};
-use super::user::{Based, Bases};
 use super::{caches, cpu, cpu_tables, layout, regs::SavedRegs, rtc, smp, step, user, virtio};
 use crate::boot_info::{BootInfo, MemoryRegion};
 use crate::cpus::Cpu;

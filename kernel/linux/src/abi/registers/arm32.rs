@@ -2,9 +2,9 @@
 
 use super::step::Step;
 use crate::error::Errno;
+use machine::arch::bases::Bases;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
-use machine::arch::user::Bases;
 
 const WORDS: usize = 18;
 pub(crate) const BYTES: usize = 4 * WORDS;

@@ -3,9 +3,9 @@
 use super::step::Step;
 use crate::abi::USER_TOP;
 use crate::error::Errno;
+use machine::arch::bases::Bases;
 use machine::arch::fpu::FpuState;
 use machine::arch::regs::SavedRegs;
-use machine::arch::user::Bases;
 
 const WORDS: usize = 34;
 pub(crate) const BYTES: usize = 8 * WORDS;

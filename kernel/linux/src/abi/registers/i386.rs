@@ -3,8 +3,8 @@
 use super::pc::{FLAGS, TRAP, is_of_program, is_selector};
 use super::step::Step;
 use crate::error::Errno;
+use machine::arch::bases::Bases;
 use machine::arch::regs::SavedRegs;
-use machine::arch::user::Bases;
 
 pub(crate) use super::pc::{float_bytes, read_floats, write_floats};
 

@@ -9,8 +9,8 @@ pub(super) const FLAGS: u32 = 0x5_0dd5;
 /// The flag by which the processor traps behind each instruction.
 pub(super) const TRAP: u32 = 1 << 8;
 
-/// Whether CS and SS may have this selector: whether there is such a segment is looked at on the way
-/// to the program.
+/// Whether CS and SS may have this selector: whether there is such a segment is looked at on the
+/// way to the program.
 pub(super) const fn is_of_program(selector: u16) -> bool {
     selector & 3 == 3
 }

@@ -6,8 +6,8 @@ use crate::abi::USER_TOP;
 use crate::abi::frame::RESUME;
 use crate::error::Errno;
 use kstack::arch::current::tables::{USER_CODE, USER_DATA};
+use machine::arch::bases::Bases;
 use machine::arch::regs::SavedRegs;
-use machine::arch::user::Bases;
 
 pub(crate) use super::pc::{float_bytes, read_floats, write_floats};
 

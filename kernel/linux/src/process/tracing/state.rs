@@ -5,9 +5,9 @@ use crate::process::filters::asked_dispatch::Counted;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use machine::arch::bases::Bases;
 use machine::arch::extras::Breakpoints;
 use machine::arch::regs::SavedRegs;
-use machine::arch::user::Bases;
 use machine::spin::SpinLock;
 use threads::sched::Thread;
 

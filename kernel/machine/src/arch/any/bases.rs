@@ -1,17 +1,9 @@
 //! What a program's thread has in the CPU besides its saved registers and its floating point, where
 //! that is the base of its thread-local storage, or nothing.
 
+pub use super::based::Based;
 use crate::arch::user;
 use core::sync::atomic::{AtomicU64, Ordering};
-
-/// A segment of 64-bit PCs whose base programs ask the kernel to set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Based {
-    /// For thread-local storage.
-    Fs,
-    /// For whatever the program likes.
-    Gs,
-}
 
 /// What the thread has of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

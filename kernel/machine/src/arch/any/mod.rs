@@ -1,5 +1,6 @@
 //! What every machine has alike; each tree passes it on as its own.
 
+pub mod based;
 pub mod bases;
 pub mod cpu;
 pub mod entries;

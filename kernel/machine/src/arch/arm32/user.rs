@@ -7,7 +7,6 @@
 //! | TPIDRURW | the program's to write | the program's | upper half of `user_tls`; the register itself while it runs |
 
 use super::cpu;
-pub use crate::arch::any::bases::{Based, Bases};
 use crate::cpus;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -25,5 +25,6 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
+pub use crate::arch::any::bases;
 pub use crate::arch::virt::{rtc, virtio};
 pub use kstack::arch::current::regs;

@@ -1,7 +1,6 @@
 //! What a program's thread has in the CPU besides its saved registers and its floating point: the
 //! base of its thread-local storage, TPIDR_EL0, which programs write themselves.
 
-pub use crate::arch::any::bases::{Based, Bases};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 

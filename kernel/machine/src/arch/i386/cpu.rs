@@ -53,3 +53,11 @@ pub(in crate::arch) unsafe fn load_selectors(_from: *const Selectors) {}
 
 /// Every return to user mode loads all data segments: see `segments`.
 pub(in crate::arch) fn reload_local_data() {}
+
+/// The base of GS of the running program, which is none that it could set.
+pub(in crate::arch) const fn user_gs_base() -> u64 {
+    0
+}
+
+/// Sets it.
+pub(in crate::arch) const fn set_user_gs_base(_base: u64) {}

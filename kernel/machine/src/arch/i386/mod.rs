@@ -14,6 +14,7 @@ pub mod user;
 pub mod walk;
 pub(in crate::arch) mod width;
 
+pub use crate::arch::any::bases;
 pub use crate::arch::pc::{
     caches, exceptions, extras, fpu, irqchip, power, rtc, serial, smp, virtio,
 };

@@ -11,7 +11,6 @@
 use super::regs::SavedRegs;
 pub use super::sysenter_page::{SYSENTER_PAGE, SYSENTER_RETURN};
 use super::{cpu, cpu_tables};
-pub use crate::arch::any::bases::{Based, Bases};
 use crate::arch::pc::access;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kstack::arch::current::tables::user_data_descriptor;
@@ -34,14 +33,6 @@ pub fn set_tls(base: u64) {
 fn set_base(base: u64) {
     cpu_tables::set_user_segments(&[user_data_descriptor(base as u32), 0, 0]);
 }
-
-/// The base of GS of the running program, which is none that it could set.
-pub(in crate::arch) const fn gs_base() -> u64 {
-    0
-}
-
-/// Sets it.
-pub(in crate::arch) const fn set_gs_base(_base: u64) {}
 
 /// Where the way to user mode leads: CS, SS, and the instruction.
 pub(in crate::arch) fn where_it_goes(regs: &SavedRegs) -> [u64; 3] {

@@ -135,7 +135,7 @@ impl Registers {
             return;
         }
         let [a, b, c, d] = self.addresses;
-        // SAFETY: (1) addresses of user mode, by `is_sound`: what they raise, the thread's user mode
+        // SAFETY: (1) addresses of user mode, by `is_sound`: what they raise, its user mode
         // raises; (2) the first write turns all off while they change.
         unsafe {
             asm!("mov dr7, {off}", "mov dr0, {a}", "mov dr1, {b}", "mov dr2, {c}", "mov dr3, {d}", "mov dr7, {on}",

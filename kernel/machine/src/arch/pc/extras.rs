@@ -15,7 +15,7 @@ pub use super::shadow::{is_shadow_access, shadow_form, shadow_pointer};
 pub use crate::arch::any::extras::settle_shadow;
 use crate::arch::paging::{self, NoMemory};
 use crate::arch::regs::SavedRegs;
-use crate::arch::{cpu, cpu_tables, step, user};
+use crate::arch::{cpu, cpu_tables, step};
 use crate::cpus::{self, Cpu};
 use crate::memory::frames;
 use crate::spin::SpinLock;
@@ -83,7 +83,7 @@ impl Extras {
             shadow::set_pointer(self.pointer.load(Ordering::Relaxed));
             shadow::set_mode(mode);
         }
-        user::set_gs_base(self.gs_base.load(Ordering::Relaxed));
+        cpu::set_user_gs_base(self.gs_base.load(Ordering::Relaxed));
         if let Some(breakpoints) = self.own_breakpoints() {
             breakpoints.load();
         }
@@ -145,21 +145,21 @@ impl Extras {
 
     /// Those who have no extras find 0. The thread itself may have changed it, by a selector.
     fn leave_gs_base(&self) {
-        self.gs_base.store(user::gs_base(), Ordering::Relaxed);
-        user::set_gs_base(0);
+        self.gs_base.store(cpu::user_gs_base(), Ordering::Relaxed);
+        cpu::set_user_gs_base(0);
     }
 
     /// These are of a child of the running thread, which has not run. Says whether it has any by
     /// that.
     pub fn inherit(&self) -> bool {
-        let gs_base = user::gs_base();
+        let gs_base = cpu::user_gs_base();
         self.gs_base.store(gs_base, Ordering::Relaxed);
         gs_base != 0
     }
 
     /// The running thread, whose these are, starts another program.
     pub fn start_afresh(&self) {
-        user::set_gs_base(0);
+        cpu::set_user_gs_base(0);
         self.events.store(0, Ordering::Relaxed);
         drop(self.take_breakpoints());
     }

@@ -21,6 +21,6 @@ pub mod smp;
 pub mod step;
 pub mod user;
 
-pub use crate::arch::any::extras;
+pub use crate::arch::any::{bases, extras};
 pub use crate::arch::virt::{rtc, virtio};
 pub use kstack::arch::current::regs;

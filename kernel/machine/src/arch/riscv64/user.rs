@@ -1,7 +1,6 @@
 //! What a program's thread has in the CPU besides its saved registers and its floating point:
 //! nothing. The base of its thread-local storage is tp, which is one of the saved registers.
 
-pub use crate::arch::any::bases::{Based, Bases};
 use core::sync::atomic::AtomicU64;
 
 /// Keeps the thread-local storage base of a process's thread: the entry has.

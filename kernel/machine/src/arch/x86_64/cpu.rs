@@ -1,6 +1,5 @@
 //! Single instructions, as functions.
 
-use super::user;
 use crate::arch::pc::access;
 use core::arch::asm;
 use kstack::arch::current::tables::{KERNEL_DATA, USER_DATA};
@@ -106,7 +105,7 @@ fn still_there(selector: u16) -> u16 {
 /// As for [`load_selectors`]; a selector of the local table may name nothing any more.
 #[cold]
 unsafe fn load_selectors_slowly(from: *const Selectors) {
-    let gs_base = user::gs_base();
+    let gs_base = user_gs_base();
     // SAFETY: (1) by the caller's promise.
     let [ds, es, fs, gs] = unsafe { from.read() }.map(still_there).map(u32::from);
     // SAFETY: (1) (2) by the caller's promise, and seen above; (3) a load of GS changes the GS
@@ -120,7 +119,7 @@ unsafe fn load_selectors_slowly(from: *const Selectors) {
              data = in(reg) u32::from(USER_DATA), options(readonly, nostack, preserves_flags));
     }
     // The base that the thread had does not depend on its selector.
-    user::set_gs_base(gs_base);
+    set_user_gs_base(gs_base);
 }
 
 /// DS and ES as the local table has them now. FS and GS keep their bases, as on Linux. Interrupts
@@ -161,4 +160,20 @@ pub(super) unsafe fn read_msr(register: u32) -> u64 {
              options(nomem, nostack, preserves_flags));
     }
     u64::from(high) << 32 | u64::from(low)
+}
+
+const KERNEL_GS_BASE: u32 = 0xc000_0102;
+
+/// The base of GS that the running program has: `swapgs` has put it there.
+pub(in crate::arch) fn user_gs_base() -> u64 {
+    // SAFETY: (1) the MSR exists.
+    unsafe { read_msr(KERNEL_GS_BASE) }
+}
+
+/// Sets it; `base` must be a user address: what entries that fall between `swapgs` and the change
+/// of mode take for the kernel's is negative.
+pub(in crate::arch) fn set_user_gs_base(base: u64) {
+    debug_assert!(base >> 47 == 0, "no address of user mode");
+    // SAFETY: (1) the MSR exists; (2) user addresses are canonical, so the write cannot fault.
+    unsafe { write_msr(KERNEL_GS_BASE, base) };
 }

@@ -1,5 +1,6 @@
 //! A PC: boot, processors, interrupt controllers, timers, page tables.
 
+pub mod bases;
 pub mod boot;
 pub mod cpu;
 pub mod cpu_block;
