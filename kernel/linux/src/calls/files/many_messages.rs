@@ -27,7 +27,7 @@ pub(crate) fn receive_many(
     size: WordSize,
 ) -> SysResult {
     let limit = if timeout == 0 { None } else { Some(timespec(timeout, size)?) };
-    let deadline = limit.map(|limit| time::later(limit));
+    let deadline = limit.map(time::later);
     let waits_for_one = flags & message::WAIT_FOR_ONE != 0;
     let flags = flags & !message::WAIT_FOR_ONE;
     let receive = |entry, done| {
