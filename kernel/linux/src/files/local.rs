@@ -150,7 +150,8 @@ impl Socket {
             return Err(Errno::EOPNOTSUPP);
         }
         let mut accepted = Err(Errno::EINVAL);
-        self.pair.readiness.wait(nonblocking, || {
+        let time = self.bounds.receive_time.load(Ordering::Relaxed);
+        self.pair.readiness.wait_at_most(nonblocking, time, || {
             let mut ends = self.pair.ends.lock();
             let Some(queue) = &mut ends.queue else { return true };
             let Some(next) = queue.pop_front() else { return false };
@@ -198,7 +199,8 @@ impl Socket {
         }
         let mut other = Some(other);
         let mut result = Err(Errno::ECONNREFUSED);
-        let waited = to.readiness.wait(nonblocking, || {
+        let time = self.bounds.send_time.load(Ordering::Relaxed);
+        let waited = to.readiness.wait_at_most(nonblocking, time, || {
             let mut ends = to.ends.lock();
             let backlog = ends.backlog;
             let Some(queue) = &mut ends.queue else { return true };

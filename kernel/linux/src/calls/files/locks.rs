@@ -229,8 +229,12 @@ pub(super) fn range(
     Ok(0)
 }
 
-/// Whether a process shares the file's locks no longer: it closes a descriptor of it.
+/// Whether a process shares the file's locks no longer: it closes a descriptor of it. One that is
+/// only a place (`O_PATH`) never took part.
 pub(super) fn closed(file: &OpenFile) {
+    if file.is_path() {
+        return;
+    }
     if let Some(queue) = file.object().and_then(|object| object.of_kind::<MessageQueue>()) {
         queue.0.forget(current().id);
     }

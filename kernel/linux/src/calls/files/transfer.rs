@@ -26,7 +26,7 @@ use threads::sched;
 /// Bytes moved between program and file at a time: they lie on the kernel stack.
 const PIECE: usize = 512;
 /// Bytes that Linux moves in one call, at most.
-const MAX_LENGTH: u64 = 0x7fff_f000;
+pub(super) const MAX_LENGTH: u64 = 0x7fff_f000;
 
 pub(crate) fn read(number: u64, to: u64, length: u64) -> SysResult {
     count_read(read_from(file(number)?, to, length, None))
