@@ -14,6 +14,7 @@ mod depths;
 mod dma;
 mod dma_devices;
 mod every_moment;
+mod files;
 mod frames;
 mod hostile;
 pub(crate) mod interrupts;
@@ -353,6 +354,9 @@ table! {
         hostile::p2_clocks_are_ahead_in_their_own_namespace,
         hostile::p2_no_path_leads_out_of_a_root,
         hostile::p2_locks_keep_others_out_and_go_with_their_owners,
+        files::p2_leases_hold_up_others_until_they_are_given_up,
+        files::u1_files_keep_to_their_flags,
+        files::u1_older_calls_tell_of_file_systems_and_names,
         hostile::p2_bytes_move_between_pipes_and_files,
         hostile::u1_paths_lead_where_links_lead_and_names_are_bytes,
         hostile::u1_a_directory_stays_the_same_whatever_becomes_of_its_name,

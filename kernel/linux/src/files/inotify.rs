@@ -21,7 +21,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
 
@@ -65,9 +65,9 @@ pub(crate) mod bit {
 }
 
 /// Events that wait in an instance; instances and watches of a user.
-pub(crate) const MAX_EVENTS: usize = 16384;
-pub(crate) const MAX_INSTANCES: usize = 128;
-pub(crate) const MAX_WATCHES: usize = 8192;
+pub(crate) static MAX_EVENTS: AtomicU64 = AtomicU64::new(16384);
+pub(crate) static MAX_INSTANCES: AtomicU64 = AtomicU64::new(128);
+pub(crate) static MAX_WATCHES: AtomicU64 = AtomicU64::new(8192);
 
 /// Watches of all instances.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -79,7 +79,7 @@ const INSTANCES: usize = 0;
 const WATCHES: usize = 1;
 
 /// Counts one more of a user's; false: it has as many as it may.
-fn take(user: u32, which: usize, most: usize) -> Result<bool, Errno> {
+fn take(user: u32, which: usize, most: &AtomicU64) -> Result<bool, Errno> {
     let mut users = USERS.lock();
     let at = match users.iter().position(|(other, _)| *other == user) {
         Some(at) => at,
@@ -89,7 +89,7 @@ fn take(user: u32, which: usize, most: usize) -> Result<bool, Errno> {
         }
     };
     let count = &mut users[at].1[which];
-    let has_room = *count < most;
+    let has_room = (*count as u64) < most.load(Ordering::Relaxed);
     *count += usize::from(has_room);
     Ok(has_room)
 }
@@ -222,7 +222,7 @@ pub(crate) struct Inotify {
 impl Inotify {
     /// A new one for a user. `EMFILE`: that has as many as it may.
     pub(crate) fn new(user: u32) -> Result<Arc<Self>, Errno> {
-        if !take(user, INSTANCES, MAX_INSTANCES)? {
+        if !take(user, INSTANCES, &MAX_INSTANCES)? {
             return Err(Errno::EMFILE);
         }
         let state = SpinLock::new(State::default());
@@ -247,7 +247,7 @@ impl Inotify {
                 return Ok(watch.number);
             }
         }
-        if !take(self.user, WATCHES, MAX_WATCHES)? {
+        if !take(self.user, WATCHES, &MAX_WATCHES)? {
             return Err(Errno::ENOSPC);
         }
         COUNT.fetch_add(1, Ordering::SeqCst);
@@ -309,7 +309,8 @@ impl Inotify {
             match event {
                 Some(event) if state.events.back().is_some_and(|last| last.is_same(&event)) => {}
                 Some(event)
-                    if state.events.len() < MAX_EVENTS && state.events.try_reserve(1).is_ok() =>
+                    if (state.events.len() as u64) < MAX_EVENTS.load(Ordering::Relaxed)
+                        && state.events.try_reserve(1).is_ok() =>
                 {
                     // CANNOT FAIL: reserved above.
                     state.events.push_back(event);

@@ -8,6 +8,7 @@
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes`, `room` | the pages of a file that programs write; how many a file system may have |
 //! | `locks` | locks that programs keep to among themselves |
+//! | `leases` | what tells a program before others open its file |
 //! | `mounts`, `mount_flags` | directories that others lie over; what a mount forbids |
 //! | `made` | files whose content is made when they are read |
 //! | `mapped`, `mapping` | what a node knows of being mapped, and its seals; what it does then |
@@ -27,6 +28,7 @@ pub(crate) mod eventfd;
 pub(crate) mod extended;
 pub(crate) mod file_bytes;
 pub(crate) mod inotify;
+pub(crate) mod leases;
 pub(crate) mod local;
 pub(crate) mod locks;
 pub(crate) mod made;

@@ -41,6 +41,8 @@ pub(crate) enum Notice {
     Input,
     Room,
     HangUp,
+    /// A lease is asked for.
+    Message,
 }
 
 /// What sends a signal about a descriptor.
@@ -51,6 +53,13 @@ static SENDER: SpinLock<Option<Sender>> = SpinLock::new(None);
 /// Sets what sends the signals.
 pub(crate) fn set_sender(sender: Sender) {
     *SENDER.lock() = Some(sender);
+}
+
+/// Tells one. Without a lock that sending a signal may need.
+pub(super) fn tell(addressee: &Addressee, notice: Notice, descriptor: i32) {
+    if let Some(sender) = *SENDER.lock() {
+        sender(addressee, notice, descriptor);
+    }
 }
 
 /// One open file that is to tell.

@@ -19,7 +19,12 @@ pub(crate) fn flock(number: u64, operation: u64) -> SysResult {
     const EXCLUSIVE: u32 = 2;
     const NONBLOCK: u32 = 4;
     const UNLOCK: u32 = 8;
+    /// What Windows' shares were to be once: it locks nothing, and is no mistake.
+    const MANDATORY: u32 = 32;
     let operation = operation as u32;
+    if operation & MANDATORY != 0 {
+        return Ok(0);
+    }
     let is_exclusive = match operation & !NONBLOCK {
         SHARED => Some(false),
         EXCLUSIVE => Some(true),

@@ -9,6 +9,7 @@
 //! | `attributes` | modes, owners and times; more names for a file, named pipes |
 //! | `mounts` | mount and umount |
 //! | `locks` | flock, and the ranges of fcntl |
+//! | `leases` | leases of files, and what they hold up |
 //! | `devices` | devices that need more of the kernel than files know |
 //! | `splice` | bytes between pipes and other files |
 //! | `local` | local sockets with names |
@@ -26,6 +27,7 @@ mod devices;
 mod epoll;
 mod extended;
 mod inotify;
+mod leases;
 mod local;
 mod locks;
 mod many_messages;
@@ -160,7 +162,11 @@ calls! {
     "fcntl" | "fcntl64" (fd, command, argument) => fcntl(fd, command, argument);
     "flock" (fd, operation) => locks::flock(fd, operation);
     "ioctl" (fd, request, argument) => ioctl(fd, request, argument);
-    "getdents64" (fd, to, length) => getdents64(fd, to, length);
+    "getdents64" (fd, to, length) => names::getdents(fd, to, length, Names::Wide);
+    "getdents" (fd, to, length) => names::getdents(fd, to, length, Names::Old);
+    "ustat" (device, to) => stat::ustat(device, to);
+    "sysfs" (option, first, second) => stat::file_systems(option, first, second);
+    "vhangup" () => terminal::vhangup();
     "getcwd" (to, length) => getcwd(to, length);
     "chdir" (path) => chdir(path);
     "mkdir" (path, mode) => mkdir(HERE, path, mode as u32);
@@ -262,7 +268,7 @@ calls! {
 }
 
 use descriptors::{CREATE_TRUNCATE, close, close_range, dup, dup_to, eventfd, fcntl, open, pipe};
-use names::{chdir, getcwd, getdents64, mkdir, readlink, symlink, unlink};
+use names::{Names, chdir, getcwd, mkdir, readlink, symlink, unlink};
 use poll::{poll, ppoll, pselect, select};
 use stat::{access, fstat, fstatat, fstatfs, stat, statfs, statx};
 pub(crate) use supervisor::take as take_given;

@@ -10,11 +10,13 @@ use crate::process::{Process, task};
 
 /// Tells of a change of a descriptor, from any context (`send_sigio`).
 pub(crate) fn send(to: &Addressee, notice: Notice, descriptor: i32) {
-    /// `POLL_IN`, `POLL_OUT`, `POLL_HUP`.
-    const CODES: [i32; 3] = [1, 2, 6];
+    /// `POLL_IN`, `POLL_OUT`, `POLL_HUP`, `POLL_MSG`.
+    const CODES: [i32; 4] = [1, 2, 6, 3];
+    const MESSAGE: u32 = 0x400;
     let (code, band) = match notice {
         Notice::Input => (CODES[0], event::READABLE),
         Notice::Room => (CODES[1], event::WRITABLE | event::WRITE_BAND),
+        Notice::Message => (CODES[3], event::READABLE | MESSAGE),
         Notice::HangUp => (CODES[2], event::HUP | event::ERR),
     };
     let plain = || Info::kernel(Signal::IO);
