@@ -1,5 +1,6 @@
 //! Open files: what a descriptor leads to.
 
+use super::directory_notices;
 use super::inotify::{self, bit};
 use super::locks::{self, Key};
 use super::made::Made;
@@ -169,6 +170,7 @@ impl OpenFile {
         };
         let me = core::ptr::from_ref(self).addr();
         self.notices().for_each(|notices| notices.change(me, changed));
+        directory_notices::change(me, changed);
     }
 
     fn notices(&self) -> impl Iterator<Item = &Notices> {
@@ -190,6 +192,11 @@ impl OpenFile {
             self.flags.fetch_or(flag::ASYNC, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// What those know it by who must not keep it.
+    pub(crate) fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
     }
 
     /// Whether it is only a place in the tree (`O_PATH`).
@@ -413,6 +420,7 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         let me = core::ptr::from_ref(self).addr();
         locks::file_is_dropped(me);
+        directory_notices::file_is_dropped(me);
         if self.flags() & flag::ASYNC != 0 {
             self.notices().for_each(|notices| notices.remove(me));
         }

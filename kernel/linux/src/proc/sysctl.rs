@@ -4,6 +4,7 @@ use super::of_machine::{RELEASE, VERSION};
 use super::text::{Content, made, text};
 use crate::error::Errno;
 use crate::exec::random::random_bytes;
+use crate::files::directory_notices;
 use crate::files::inotify;
 use crate::files::message_queue as queues;
 use crate::ipc::{messages, semaphores};
@@ -44,7 +45,8 @@ struct Number {
 const QUEUES: &str = "fs/mqueue";
 
 /// Numbers that can be set.
-const NUMBERS: [Number; 10] = [
+const NUMBERS: [Number; 11] = [
+    Number::of("fs", "dir-notify-enable", &directory_notices::IS_ALLOWED, 0..=i32::MAX as u64),
     Number::of("fs", "nr_open", &MAX_FILES, MAX_FILES_RANGE),
     Number::of(QUEUES, "msg_default", &queues::DEFAULT_MESSAGES, queues::MESSAGES_RANGE),
     Number::of(QUEUES, "msg_max", &queues::MAX_MESSAGES, queues::MESSAGES_RANGE),
