@@ -204,6 +204,7 @@ table! {
         signals::p6_pipes_tell_of_input_and_room_by_signals,
         signals::p6_sockets_and_terminals_tell_of_input_by_signals,
         signals::p6_files_tell_the_thread_process_or_group_they_were_given,
+        signals::p6_directories_tell_of_what_happens_in_them_by_signals,
         signals::p2_message_queues_keep_priorities_and_linux_s_limits,
         signals::p2_message_queues_wait_for_room_and_for_messages,
         signals::p6_a_message_is_told_by_a_signal_once,

@@ -15,7 +15,7 @@
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
 //! | `termios`, `signaller` | the modes of a terminal; what sends its signals |
 //! | `object`, `readiness`, `notices` | what an open file does; what it is ready for, and who is told; who is told by a signal |
-//! | `inotify` | who is told what happens to files |
+//! | `inotify`, `directory_notices` | who is told what happens to files; who is told by a signal |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty`, `message_queue` | kinds of open files with operations of their own |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in
@@ -23,6 +23,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod console;
+pub(crate) mod directory_notices;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod extended;

@@ -43,6 +43,8 @@ pub(crate) enum Notice {
     HangUp,
     /// A lease is asked for.
     Message,
+    /// Something has happened in a directory (`super::directory_notices`).
+    Directory,
 }
 
 /// What sends a signal about a descriptor.
@@ -55,9 +57,10 @@ pub(crate) fn set_sender(sender: Sender) {
     *SENDER.lock() = Some(sender);
 }
 
-/// Tells one. Without a lock that sending a signal may need.
+/// Tells one of them. Without a lock that sending a signal may need.
 pub(super) fn tell(addressee: &Addressee, notice: Notice, descriptor: i32) {
-    if let Some(sender) = *SENDER.lock() {
+    let sender = *SENDER.lock();
+    if let Some(sender) = sender {
         sender(addressee, notice, descriptor);
     }
 }

@@ -1,5 +1,6 @@
 //! Open files: what a descriptor leads to.
 
+use super::directory_notices;
 use super::inotify::{self, bit};
 use super::leases;
 use super::locks::{self, Key};
@@ -185,6 +186,7 @@ impl OpenFile {
         let me = core::ptr::from_ref(self).addr();
         leases::change_addressee(me, changed);
         self.notices().for_each(|notices| notices.change(me, changed));
+        directory_notices::change(me, changed);
     }
 
     fn notices(&self) -> impl Iterator<Item = &Notices> {
@@ -206,6 +208,11 @@ impl OpenFile {
             self.flags.fetch_or(flag::ASYNC, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// What those know it by who must not keep it.
+    pub(crate) fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
     }
 
     /// Whether it is only a place in the tree (`O_PATH`).
@@ -430,6 +437,7 @@ impl Drop for OpenFile {
         let me = core::ptr::from_ref(self).addr();
         locks::file_is_dropped(me);
         leases::file_is_dropped(me);
+        directory_notices::file_is_dropped(me);
         if self.flags() & flag::ASYNC != 0 {
             self.notices().for_each(|notices| notices.remove(me));
         }

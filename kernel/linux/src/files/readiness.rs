@@ -30,6 +30,7 @@ pub(crate) mod event {
     pub(crate) const READ_BAND: u32 = 0x80;
     pub(crate) const WRITE_NORMAL: u32 = 0x100;
     pub(crate) const WRITE_BAND: u32 = 0x200;
+    pub(crate) const MESSAGE: u32 = 0x400;
     pub(crate) const READ_HUP: u32 = 0x2000;
     /// What can be read, and what can be written: a plain file is ready for both.
     pub(crate) const READABLE: u32 = IN | READ_NORMAL;

@@ -4,6 +4,7 @@ use super::of_machine::{RELEASE, VERSION};
 use super::text::{Content, made, text};
 use crate::error::Errno;
 use crate::exec::random::random_bytes;
+use crate::files::directory_notices;
 use crate::files::inotify;
 use crate::files::leases;
 use crate::files::message_queue as queues;
@@ -47,7 +48,8 @@ const QUEUES: &str = "fs/mqueue";
 const INOTIFY: &str = "fs/inotify";
 
 /// Numbers that can be set.
-const NUMBERS: [Number; 20] = [
+const NUMBERS: [Number; 21] = [
+    Number::of("fs", "dir-notify-enable", &directory_notices::IS_ALLOWED, 0..=i32::MAX as u64),
     Number::of("fs", "lease-break-time", &leases::BREAK_SECONDS, 0..=i32::MAX as u64),
     Number::of("fs", "nr_open", &MAX_FILES, MAX_FILES_RANGE),
     Number::of(INOTIFY, "max_queued_events", &inotify::MAX_EVENTS, 0..=i32::MAX as u64),

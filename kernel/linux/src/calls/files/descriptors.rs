@@ -494,6 +494,7 @@ mod command {
     pub(super) const SET_LOCK_OF_FILE_WAIT: u32 = 38;
     pub(super) const SET_LEASE: u32 = 1024;
     pub(super) const GET_LEASE: u32 = 1025;
+    pub(super) const NOTIFY: u32 = 1026;
     pub(super) const IS_SAME: u32 = 1027;
     pub(super) const WAS_CREATED: u32 = 1028;
     pub(super) const DUP_CLOEXEC: u32 = 1030;
@@ -563,6 +564,7 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::GET_OWNER_EX => notices::get_owner_of_kind(file, argument),
         command::SET_LEASE => leases::set(file, number, argument),
         command::GET_LEASE => Ok(leases::of(file)),
+        command::NOTIFY => notices::ask_directory(file, number, argument as u32),
         command::IS_SAME => {
             let other = current_task().files().lock().get(argument & 0xffff_ffff)?.file;
             Ok(Arc::ptr_eq(file, &other).into())

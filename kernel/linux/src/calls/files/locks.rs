@@ -4,6 +4,7 @@ use super::at::file_arc;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::files::directory_notices;
 use crate::files::locks::{self, Lock, NO_END, Owner};
 use crate::files::message_queue::MessageQueue;
 use crate::files::open::{OpenFile, flag};
@@ -242,6 +243,10 @@ pub(super) fn closed(file: &OpenFile) {
     }
     if let Some(queue) = file.object().and_then(|object| object.of_kind::<MessageQueue>()) {
         queue.0.forget(current().id);
+    }
+    if directory_notices::are_there() {
+        let table = current_task().files().lock().id();
+        directory_notices::forget((file.address(), table));
     }
     if locks::are_there() {
         let table = current_task().files().lock().id();

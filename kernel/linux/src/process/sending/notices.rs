@@ -1,4 +1,4 @@
-//! Signals of files that tell of input and room (`O_ASYNC`): who gets them, and who may be told.
+//! Signals of files that tell of input and room (`O_ASYNC`), and of directories (`F_NOTIFY`): who gets them, and who may be told.
 
 use super::send::{to_each, to_process, to_thread};
 use crate::abi::signals::{Fields, Info, Signal};
@@ -12,12 +12,11 @@ use crate::process::{Process, task};
 pub(crate) fn send(to: &Addressee, notice: Notice, descriptor: i32) {
     /// `POLL_IN`, `POLL_OUT`, `POLL_HUP`, `POLL_MSG`.
     const CODES: [i32; 4] = [1, 2, 6, 3];
-    const MESSAGE: u32 = 0x400;
     let (code, band) = match notice {
         Notice::Input => (CODES[0], event::READABLE),
         Notice::Room => (CODES[1], event::WRITABLE | event::WRITE_BAND),
-        Notice::Message => (CODES[3], event::READABLE | MESSAGE),
         Notice::HangUp => (CODES[2], event::HUP | event::ERR),
+        Notice::Message | Notice::Directory => (CODES[3], event::READABLE | event::MESSAGE),
     };
     let plain = || Info::kernel(Signal::IO);
     let info = match Signal::new(to.signal.into()) {
