@@ -16,6 +16,7 @@
 //! afterwards. What is dropped is dropped without them.
 
 use super::socket::{ABSTRACT, At, Kind, Maker, Name, Pair, Socket};
+use super::socket_options::PASS_CREDENTIALS;
 use crate::error::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -150,14 +151,16 @@ impl Socket {
             return Err(Errno::EOPNOTSUPP);
         }
         let mut accepted = Err(Errno::EINVAL);
-        self.pair.readiness.wait(nonblocking, || {
+        self.options.receiving.wait(&self.pair.readiness, nonblocking, || {
             let mut ends = self.pair.ends.lock();
             let Some(queue) = &mut ends.queue else { return true };
             let Some(next) = queue.pop_front() else { return false };
             accepted = Ok(next);
             true
         })?;
-        if accepted.is_ok() {
+        if let Ok(accepted) = &accepted {
+            let passes = self.options.has(PASS_CREDENTIALS);
+            accepted.options.switch(PASS_CREDENTIALS, passes);
             // There is room in the queue.
             self.pair.readiness.wake();
         }
@@ -198,7 +201,7 @@ impl Socket {
         }
         let mut other = Some(other);
         let mut result = Err(Errno::ECONNREFUSED);
-        let waited = to.readiness.wait(nonblocking, || {
+        let waited = self.options.sending.wait(&to.readiness, nonblocking, || {
             let mut ends = to.ends.lock();
             let backlog = ends.backlog;
             let Some(queue) = &mut ends.queue else { return true };

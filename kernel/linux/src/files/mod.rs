@@ -15,6 +15,7 @@
 //! | `termios`, `signaller` | the modes of a terminal; what sends its signals |
 //! | `object`, `readiness`, `notices` | what an open file does; what it is ready for, and who is told; who is told by a signal |
 //! | `inotify`, `directory_notices` | who is told what happens to files; who is told by a signal |
+//! | `socket_options` | what is set of a socket: switches, room, how long it waits |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty`, `message_queue` | kinds of open files with operations of their own |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in
@@ -48,6 +49,7 @@ pub(crate) mod readiness;
 pub(crate) mod room;
 mod signaller;
 pub(crate) mod socket;
+pub(crate) mod socket_options;
 pub(crate) mod spot;
 pub(crate) mod standing;
 pub(crate) mod table;

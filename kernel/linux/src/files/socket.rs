@@ -12,12 +12,13 @@ use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::open_file::OpenFile;
 use super::readiness::{Readiness, event};
+use super::socket_options::Options;
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -77,8 +78,6 @@ impl Stage {
 
 /// Names that are not in the tree.
 pub(super) static ABSTRACT: SpinLock<Vec<(Name, Weak<Pair>)>> = SpinLock::new(Vec::new());
-/// Bytes in an inbox, at most: what Linux lets a socket have.
-pub(crate) const MAX_BYTES: usize = 212_992;
 /// Messages in an inbox.
 const MAX_MESSAGES: usize = 1024;
 /// Messages of a stream that one read takes.
@@ -137,8 +136,7 @@ pub(crate) struct Socket {
     pub(crate) kind: Kind,
     inode: u64,
     pub(super) stage: Stage,
-    /// Switches of setsockopt, by their numbers.
-    pub(crate) options: AtomicU32,
+    pub(crate) options: Options,
 }
 
 /// What was read.
@@ -169,7 +167,7 @@ impl Socket {
         })?;
         let end = |mine| {
             let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
-            let (stage, options) = (Stage::connected(), AtomicU32::new(0));
+            let (stage, options) = (Stage::connected(), Options::new());
             fallible::shared(Self { pair: pair.clone(), mine, kind, inode, stage, options })
         };
         Ok([end(0)?, end(1)?])
@@ -198,15 +196,16 @@ impl Socket {
         let send_one =
             |from: &[u8], files| self.send_one(&to, inbox, from, files, nonblocking, maker);
         if self.kind != Kind::Stream {
-            if from.len() > MAX_BYTES {
+            if from.len() > self.options.largest() {
                 return Err(Errno::EMSGSIZE);
             }
             return send_one(from, files);
         }
+        let most = PIECE.min(self.options.piece());
         let mut sent = 0;
         let mut files = Some(files);
         while sent < from.len() {
-            let piece = &from[sent..from.len().min(sent + PIECE)];
+            let piece = &from[sent..from.len().min(sent + most)];
             match send_one(piece, files.take().unwrap_or_default()) {
                 Ok(more) => sent += more,
                 Err(_) if sent > 0 => break,
@@ -229,7 +228,8 @@ impl Socket {
         let bytes = fallible::bytes(from)?;
         let mut message = Some(Message { bytes, read: 0, files, from: name, maker });
         let mut result = Ok(());
-        let waited = to.readiness.wait(nonblocking, || {
+        let room = self.options.sent();
+        let waited = self.options.sending.wait(&to.readiness, nonblocking, || {
             let mut outbox = to.inboxes[inbox].lock();
             if outbox.is_shut {
                 let is_gone = self.kind == Kind::Datagram;
@@ -240,7 +240,7 @@ impl Socket {
                 result = Err(Errno::EPIPE);
                 return true;
             }
-            if outbox.bytes + from.len() > MAX_BYTES || outbox.messages.len() >= MAX_MESSAGES {
+            if outbox.bytes + from.len() > room || outbox.messages.len() >= MAX_MESSAGES {
                 return false;
             }
             if outbox.messages.try_reserve(1).is_err() {
@@ -270,7 +270,7 @@ impl Socket {
         let mut received = Received::default();
         let mut used = Vec::new();
         used.try_reserve_exact(MAX_AT_ONCE).map_err(|_| Errno::ENOMEM)?;
-        self.pair.readiness.wait(nonblocking, || {
+        self.options.receiving.wait(&self.pair.readiness, nonblocking, || {
             let mut inbox = self.inbox().lock();
             if inbox.messages.is_empty() {
                 return inbox.is_ended || inbox.is_shut;
@@ -415,7 +415,7 @@ impl Object for Socket {
         };
         let (has_room, is_gone) = {
             let outbox = self.outbox().lock();
-            let has_room = outbox.bytes <= MAX_BYTES / 4 && outbox.messages.len() < MAX_MESSAGES;
+            let has_room = outbox.bytes <= self.options.sent() / 4 && outbox.messages.len() < MAX_MESSAGES;
             (has_room, outbox.is_ended || outbox.is_shut)
         };
         let mut events = 0;

@@ -12,7 +12,7 @@
 //! | `devices` | devices that need more of the kernel than files know |
 //! | `splice` | bytes between pipes and other files |
 //! | `local` | local sockets with names |
-//! | `sockets` | local sockets: what they send and receive |
+//! | `sockets`, `socket_options` | local sockets: what they send and receive; what is set of them |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
 //! | `supervisor` | what is asked of the listener of a seccomp filter |
@@ -34,6 +34,7 @@ mod notices;
 mod poll;
 mod scoped;
 mod socket_args;
+mod socket_options;
 mod sockets;
 mod splice;
 mod stat;
@@ -110,8 +111,8 @@ calls! {
     "sendmsg" (fd, at, flags) => sockets::send_message(fd, at, flags);
     "recvmsg" (fd, at, flags) => sockets::receive_message(fd, at, flags);
     "shutdown" (fd, how) => sockets::shutdown(fd, how);
-    "getsockopt" (fd, level, option, to, length) => sockets::option(fd, level, option, to, length);
-    "setsockopt" (fd, level, option, at, length) => sockets::set_option([fd, level, option, at, length]);
+    "getsockopt" (fd, level, option, to, length) => socket_options::get_one(fd, level, option, to, length);
+    "setsockopt" (fd, level, option, at, length) => socket_options::set([fd, level, option, at, length]);
     #[cfg(target_pointer_width = "32")]
     "socketcall" (call, at) => sockets::call(call, at);
     "inotify_init" () => inotify::inotify_init(0);

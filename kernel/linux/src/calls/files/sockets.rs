@@ -4,13 +4,17 @@
 use super::at::{file, file_arc};
 use super::descriptors::{give, put_pair};
 use super::local;
-use super::socket_args::{UNIX, message, nonblocking, socket_of};
+use super::socket_args::{message, nonblocking, socket_of};
+#[cfg(target_pointer_width = "32")]
+use super::socket_options;
+use super::socket_options::{MAKER_BYTES, SOL_SOCKET, option};
 use super::transfer::{broken_pipe, piece_of, take};
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
 use crate::files::open::{Descriptor, OpenFile, flag};
-use crate::files::socket::{Kind, MAX_BYTES, Maker, Name, Pair, Received, Socket};
+use crate::files::socket::{Kind, Maker, Name, Pair, Received, Socket};
+use crate::files::socket_options::MAX_BYTES;
 use crate::process::identity::credentials::{Ids, capability};
 use crate::process::identity::users;
 use crate::process::names::numbers;
@@ -19,14 +23,10 @@ use crate::process::{current, current_task};
 use crate::spaces::user::Kind as Kinds;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
-const SOL_SOCKET: u32 = 1;
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
-/// Bytes of `struct ucred`.
-const MAKER_BYTES: usize = 12;
 /// Open files in one message.
 const MAX_FILES: usize = 253;
 const MAX_PIECES: u64 = 1024;
@@ -119,7 +119,7 @@ pub(crate) fn send([number, from, length, flags, address, address_length]: [u64;
     let socket = socket_of(file)?;
     send_flags(flags)?;
     let to = addressee(socket, address, address_length)?;
-    if socket.kind != Kind::Stream && length > MAX_BYTES as u64 {
+    if socket.kind != Kind::Stream && length > socket.options.largest() as u64 {
         return Err(Errno::EMSGSIZE);
     }
     with_room(
@@ -139,7 +139,7 @@ pub(crate) fn receive([number, to, length, flags, address, address_length]: [u64
     let file = file(number)?;
     let socket = socket_of(file)?;
     check_receive(flags)?;
-    let length = length.min(MAX_BYTES as u64) as usize;
+    let length = length.min(2 * MAX_BYTES as u64) as usize;
     let mut from = None;
     let received = with_room(length, |room| {
         let received = receive_into(socket, room, file, flags)?;
@@ -268,10 +268,13 @@ pub(crate) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
         control => control_of(control, header.0[5])?,
     };
     let maker = Some(said.unwrap_or_else(local::maker));
-    if socket.kind != Kind::Stream && pieces.whole > MAX_BYTES {
+    if socket.kind != Kind::Stream && pieces.whole > socket.options.largest() {
         return Err(Errno::EMSGSIZE);
     }
-    let length = pieces.whole.min(MAX_BYTES);
+    let length = match socket.kind {
+        Kind::Stream => pieces.whole.min(MAX_BYTES),
+        _ => pieces.whole,
+    };
     with_room(length, |room| {
         pieces.each(length, |base, range| take(base, &mut room[range]))?;
         sent(socket.send(room, files, nonblocking(file, flags), to.as_ref(), maker), flags)
@@ -317,7 +320,7 @@ pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
     let pieces = header.pieces()?;
     let (mut told, mut files) = (0, Vec::new());
     let (mut from, mut maker) = (None, Maker::default());
-    let length = pieces.whole.min(MAX_BYTES);
+    let length = pieces.whole.min(2 * MAX_BYTES);
     let result = with_room(length, |room| {
         let received = receive_into(socket, room, file, flags)?;
         pieces.each(received.bytes, |base, range| put(base, &room[range]))?;
@@ -333,7 +336,7 @@ pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
     let close_on_exec = flags & message::CLOEXEC != 0;
     let room = if header.0[4] == 0 { 0 } else { header.0[5] };
     let mut before = 0;
-    if socket.options.load(Ordering::Relaxed) & 1 << option::PASS_CREDENTIALS != 0 {
+    if socket.options.has(option::PASS_CREDENTIALS) {
         let head = WORD_BYTES + 8;
         if head + MAKER_BYTES as u64 <= room {
             put_word(header.0[4], head + MAKER_BYTES as u64)?;
@@ -375,88 +378,6 @@ pub(crate) fn shutdown(number: u64, how: u64) -> SysResult {
     Ok(0)
 }
 
-/// Options of SOL_SOCKET.
-mod option {
-    pub(super) const REUSE: u32 = 2;
-    pub(super) const TYPE: u32 = 3;
-    pub(super) const ERROR: u32 = 4;
-    pub(super) const BROADCAST: u32 = 6;
-    pub(super) const SEND_BYTES: u32 = 7;
-    pub(super) const RECEIVE_BYTES: u32 = 8;
-    pub(super) const KEEP_ALIVE: u32 = 9;
-    pub(super) const PASS_CREDENTIALS: u32 = 16;
-    pub(super) const PEER: u32 = 17;
-    pub(super) const ACCEPTS: u32 = 30;
-    pub(super) const PROTOCOL: u32 = 38;
-    pub(super) const DOMAIN: u32 = 39;
-}
-
-/// Switches that a socket keeps. All but one mean something to other families only, as on Linux.
-const SWITCHES: [u32; 4] =
-    [option::REUSE, option::BROADCAST, option::KEEP_ALIVE, option::PASS_CREDENTIALS];
-
-/// SO_PEERCRED.
-fn put_peer(socket: &Socket, to: u64, length: u64) -> SysResult {
-    let room = i32::from_le_bytes(get(length)?);
-    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(MAKER_BYTES);
-    let maker = local::told(socket.maker_of_other());
-    let mut bytes = [0; MAKER_BYTES];
-    // Where there is no other end, the numbers of none.
-    let none = u32::MAX;
-    let ids = if maker.process == 0 { [none; 2] } else { [maker.user, maker.group] };
-    for (place, number) in bytes.chunks_exact_mut(4).zip([maker.process, ids[0], ids[1]]) {
-        place.copy_from_slice(&number.to_le_bytes());
-    }
-    put(to, &bytes[..room])?;
-    put(length, &(room as u32).to_le_bytes())?;
-    Ok(0)
-}
-
-pub(crate) fn option(number: u64, level: u64, option: u64, to: u64, length: u64) -> SysResult {
-    let socket = socket_of(file(number)?)?;
-    if level as u32 != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    let value = match option as u32 {
-        option::PEER => return put_peer(socket, to, length),
-        switch if SWITCHES.contains(&switch) => {
-            socket.options.load(Ordering::Relaxed) >> switch & 1
-        }
-        option::TYPE => socket.kind as u32,
-        option::ERROR | option::PROTOCOL => 0,
-        option::ACCEPTS => socket.is_listening().into(),
-        option::SEND_BYTES | option::RECEIVE_BYTES => MAX_BYTES as u32,
-        option::DOMAIN => UNIX as u32,
-        _ => return Err(Errno::ENOPROTOOPT),
-    };
-    let room = i32::from_le_bytes(get(length)?);
-    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(4);
-    put(to, &value.to_le_bytes()[..room])?;
-    put(length, &(room as u32).to_le_bytes())?;
-    Ok(0)
-}
-
-/// setsockopt: switches.
-pub(crate) fn set_option([number, level, option, at, length]: [u64; 5]) -> SysResult {
-    let socket = socket_of(file(number)?)?;
-    if level as u32 != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if (length as i32) < 4 {
-        return Err(Errno::EINVAL);
-    }
-    let is_on = u32::from_le_bytes(get(at)?) != 0;
-    let option = option as u32;
-    if !SWITCHES.contains(&option) {
-        return Err(Errno::ENOPROTOOPT);
-    }
-    match is_on {
-        true => socket.options.fetch_or(1 << option, Ordering::Relaxed),
-        false => socket.options.fetch_and(!(1 << option), Ordering::Relaxed),
-    };
-    Ok(0)
-}
-
 /// The one call that i386 had for all of these: its arguments lie in memory.
 #[cfg(target_pointer_width = "32")]
 pub(crate) fn call(number: u64, at: u64) -> SysResult {
@@ -488,9 +409,9 @@ pub(crate) fn call(number: u64, at: u64) -> SysResult {
         12 => argument(6).and_then(receive),
         13 => argument(2).and_then(|[fd, how, ..]| shutdown(fd, how)),
         14 => argument(5)
-            .and_then(|[fd, level, name, at, length, _]| set_option([fd, level, name, at, length])),
+            .and_then(|[fd, level, name, at, length, _]| socket_options::set([fd, level, name, at, length])),
         15 => argument(5)
-            .and_then(|[fd, level, name, to, length, _]| option(fd, level, name, to, length)),
+            .and_then(|[fd, level, name, to, length, _]| socket_options::get_one(fd, level, name, to, length)),
         16 => argument(3).and_then(|[fd, at, flags, ..]| send_message(fd, at, flags)),
         17 => argument(3).and_then(|[fd, at, flags, ..]| receive_message(fd, at, flags)),
         _ => Err(Errno::EINVAL),
