@@ -415,7 +415,8 @@ impl Object for Socket {
         };
         let (has_room, is_gone) = {
             let outbox = self.outbox().lock();
-            let has_room = outbox.bytes <= self.options.sent() / 4 && outbox.messages.len() < MAX_MESSAGES;
+            let has_room =
+                outbox.bytes <= self.options.sent() / 4 && outbox.messages.len() < MAX_MESSAGES;
             (has_room, outbox.is_ended || outbox.is_shut)
         };
         let mut events = 0;

@@ -39,7 +39,9 @@ impl Patience {
         let patience = match (u64::try_from(seconds), microseconds as u64) {
             (Err(_), _) => 0,
             (Ok(0), 0) => Self::FOR_EVER,
-            (Ok(seconds), more) => seconds.saturating_mul(1_000_000_000).saturating_add(more * 1000),
+            (Ok(seconds), more) => {
+                seconds.saturating_mul(1_000_000_000).saturating_add(more * 1000)
+            }
         };
         self.0.store(patience, Ordering::Relaxed);
         Ok(())

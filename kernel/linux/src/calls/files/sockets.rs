@@ -408,10 +408,12 @@ pub(crate) fn call(number: u64, at: u64) -> SysResult {
         11 => argument(6).and_then(send),
         12 => argument(6).and_then(receive),
         13 => argument(2).and_then(|[fd, how, ..]| shutdown(fd, how)),
-        14 => argument(5)
-            .and_then(|[fd, level, name, at, length, _]| socket_options::set([fd, level, name, at, length])),
-        15 => argument(5)
-            .and_then(|[fd, level, name, to, length, _]| socket_options::get_one(fd, level, name, to, length)),
+        14 => argument(5).and_then(|[fd, level, name, at, length, _]| {
+            socket_options::set([fd, level, name, at, length])
+        }),
+        15 => argument(5).and_then(|[fd, level, name, to, length, _]| {
+            socket_options::get_one(fd, level, name, to, length)
+        }),
         16 => argument(3).and_then(|[fd, at, flags, ..]| send_message(fd, at, flags)),
         17 => argument(3).and_then(|[fd, at, flags, ..]| receive_message(fd, at, flags)),
         _ => Err(Errno::EINVAL),
