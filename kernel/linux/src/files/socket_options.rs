@@ -47,7 +47,7 @@ impl Patience {
         Ok(())
     }
 
-    /// The same way back: seconds and microseconds, none of either for one without an end.
+    /// The same to be read: seconds and microseconds, none of either for one without an end.
     pub(crate) fn get(&self) -> [u64; 2] {
         match self.0.load(Ordering::Relaxed) {
             Self::FOR_EVER => [0; 2],
