@@ -404,6 +404,7 @@ table! {
         processes::p4_stat_says_where_a_program_and_its_strings_lie,
         processes::p2_p4_threads_that_leave_their_cpus_are_counted,
         processes::u1_the_pieces_of_a_vector_go_through_a_pipe_or_a_socket_at_once,
+        processes::u1_what_is_set_of_a_socket_is_kept_and_has_its_effect,
         processes::p2_ambient_capabilities_go_along_and_no_others,
         processes::p2_p4_a_first_thread_that_has_left_is_a_zombie_until_the_end,
         processes::u1_a_file_that_is_cut_is_cut_on_every_cpu,

@@ -189,6 +189,12 @@ pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads
     Ok(())
 }
 
+/// Options of sockets: room, times, switches; what they do. Red when setsockopt knows switches
+/// alone.
+pub fn u1_what_is_set_of_a_socket_is_kept_and_has_its_effect() -> Outcome {
+    program("socket-options", "all")
+}
+
 /// Red when another writer comes between the pieces of a vector, or they are several messages.
 pub fn u1_the_pieces_of_a_vector_go_through_a_pipe_or_a_socket_at_once() -> Outcome {
     program("pipes", "vectors")

@@ -230,9 +230,8 @@ fn directories(calls: &Calls) -> i32 {
     let make = |name| call(calls.number("mkdirat"), [HERE, path(name), 0o700]) == 0;
     let create = |name| call(nr::CLOSE, [open(name, 0o101)]) == 0;
     let remove = |name| call(calls.number("unlinkat"), [HERE, path(name), 0]) == 0;
-    let rename = |from, to| {
-        call(calls.number("renameat2"), [HERE, path(from), HERE, path(to), 0]) == 0
-    };
+    let rename =
+        |from, to| call(calls.number("renameat2"), [HERE, path(from), HERE, path(to), 0]) == 0;
     must!(make(c"/tmp/tells") && make(c"/tmp/tells/inner"), "directories");
     let directory = open(c"/tmp/tells", 0);
     let tell = |what| files.fcntl(directory, NOTIFY, what) == 0;

@@ -15,7 +15,7 @@
 //! The ends of who listens, then nothing: a socket's own ends and stage are locked before or
 //! afterwards. What is dropped is dropped without them.
 
-use super::socket::{ABSTRACT, At, Kind, Maker, Name, Pair, Socket};
+use super::socket::{ABSTRACT, At, Kind, Maker, Name, PASS_CREDENTIALS, Pair, Socket};
 use crate::error::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -158,7 +158,8 @@ impl Socket {
             accepted = Ok(next);
             true
         })?;
-        if accepted.is_ok() {
+        if let Ok(accepted) = &accepted {
+            accepted.switch(PASS_CREDENTIALS, self.has(PASS_CREDENTIALS));
             // There is room in the queue.
             self.pair.readiness.wake();
         }

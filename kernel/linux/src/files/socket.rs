@@ -156,6 +156,9 @@ pub(crate) struct Bounds {
     /// Nanoseconds; 0: as long as it takes.
     pub(crate) send_time: AtomicU64,
     pub(crate) receive_time: AtomicU64,
+    /// Seconds of SO_LINGER, and SO_PRIORITY: of networks, and kept.
+    pub(crate) linger: AtomicU32,
+    pub(crate) priority: AtomicU32,
 }
 
 impl Bounds {
@@ -165,6 +168,8 @@ impl Bounds {
             receive_bytes: AtomicU32::new(USUAL_BYTES),
             send_time: AtomicU64::new(0),
             receive_time: AtomicU64::new(0),
+            linger: AtomicU32::new(0),
+            priority: AtomicU32::new(0),
         }
     }
 }
@@ -180,7 +185,22 @@ pub(crate) struct Received {
     pub(crate) maker: Maker,
 }
 
+/// The switch of who wants to know who has sent a message.
+pub(crate) const PASS_CREDENTIALS: u32 = 16;
+
 impl Socket {
+    /// Whether a switch of setsockopt is on.
+    pub(crate) fn has(&self, switch: u32) -> bool {
+        self.options.load(Ordering::Relaxed) & 1 << switch != 0
+    }
+
+    pub(crate) fn switch(&self, switch: u32, is_on: bool) {
+        match is_on {
+            true => self.options.fetch_or(1 << switch, Ordering::Relaxed),
+            false => self.options.fetch_and(!(1 << switch), Ordering::Relaxed),
+        };
+    }
+
     /// Two ends that are connected.
     pub(crate) fn pair(kind: Kind, maker: Maker) -> Result<[Arc<Self>; 2], Errno> {
         let inbox = || {

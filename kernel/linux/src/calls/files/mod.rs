@@ -13,7 +13,7 @@
 //! | `devices` | devices that need more of the kernel than files know |
 //! | `splice` | bytes between pipes and other files |
 //! | `local` | local sockets with names |
-//! | `sockets` | local sockets: what they send and receive |
+//! | `sockets`, `socket_options` | local sockets: what they send and receive; what is set of them |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
 //! | `supervisor` | what is asked of the listener of a seccomp filter |

@@ -1,4 +1,5 @@
-//! getsockopt and setsockopt, of the socket itself (SOL_SOCKET): other levels are of networks.
+//! getsockopt and setsockopt, of the socket itself (SOL_SOCKET): other levels are of networks. What
+//! means something to a network alone is kept, as on Linux.
 
 use super::at::file;
 use super::local;
@@ -14,15 +15,23 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Options of SOL_SOCKET.
 pub(super) mod option {
+    pub(in super::super) use crate::files::socket::PASS_CREDENTIALS;
     pub(super) const REUSE: u32 = 2;
     pub(super) const TYPE: u32 = 3;
     pub(super) const ERROR: u32 = 4;
+    pub(super) const DO_NOT_ROUTE: u32 = 5;
     pub(super) const BROADCAST: u32 = 6;
     pub(super) const SEND_BYTES: u32 = 7;
     pub(super) const RECEIVE_BYTES: u32 = 8;
     pub(super) const KEEP_ALIVE: u32 = 9;
-    pub(in super::super) const PASS_CREDENTIALS: u32 = 16;
+    pub(super) const OUT_OF_BAND_INLINE: u32 = 10;
+    pub(super) const NO_CHECK: u32 = 11;
+    pub(super) const PRIORITY: u32 = 12;
+    pub(super) const LINGER: u32 = 13;
+    pub(super) const REUSE_PORT: u32 = 15;
     pub(super) const PEER: u32 = 17;
+    pub(super) const RECEIVE_AT_LEAST: u32 = 18;
+    pub(super) const SEND_AT_LEAST: u32 = 19;
     pub(super) const RECEIVE_TIME: u32 = 20;
     pub(super) const SEND_TIME: u32 = 21;
     pub(super) const ACCEPTS: u32 = 30;
@@ -35,8 +44,19 @@ pub(super) mod option {
 }
 
 /// Switches that a socket keeps. All but one mean something to other families only, as on Linux.
-const SWITCHES: [u32; 4] =
-    [option::REUSE, option::BROADCAST, option::KEEP_ALIVE, option::PASS_CREDENTIALS];
+const SWITCHES: [u32; 7] = [
+    option::REUSE,
+    option::DO_NOT_ROUTE,
+    option::BROADCAST,
+    option::KEEP_ALIVE,
+    option::OUT_OF_BAND_INLINE,
+    option::NO_CHECK,
+    option::PASS_CREDENTIALS,
+];
+/// Bytes of `struct linger`.
+const LINGER_BYTES: u64 = 8;
+/// The highest priority that takes no capability.
+const USUAL_PRIORITY: u32 = 6;
 
 /// SO_PEERCRED.
 fn put_peer(socket: &Socket, to: u64, length: u64) -> SysResult {
@@ -120,11 +140,18 @@ pub(crate) fn get_option(number: u64, level: u64, option: u64, to: u64, length: 
     }
     let value = match option {
         option::PEER => return put_peer(socket, to, length),
-        switch if SWITCHES.contains(&switch) => {
-            socket.options.load(Ordering::Relaxed) >> switch & 1
+        option::LINGER => {
+            let mut bytes = [0; LINGER_BYTES as usize];
+            bytes[0] = socket.has(option::LINGER).into();
+            let seconds = socket.bounds.linger.load(Ordering::Relaxed);
+            bytes[4..].copy_from_slice(&seconds.to_le_bytes());
+            return put_value(&bytes, to, length);
         }
+        switch if SWITCHES.contains(&switch) => socket.has(switch).into(),
         option::TYPE => socket.kind as u32,
-        option::ERROR | option::PROTOCOL => 0,
+        option::ERROR | option::PROTOCOL | option::REUSE_PORT => 0,
+        option::RECEIVE_AT_LEAST | option::SEND_AT_LEAST => 1,
+        option::PRIORITY => socket.bounds.priority.load(Ordering::Relaxed),
         option::ACCEPTS => socket.is_listening().into(),
         option::SEND_BYTES => socket.bounds.send_bytes.load(Ordering::Relaxed),
         option::RECEIVE_BYTES => socket.bounds.receive_bytes.load(Ordering::Relaxed),
@@ -175,13 +202,29 @@ pub(crate) fn set_option([number, level, option, at, length]: [u64; 5]) -> SysRe
             let bytes = buffer(value, LEAST_TO_RECEIVE, is_forced);
             socket.bounds.receive_bytes.store(bytes, Ordering::Relaxed);
         }
-        _ if !SWITCHES.contains(&option) => return Err(Errno::ENOPROTOOPT),
-        _ if value != 0 => {
-            socket.options.fetch_or(1 << option, Ordering::Relaxed);
+        option::PRIORITY => {
+            let mine = current_task().credentials();
+            let may = [capability::NET_RAW, capability::NET_ADMIN].map(|one| mine.can(one));
+            if value > USUAL_PRIORITY && may == [false; 2] {
+                return Err(Errno::EPERM);
+            }
+            socket.bounds.priority.store(value, Ordering::Relaxed);
         }
-        _ => {
-            socket.options.fetch_and(!(1 << option), Ordering::Relaxed);
+        option::LINGER => {
+            if length < LINGER_BYTES {
+                return Err(Errno::EINVAL);
+            }
+            let [_, seconds] = get_numbers(at, WordSize::Four)?;
+            if value != 0 {
+                socket.bounds.linger.store(seconds as u32, Ordering::Relaxed);
+            }
+            socket.switch(option::LINGER, value != 0);
         }
+        // Of a network's sockets alone.
+        option::REUSE_PORT if value != 0 => return Err(Errno::EOPNOTSUPP),
+        option::REUSE_PORT => {}
+        _ if SWITCHES.contains(&option) => socket.switch(option, value != 0),
+        _ => return Err(Errno::ENOPROTOOPT),
     }
     Ok(0)
 }

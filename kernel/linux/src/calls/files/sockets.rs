@@ -22,7 +22,6 @@ use crate::process::{current, current_task};
 use crate::spaces::user::Kind as Kinds;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
 const SCM_RIGHTS: u32 = 1;
@@ -376,7 +375,7 @@ pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
     let close_on_exec = flags & message::CLOEXEC != 0;
     let room = if header.0[4] == 0 { 0 } else { header.0[5] };
     let mut before = 0;
-    if socket.options.load(Ordering::Relaxed) & 1 << option::PASS_CREDENTIALS != 0 {
+    if socket.has(option::PASS_CREDENTIALS) {
         let head = WORD_BYTES + 8;
         if head + MAKER_BYTES as u64 <= room {
             put_word(header.0[4], head + MAKER_BYTES as u64)?;

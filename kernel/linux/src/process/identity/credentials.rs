@@ -35,6 +35,7 @@ pub(crate) mod capability {
     pub(crate) const SETPCAP: u32 = 8;
     pub(crate) const LINUX_IMMUTABLE: u32 = 9;
     pub(crate) const NET_ADMIN: u32 = 12;
+    pub(crate) const NET_RAW: u32 = 13;
     pub(crate) const IPC_LOCK: u32 = 14;
     pub(crate) const IPC_OWNER: u32 = 15;
     pub(crate) const SYS_RAWIO: u32 = 17;

@@ -1,4 +1,5 @@
-//! Signals of files that tell of input and room (`O_ASYNC`), and of directories (`F_NOTIFY`): who gets them, and who may be told.
+//! Signals of files that tell of input and room (`O_ASYNC`), and of directories (`F_NOTIFY`): who
+//! gets them, and who may be told.
 
 use super::send::{to_each, to_process, to_thread};
 use crate::abi::signals::{Fields, Info, Signal};
