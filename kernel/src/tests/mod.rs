@@ -14,6 +14,7 @@ mod depths;
 mod dma;
 mod dma_devices;
 mod every_moment;
+mod files;
 mod frames;
 mod hostile;
 pub(crate) mod interrupts;
@@ -203,6 +204,7 @@ table! {
         signals::p6_pipes_tell_of_input_and_room_by_signals,
         signals::p6_sockets_and_terminals_tell_of_input_by_signals,
         signals::p6_files_tell_the_thread_process_or_group_they_were_given,
+        signals::p6_directories_tell_of_what_happens_in_them_by_signals,
         signals::p2_message_queues_keep_priorities_and_linux_s_limits,
         signals::p2_message_queues_wait_for_room_and_for_messages,
         signals::p6_a_message_is_told_by_a_signal_once,
@@ -353,6 +355,9 @@ table! {
         hostile::p2_clocks_are_ahead_in_their_own_namespace,
         hostile::p2_no_path_leads_out_of_a_root,
         hostile::p2_locks_keep_others_out_and_go_with_their_owners,
+        files::p2_leases_hold_up_others_until_they_are_given_up,
+        files::u1_files_keep_to_their_flags,
+        files::u1_older_calls_tell_of_file_systems_and_names,
         hostile::p2_bytes_move_between_pipes_and_files,
         hostile::u1_paths_lead_where_links_lead_and_names_are_bytes,
         hostile::u1_a_directory_stays_the_same_whatever_becomes_of_its_name,
@@ -399,8 +404,19 @@ table! {
         processes::p4_stat_says_where_a_program_and_its_strings_lie,
         processes::p2_p4_threads_that_leave_their_cpus_are_counted,
         processes::u1_the_pieces_of_a_vector_go_through_a_pipe_or_a_socket_at_once,
+        processes::u1_what_is_set_of_a_socket_is_kept_and_has_its_effect,
         processes::p2_ambient_capabilities_go_along_and_no_others,
         processes::p2_p4_a_first_thread_that_has_left_is_a_zombie_until_the_end,
+        processes::u1_a_file_that_is_cut_is_cut_on_every_cpu,
+        processes::u1_what_is_written_to_a_process_is_there_on_every_cpu,
+        processes::p2_a_thread_is_where_it_may_be_as_soon_as_that_is_said,
+        processes::p2_u1_advice_may_be_given_for_other_processes,
+        processes::p2_u1_memory_of_a_dying_process_can_be_taken_at_once,
+        processes::u1_a_local_socket_holds_as_much_as_it_is_told_to,
+        processes::u1_calls_of_a_local_socket_wait_as_long_as_they_are_told_to,
+        processes::u1_a_send_that_may_wait_sends_all,
+        processes::u1_many_messages_go_with_one_call,
+        processes::u1_a_descriptor_that_is_only_a_place_ends_no_locks,
         hostile::u1_open_files_pipes_and_waiting_for_them_are_linuxs,
         hostile::u1_p2_execve_ends_the_other_threads,
         hostile::u1_programs_that_never_call_the_kernel_are_preempted,

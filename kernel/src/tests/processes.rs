@@ -189,6 +189,12 @@ pub fn t14_threads_lie_in_a_slab_cache_of_their_own_whose_counts_a_program_reads
     Ok(())
 }
 
+/// Options of sockets: room, times, switches; what they do. Red when setsockopt knows switches
+/// alone.
+pub fn u1_what_is_set_of_a_socket_is_kept_and_has_its_effect() -> Outcome {
+    program("socket-options", "all")
+}
+
 /// Red when another writer comes between the pieces of a vector, or they are several messages.
 pub fn u1_the_pieces_of_a_vector_go_through_a_pipe_or_a_socket_at_once() -> Outcome {
     program("pipes", "vectors")
@@ -217,4 +223,55 @@ pub fn p4_stat_says_where_a_program_and_its_strings_lie() -> Outcome {
 /// Red when a process whose first thread has left looks alive, or is reaped before its end.
 pub fn p2_p4_a_first_thread_that_has_left_is_a_zombie_until_the_end() -> Outcome {
     program("later-rules", "leader")
+}
+
+/// Red when a program on another CPU still reads, or writes, a page that was cut off its file: the
+/// frame is somebody else's by then.
+pub fn u1_a_file_that_is_cut_is_cut_on_every_cpu() -> Outcome {
+    program("other-cpus", "cut")
+}
+
+/// Red when a program on another CPU does not see what is written to it.
+pub fn u1_what_is_written_to_a_process_is_there_on_every_cpu() -> Outcome {
+    program("other-cpus", "written")
+}
+
+/// Red when sched_setaffinity returns while another thread is still where it may not be.
+pub fn p2_a_thread_is_where_it_may_be_as_soon_as_that_is_said() -> Outcome {
+    program("other-cpus", "kept")
+}
+
+/// Red when advice about another process's memory does something else than on Linux.
+pub fn p2_u1_advice_may_be_given_for_other_processes() -> Outcome {
+    program("other-cpus", "advised")
+}
+
+/// Red when the memory of a dying process is not given back, or that of a living one is.
+pub fn p2_u1_memory_of_a_dying_process_can_be_taken_at_once() -> Outcome {
+    program("other-cpus", "released")
+}
+
+/// Red when a local socket holds more, or less, than was said, or than Linux lets one.
+pub fn u1_a_local_socket_holds_as_much_as_it_is_told_to() -> Outcome {
+    program("socket-bounds", "bounds")
+}
+
+/// Red when a call of a socket waits longer than SO_RCVTIMEO or SO_SNDTIMEO say.
+pub fn u1_calls_of_a_local_socket_wait_as_long_as_they_are_told_to() -> Outcome {
+    program("socket-bounds", "times")
+}
+
+/// Red when a send that may wait ends before all is sent.
+pub fn u1_a_send_that_may_wait_sends_all() -> Outcome {
+    program("socket-bounds", "whole")
+}
+
+/// Red when sendmmsg or recvmmsg count or keep apart otherwise than Linux.
+pub fn u1_many_messages_go_with_one_call() -> Outcome {
+    program("socket-bounds", "many")
+}
+
+/// Red when closing a descriptor of O_PATH ends the process's locks of the file.
+pub fn u1_a_descriptor_that_is_only_a_place_ends_no_locks() -> Outcome {
+    program("socket-bounds", "places")
 }

@@ -180,6 +180,12 @@ pub fn p6_files_tell_the_thread_process_or_group_they_were_given() -> Outcome {
     program("notices", "owners")
 }
 
+/// F_NOTIFY: what happens in a directory, each by its bit, once or again and again, until it is
+/// taken back or the process closes any descriptor of it. Red when fcntl refuses it.
+pub fn p6_directories_tell_of_what_happens_in_them_by_signals() -> Outcome {
+    program("notices", "directories")
+}
+
 /// Message queues: names, limits, errors; the highest priority first, equals in order; a queue
 /// without a name lives until it is closed, and is not counted afterwards.
 pub fn p2_message_queues_keep_priorities_and_linux_s_limits() -> Outcome {

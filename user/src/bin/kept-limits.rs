@@ -99,6 +99,16 @@ fn settings(numbers: &Numbers) -> i32 {
     must!(numbers.call("mq_unlink", [path(c"kept")]) == 0, "unlink");
     must!(call(nr::CLOSE, [queue as usize]) == 0 && numbers.set(DEFAULT, b"10") == 2, "as before");
 
+    const PIPES: &CStr = c"/proc/sys/fs/pipe-max-size";
+    must!(is(PIPES, b"1048576\n") && numbers.set(PIPES, b"70000") == 5, "what pipes may hold");
+    must!(is(PIPES, b"131072\n") && numbers.set(PIPES, b"1048576") == 7, "in whole pages");
+    const SEGMENT: &CStr = c"/proc/sys/kernel/shmmax";
+    let mut before = [0; 32];
+    let length = read_file(SEGMENT, &mut before).unwrap_or(0);
+    must!(length > 2 && numbers.set(SEGMENT, b"8192") == 4, "how large a segment may be");
+    must!(numbers.call("shmget", [0, 8193, 0o1600]) == EINVAL, "a larger one");
+    must!(numbers.set(SEGMENT, &before[..length]) == length as isize, "segments as before");
+
     // Below a namespace nothing is allowed that is not allowed in it.
     const NEW_PID: usize = 0x2000_0000;
     const CHILD_SIGNAL: usize = 17;

@@ -1,5 +1,5 @@
 //! Signals of files (`O_ASYNC`): `notices NAME`. `pipes`, `others` (sockets, terminals, what tells
-//! nothing), `owners` (whom a file tells, and who may).
+//! nothing), `owners` (whom a file tells, and who may), `directories` (`F_NOTIFY`).
 
 #![no_std]
 #![no_main]
@@ -214,6 +214,72 @@ fn owners(calls: &Calls) -> i32 {
     0
 }
 
+/// Directories tell by signals of what happens in them: once, or until it is taken back.
+fn directories(calls: &Calls) -> i32 {
+    const NOTIFY: usize = 1026;
+    const MODIFY: usize = 2;
+    const MADE: usize = 4;
+    const DELETED: usize = 8;
+    const RENAMED: usize = 0x10;
+    const ATTRIBUTES: usize = 0x20;
+    const AGAIN: usize = 1 << 31;
+    const ENOTDIR: isize = -20;
+    const HAPPENED: (i32, usize) = (3, 0x441);
+    let files = Files::new(calls);
+    let open = |name, flags| call(nr::OPENAT, [HERE, path(name), flags, 0o600]) as usize;
+    let make = |name| call(calls.number("mkdirat"), [HERE, path(name), 0o700]) == 0;
+    let create = |name| call(nr::CLOSE, [open(name, 0o101)]) == 0;
+    let remove = |name| call(calls.number("unlinkat"), [HERE, path(name), 0]) == 0;
+    let rename =
+        |from, to| call(calls.number("renameat2"), [HERE, path(from), HERE, path(to), 0]) == 0;
+    must!(make(c"/tmp/tells") && make(c"/tmp/tells/inner"), "directories");
+    let directory = open(c"/tmp/tells", 0);
+    let tell = |what| files.fcntl(directory, NOTIFY, what) == 0;
+    must!(files.fcntl(directory, SET_SIGNAL, SIGNAL) == 0, "a signal");
+    // Once, and only of what was asked for, in itself.
+    must!(tell(MADE), "a directory tells nothing");
+    must!(files.fcntl(directory, GET_OWNER, 0) == files.me as isize, "not told to the caller");
+    must!(create(c"/tmp/tells/inner/a") && take(calls).is_none(), "of what is further down");
+    must!(create(c"/tmp/tells/a") && take(calls) == told(HAPPENED, directory), "a new file");
+    must!(create(c"/tmp/tells/b") && take(calls).is_none(), "told a second time");
+    // Again and again; what is asked for later comes to it.
+    must!(tell(MADE | AGAIN) && tell(MODIFY), "more");
+    for name in [c"/tmp/tells/c", c"/tmp/tells/d"] {
+        must!(create(name) && take(calls) == told(HAPPENED, directory), "again");
+    }
+    let file = open(c"/tmp/tells/c", 1);
+    must!(write(file, b"x") && take(calls) == told(HAPPENED, directory), "a write");
+    must!(tell(0) && write(file, b"x") && take(calls).is_none(), "taken back");
+    // Names that move, within it and out of it; attributes, its own too.
+    must!(tell(RENAMED | AGAIN), "names");
+    must!(rename(c"/tmp/tells/c", c"/tmp/tells/e"), "rename");
+    must!(take(calls) == told(HAPPENED, directory) && take(calls).is_none(), "within");
+    must!(rename(c"/tmp/tells/e", c"/tmp/tells/inner/e") && take(calls).is_none(), "out is none");
+    must!(tell(0) && tell(DELETED | AGAIN), "ends");
+    must!(rename(c"/tmp/tells/d", c"/tmp/tells/inner/d"), "rename");
+    must!(take(calls) == told(HAPPENED, directory), "out of it");
+    must!(remove(c"/tmp/tells/b") && take(calls) == told(HAPPENED, directory), "unlink");
+    must!(tell(0) && tell(ATTRIBUTES | AGAIN), "attributes");
+    must!(call(calls.number("fchmod"), [directory, 0o755]) == 0, "fchmod");
+    must!(take(calls) == told(HAPPENED, directory), "its own");
+    // It ends with any descriptor of the process, and with none of a child's.
+    let child = user::fork();
+    if child == 0 {
+        return i32::from(call(nr::CLOSE, [directory]) != 0);
+    }
+    must!(status_of(child) == 0 && call(calls.number("fchmod"), [directory, 0o700]) == 0, "child");
+    must!(take(calls) == told(HAPPENED, directory), "ended by a child");
+    let copy = call(calls.number("dup"), [directory]) as usize;
+    must!(call(nr::CLOSE, [copy]) == 0, "close");
+    must!(call(calls.number("fchmod"), [directory, 0o755]) == 0 && take(calls).is_none(), "end");
+    // What is none.
+    must!(files.fcntl(file, NOTIFY, MADE) == ENOTDIR, "a file");
+    must!(files.fcntl(file, NOTIFY, 0) == 0, "nothing of a file");
+    call(nr::CLOSE, [file]);
+    call(nr::CLOSE, [directory]);
+    0
+}
+
 fn main() -> i32 {
     let Some(name) = user::only_argument() else { return 2 };
     let Ok(calls) = Calls::read() else { return 3 };
@@ -223,6 +289,7 @@ fn main() -> i32 {
         b"pipes" => pipes(&calls),
         b"others" => others(&calls),
         b"owners" => owners(&calls),
+        b"directories" => directories(&calls),
         _ => 2,
     }
 }

@@ -21,6 +21,8 @@ pub struct Stat {
     pub file_system: u64,
     /// When it was last read, written, changed: seconds and nanoseconds.
     pub times: [(u64, u32); 3],
+    /// What lsattr shows (`FS_IOC_GETFLAGS`): `files::attributes::file_flag`.
+    pub flags: u32,
 }
 
 /// What `sysinfo` tells.
@@ -60,7 +62,11 @@ pub fn encode_long_pair(first: u64, second: u64) -> [u8; 16] {
 /// btime 80, ctime 96, mtime 112, rdev 128 and 132, dev 136 and 140. The same on every machine.
 pub fn encode_statx(stat: &Stat) -> [u8; 256] {
     const BASIC_STATS: u32 = 0x7ff;
+    /// Of a file's flags, those that are told here, as they are numbered there.
+    const TOLD_FLAGS: u64 = 0x70;
     let mut bytes = [0; 256];
+    put(&mut bytes, 8, (u64::from(stat.flags) & TOLD_FLAGS).to_le_bytes());
+    put(&mut bytes, 56, TOLD_FLAGS.to_le_bytes());
     put(&mut bytes, 0, BASIC_STATS.to_le_bytes());
     put(&mut bytes, 4, 4096u32.to_le_bytes());
     put(&mut bytes, 16, (stat.links as u32).to_le_bytes());

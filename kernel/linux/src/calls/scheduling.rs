@@ -202,6 +202,12 @@ fn set_affinity(number: u64, length: u64, from: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     sched::set_allowed(&thread, wanted);
+    // Who asked may rely on it: where the thread runs on for a moment it leaves before this ends.
+    while !sched::is_where_it_may(&thread) && !sched::current().killed() {
+        if sched::sleep_until(time::later(time::TICK / 4)).is_err() {
+            sched::yield_now();
+        }
+    }
     Ok(0)
 }
 

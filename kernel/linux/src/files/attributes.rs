@@ -17,8 +17,31 @@ pub(crate) struct Attributes {
     /// Open files that write it, if positive; programs that run from it, if negative. Never both
     /// (ETXTBSY).
     writers: AtomicI32,
+    /// Open files that only read it.
+    readers: AtomicU32,
+    /// See [`file_flag`].
+    flags: AtomicU32,
     /// Last read, last written, last changed.
     times: SpinLock<[Moment; 3]>,
+}
+
+/// Flags of a file, as `FS_IOC_SETFLAGS` has them.
+pub(crate) mod file_flag {
+    /// Nothing of it may be changed.
+    pub(crate) const IMMUTABLE: u32 = 0x10;
+    /// It may only grow.
+    pub(crate) const APPEND: u32 = 0x20;
+    /// Not for `dump`; when it is read is not noted.
+    const NO_DUMP: u32 = 0x40;
+    const NO_ATIME: u32 = 0x80;
+    /// Those that a file can have.
+    pub(crate) const ALL: u32 = IMMUTABLE | APPEND | NO_DUMP | NO_ATIME;
+    /// Those that keep what it is.
+    pub(crate) const KEPT: u32 = IMMUTABLE | APPEND;
+
+    pub(crate) const fn is_without_atime(flags: u32) -> bool {
+        flags & NO_ATIME != 0
+    }
 }
 
 /// A time of day, as files have it: also before 1970, and far from now.
@@ -84,6 +107,8 @@ impl Attributes {
             user: AtomicU32::new(0),
             group: AtomicU32::new(0),
             writers: AtomicI32::new(0),
+            readers: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
             times: SpinLock::new([now(); 3]),
         }
     }
@@ -95,6 +120,35 @@ impl Attributes {
 
     pub(crate) fn end_writing(&self) {
         self.writers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many open files write it, and how many only read it.
+    pub(crate) fn users(&self) -> (u32, u32) {
+        let writers = self.writers.load(Ordering::Relaxed).max(0);
+        (writers as u32, self.readers.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn begin_reading(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_reading(&self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// See [`file_flag`].
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_flags(&self, to: u32) {
+        self.flags.store(to, Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// Refused (`EPERM`) where it has one of these.
+    pub(crate) fn has_none_of(&self, flags: u32) -> Result<(), Errno> {
+        if self.flags() & flags == 0 { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     /// Whether an open file writes it.
@@ -167,6 +221,9 @@ impl Attributes {
     /// file systems that are mounted with `relatime` do.
     pub(crate) fn was_read(&self) {
         const DAY: i64 = 24 * 60 * 60;
+        if file_flag::is_without_atime(self.flags()) {
+            return;
+        }
         let now = now();
         let mut times = self.times.lock();
         let [read, written, changed] = *times;
@@ -194,6 +251,7 @@ impl Attributes {
             user: self.user.load(Ordering::Relaxed),
             group: self.group.load(Ordering::Relaxed),
             times: times.map(Moment::told),
+            flags: self.flags(),
             ..Stat::default()
         }
     }

@@ -21,7 +21,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use machine::memory::{fallible, heap};
 use machine::spin::SpinLock;
 
@@ -41,6 +41,8 @@ pub(crate) mod bit {
     pub(crate) const MOVE_SELF: u32 = 0x800;
     /// All that can be asked for.
     pub(crate) const EVENTS: u32 = 0xfff;
+    /// A name of a directory became another one of it: told by signals alone.
+    pub(crate) const RENAME: u32 = 0x1000;
     pub(crate) const UNMOUNT: u32 = 0x2000;
     pub(crate) const OVERFLOW: u32 = 0x4000;
     pub(crate) const IGNORED: u32 = 0x8000;
@@ -65,11 +67,11 @@ pub(crate) mod bit {
 }
 
 /// Events that wait in an instance; instances and watches of a user.
-pub(crate) const MAX_EVENTS: usize = 16384;
-pub(crate) const MAX_INSTANCES: usize = 128;
-pub(crate) const MAX_WATCHES: usize = 8192;
+pub(crate) static MAX_EVENTS: AtomicU64 = AtomicU64::new(16384);
+pub(crate) static MAX_INSTANCES: AtomicU64 = AtomicU64::new(128);
+pub(crate) static MAX_WATCHES: AtomicU64 = AtomicU64::new(8192);
 
-/// Watches of all instances.
+/// Watches of all instances, and directories that tell by signals.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static NEXT_COOKIE: AtomicU32 = AtomicU32::new(1);
 /// What each user has: instances and watches.
@@ -79,7 +81,7 @@ const INSTANCES: usize = 0;
 const WATCHES: usize = 1;
 
 /// Counts one more of a user's; false: it has as many as it may.
-fn take(user: u32, which: usize, most: usize) -> Result<bool, Errno> {
+fn take(user: u32, which: usize, most: &AtomicU64) -> Result<bool, Errno> {
     let mut users = USERS.lock();
     let at = match users.iter().position(|(other, _)| *other == user) {
         Some(at) => at,
@@ -89,7 +91,7 @@ fn take(user: u32, which: usize, most: usize) -> Result<bool, Errno> {
         }
     };
     let count = &mut users[at].1[which];
-    let has_room = *count < most;
+    let has_room = (*count as u64) < most.load(Ordering::Relaxed);
     *count += usize::from(has_room);
     Ok(has_room)
 }
@@ -138,6 +140,13 @@ impl Watch {
 impl Follower for Watch {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
+    }
+
+    fn happened(&self, bits: u32, cookie: u32, name: &str, is_unlinked: bool) {
+        let excludes = self.mask.load(Ordering::Relaxed) & bit::EXCLUDE_UNLINKED != 0;
+        if !is_unlinked || !excludes {
+            self.tell(bits, cookie, name);
+        }
     }
 
     fn node_is_gone(&self, was_removed: bool) {
@@ -222,7 +231,7 @@ pub(crate) struct Inotify {
 impl Inotify {
     /// A new one for a user. `EMFILE`: that has as many as it may.
     pub(crate) fn new(user: u32) -> Result<Arc<Self>, Errno> {
-        if !take(user, INSTANCES, MAX_INSTANCES)? {
+        if !take(user, INSTANCES, &MAX_INSTANCES)? {
             return Err(Errno::EMFILE);
         }
         let state = SpinLock::new(State::default());
@@ -247,7 +256,7 @@ impl Inotify {
                 return Ok(watch.number);
             }
         }
-        if !take(self.user, WATCHES, MAX_WATCHES)? {
+        if !take(self.user, WATCHES, &MAX_WATCHES)? {
             return Err(Errno::ENOSPC);
         }
         COUNT.fetch_add(1, Ordering::SeqCst);
@@ -309,7 +318,8 @@ impl Inotify {
             match event {
                 Some(event) if state.events.back().is_some_and(|last| last.is_same(&event)) => {}
                 Some(event)
-                    if state.events.len() < MAX_EVENTS && state.events.try_reserve(1).is_ok() =>
+                    if (state.events.len() as u64) < MAX_EVENTS.load(Ordering::Relaxed)
+                        && state.events.try_reserve(1).is_ok() =>
                 {
                     // CANNOT FAIL: reserved above.
                     state.events.push_back(event);
@@ -419,15 +429,14 @@ fn is_quiet() -> bool {
     COUNT.load(Ordering::Relaxed) == 0
 }
 
-/// Tells those who watch a node.
-fn tell_of(node: &Node, bits: u32, cookie: u32, name: &str, is_unlinked: bool) {
-    node.followers::<Watch>(|watch| {
-        let excludes = watch.mask.load(Ordering::Relaxed) & bit::EXCLUDE_UNLINKED != 0;
-        if !is_unlinked || !excludes {
-            watch.tell(bits, cookie, name);
-        }
-        false
-    });
+/// Someone else is told from now on what happens to files.
+pub(super) fn one_more() {
+    COUNT.fetch_add(1, Ordering::SeqCst);
+}
+
+/// One of them is told no more.
+pub(super) fn one_less() {
+    COUNT.fetch_sub(1, Ordering::SeqCst);
 }
 
 fn with_kind(node: &Node, bits: u32) -> u32 {
@@ -442,20 +451,20 @@ pub(crate) fn tell(node: &Node, bits: u32) {
     // What ends or moves has never been said to be a directory.
     let is_of_self = bits & (bit::DELETE_SELF | bit::MOVE_SELF) != 0;
     let bits = if is_of_self { bits } else { with_kind(node, bits) };
-    tell_of(node, bits, 0, "", false);
+    node.tell_followers(bits, 0, "", false);
 }
 
 /// Something has happened to a name in a directory, by which a node is or was there.
 pub(crate) fn tell_name(directory: &Node, name: &str, node: &Node, bits: u32, cookie: u32) {
     if !is_quiet() {
-        tell_of(directory, with_kind(node, bits), cookie, name, false);
+        directory.tell_followers(with_kind(node, bits), cookie, name, false);
     }
 }
 
 /// The same of a name that led to what may be gone; `bits` say whether that was a directory.
 pub(crate) fn tell_bits(directory: &Node, name: &str, bits: u32) {
     if !is_quiet() {
-        tell_of(directory, bits, 0, name, false);
+        directory.tell_followers(bits, 0, name, false);
     }
 }
 
@@ -471,7 +480,7 @@ pub(crate) fn tell_known(node: &Node, known: &Known, bits: u32) {
         return;
     }
     if let Some((directory, name, is_gone)) = known.place() {
-        tell_of(&directory, with_kind(node, bits), 0, &name, is_gone);
+        directory.tell_followers(with_kind(node, bits), 0, &name, is_gone);
     }
     tell(node, bits);
 }
@@ -483,10 +492,10 @@ pub(crate) fn tell_at(node: &Node, lies: &Lies, bits: u32) {
     }
     match lies {
         Lies::As(known) => return tell_known(node, known, bits),
-        Lies::In(spot, name) => tell_of(spot.node(), with_kind(node, bits), 0, name, false),
+        Lies::In(spot, name) => spot.node().tell_followers(with_kind(node, bits), 0, name, false),
         Lies::Here(spot) => {
             if let Some((directory, name)) = spot.place() {
-                tell_of(&directory, with_kind(node, bits), 0, &name, false);
+                directory.tell_followers(with_kind(node, bits), 0, &name, false);
             }
         }
     }

@@ -15,7 +15,7 @@
 //! The ends of who listens, then nothing: a socket's own ends and stage are locked before or
 //! afterwards. What is dropped is dropped without them.
 
-use super::socket::{ABSTRACT, At, Kind, Maker, Name, Pair, Socket};
+use super::socket::{ABSTRACT, At, Kind, Maker, Name, PASS_CREDENTIALS, Pair, Socket};
 use crate::error::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -150,14 +150,16 @@ impl Socket {
             return Err(Errno::EOPNOTSUPP);
         }
         let mut accepted = Err(Errno::EINVAL);
-        self.pair.readiness.wait(nonblocking, || {
+        let time = self.bounds.receive_time.load(Ordering::Relaxed);
+        self.pair.readiness.wait_at_most(nonblocking, time, || {
             let mut ends = self.pair.ends.lock();
             let Some(queue) = &mut ends.queue else { return true };
             let Some(next) = queue.pop_front() else { return false };
             accepted = Ok(next);
             true
         })?;
-        if accepted.is_ok() {
+        if let Ok(accepted) = &accepted {
+            accepted.switch(PASS_CREDENTIALS, self.has(PASS_CREDENTIALS));
             // There is room in the queue.
             self.pair.readiness.wake();
         }
@@ -198,7 +200,8 @@ impl Socket {
         }
         let mut other = Some(other);
         let mut result = Err(Errno::ECONNREFUSED);
-        let waited = to.readiness.wait(nonblocking, || {
+        let time = self.bounds.send_time.load(Ordering::Relaxed);
+        let waited = to.readiness.wait_at_most(nonblocking, time, || {
             let mut ends = to.ends.lock();
             let backlog = ends.backlog;
             let Some(queue) = &mut ends.queue else { return true };

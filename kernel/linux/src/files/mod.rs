@@ -8,13 +8,14 @@
 //! | `attributes` | what a node has besides its content |
 //! | `file_bytes`, `room` | the pages of a file that programs write; how many a file system may have |
 //! | `locks` | locks that programs keep to among themselves |
+//! | `leases` | what tells a program before others open its file |
 //! | `mounts`, `mount_flags` | directories that others lie over; what a mount forbids |
 //! | `made` | files whose content is made when they are read |
 //! | `mapped`, `mapping` | what a node knows of being mapped, and its seals; what it does then |
 //! | `open_file`, `table`, `open` | open files; the descriptors of a process; both under one name |
 //! | `termios`, `signaller` | the modes of a terminal; what sends its signals |
 //! | `object`, `readiness`, `notices` | what an open file does; what it is ready for, and who is told; who is told by a signal |
-//! | `inotify` | who is told what happens to files |
+//! | `inotify`, `directory_notices` | who is told what happens to files; who is told by a signal |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty`, `message_queue` | kinds of open files with operations of their own |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in
@@ -22,11 +23,13 @@
 
 pub(crate) mod attributes;
 pub(crate) mod console;
+pub(crate) mod directory_notices;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod extended;
 pub(crate) mod file_bytes;
 pub(crate) mod inotify;
+pub(crate) mod leases;
 pub(crate) mod local;
 pub(crate) mod locks;
 pub(crate) mod made;

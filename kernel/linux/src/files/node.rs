@@ -140,6 +140,10 @@ impl Special {
 pub(super) trait Follower: Any + Send + Sync + fmt::Debug {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
+    /// Something happened to the node, or to a name in it: bits, a number that two events have in
+    /// common, the name, and whether that leads nowhere any more.
+    fn happened(&self, _bits: u32, _cookie: u32, _name: &str, _is_unlinked: bool) {}
+
     /// There is no such node any more: removed, or gone with its file system.
     fn node_is_gone(&self, _was_removed: bool) {}
 }
@@ -417,6 +421,16 @@ impl Node {
                 return Some(follower);
             }
             at += 1;
+        }
+    }
+
+    /// Tells all who follow it what has happened.
+    pub(super) fn tell_followers(&self, bits: u32, cookie: u32, name: &str, is_unlinked: bool) {
+        for at in 0.. {
+            let Some(follower) = self.followers.lock().get(at).map(Weak::upgrade) else { break };
+            if let Some(follower) = follower {
+                follower.happened(bits, cookie, name, is_unlinked);
+            }
         }
     }
 

@@ -41,6 +41,10 @@ pub(crate) enum Notice {
     Input,
     Room,
     HangUp,
+    /// A lease is asked for.
+    Message,
+    /// Something has happened in a directory (`super::directory_notices`).
+    Directory,
 }
 
 /// What sends a signal about a descriptor.
@@ -51,6 +55,14 @@ static SENDER: SpinLock<Option<Sender>> = SpinLock::new(None);
 /// Sets what sends the signals.
 pub(crate) fn set_sender(sender: Sender) {
     *SENDER.lock() = Some(sender);
+}
+
+/// Tells one of them. Without a lock that sending a signal may need.
+pub(super) fn tell(addressee: &Addressee, notice: Notice, descriptor: i32) {
+    let sender = *SENDER.lock();
+    if let Some(sender) = sender {
+        sender(addressee, notice, descriptor);
+    }
 }
 
 /// One open file that is to tell.

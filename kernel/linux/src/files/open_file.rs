@@ -1,6 +1,8 @@
 //! Open files: what a descriptor leads to.
 
+use super::directory_notices;
 use super::inotify::{self, bit};
+use super::leases;
 use super::locks::{self, Key};
 use super::made::Made;
 use super::notices::{Addressee, Notices};
@@ -66,6 +68,8 @@ pub struct OpenFile {
     watched_by: SpinLock<Vec<Arc<dyn FileWatcher>>>,
     /// It counts among those that write its node.
     is_writer: AtomicBool,
+    /// The same among those that only read it.
+    is_reader: AtomicBool,
     /// Whom it tells of input and room by a signal, if it has `O_ASYNC`.
     addressee: SpinLock<Addressee>,
 }
@@ -85,13 +89,18 @@ impl OpenFile {
             last_name: SpinLock::new((0, String::new())),
             watched_by: SpinLock::new(Vec::new()),
             is_writer: AtomicBool::new(false),
+            is_reader: AtomicBool::new(false),
             addressee: SpinLock::new(Addressee::default()),
         })?)
     }
 
     /// Opened by a name: it counts among those that write the file, if it may, and no program runs
-    /// from that.
-    pub(crate) fn begin_writing(&self) -> Result<(), Errno> {
+    /// from that; otherwise, among those that read it.
+    pub(crate) fn begin_using(&self) -> Result<(), Errno> {
+        if let Some(node) = self.read_node() {
+            node.attributes.begin_reading();
+            self.is_reader.store(true, Ordering::Relaxed);
+        }
         if let Some(node) = self.written_node() {
             node.attributes.begin_writing()?;
             self.is_writer.store(true, Ordering::Relaxed);
@@ -108,6 +117,13 @@ impl OpenFile {
             }
             _ => Err(Errno::ENOTDIR),
         }
+    }
+
+    /// The file of the tree that it may only read.
+    fn read_node(&self) -> Option<&Node> {
+        let Target::Node(node, _) = &self.target else { return None };
+        let is_file = matches!(node.content, Content::File(_));
+        (is_file && !self.is_path() && self.flags() & flag::ACCESS == 0).then_some(node)
     }
 
     /// The file of the tree that it may write.
@@ -168,7 +184,9 @@ impl OpenFile {
             *addressee
         };
         let me = core::ptr::from_ref(self).addr();
+        leases::change_addressee(me, changed);
         self.notices().for_each(|notices| notices.change(me, changed));
+        directory_notices::change(me, changed);
     }
 
     fn notices(&self) -> impl Iterator<Item = &Notices> {
@@ -190,6 +208,11 @@ impl OpenFile {
             self.flags.fetch_or(flag::ASYNC, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// What those know it by who must not keep it.
+    pub(crate) fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
     }
 
     /// Whether it is only a place in the tree (`O_PATH`).
@@ -413,6 +436,8 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         let me = core::ptr::from_ref(self).addr();
         locks::file_is_dropped(me);
+        leases::file_is_dropped(me);
+        directory_notices::file_is_dropped(me);
         if self.flags() & flag::ASYNC != 0 {
             self.notices().for_each(|notices| notices.remove(me));
         }
@@ -420,6 +445,11 @@ impl Drop for OpenFile {
             && let Target::Node(node, _) = &self.target
         {
             node.attributes.end_writing();
+        }
+        if self.is_reader.load(Ordering::Relaxed)
+            && let Target::Node(node, _) = &self.target
+        {
+            node.attributes.end_reading();
         }
         if let Target::Node(node, known) = &self.target
             && !self.is_path()

@@ -17,7 +17,7 @@ use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
@@ -25,10 +25,27 @@ use machine::spin::SpinLock;
 pub(crate) const ATOMIC: usize = 4096;
 /// Bytes a pipe holds when it is made, and at most: what Linux lets a program have.
 const PIPE_BYTES: usize = 64 << 10;
-const MAX_PIPE_BYTES: usize = 1 << 20;
+static MAX_PIPE_BYTES: AtomicUsize = AtomicUsize::new(1 << 20);
 /// What one whose resources have no limits (CAP_SYS_RESOURCE) may ask for: what is in a pipe is on
 /// the heap.
 const MAX_PRIVILEGED_BYTES: usize = 16 << 20;
+
+/// How large one without privileges may make a pipe (`fs.pipe-max-size`).
+pub(crate) fn most() -> usize {
+    MAX_PIPE_BYTES.load(Ordering::Relaxed)
+}
+
+/// Sets that, in whole pages, as pipes have them.
+pub(crate) fn set_most(to: u64) -> Result<(), Errno> {
+    let to = usize::try_from(to).ok().filter(|&to| to <= 1 << 31).ok_or(Errno::EINVAL)?;
+    MAX_PIPE_BYTES.store(rounded(to), Ordering::Relaxed);
+    Ok(())
+}
+
+/// What a pipe holds of which so much is asked for.
+const fn rounded(bytes: usize) -> usize {
+    if bytes < ATOMIC { ATOMIC } else { bytes.next_power_of_two() }
+}
 
 static NEXT_INODE: AtomicU64 = AtomicU64::new(1);
 
@@ -148,9 +165,9 @@ impl Pipe {
     /// F_SETPIPE_SZ: a power of two, at least a page.
     pub(crate) fn set_capacity(&self, wanted: u64, is_privileged: bool) -> SysResult {
         let wanted = usize::try_from(wanted).ok().filter(|&wanted| wanted <= 1 << 31);
-        let capacity = wanted.ok_or(Errno::EINVAL)?.max(4096).next_power_of_two();
+        let capacity = rounded(wanted.ok_or(Errno::EINVAL)?);
         let mut inner = self.inner.lock();
-        if capacity > MAX_PIPE_BYTES.max(inner.capacity) && !is_privileged {
+        if capacity > most().max(inner.capacity) && !is_privileged {
             return Err(Errno::EPERM);
         }
         if capacity > MAX_PRIVILEGED_BYTES {

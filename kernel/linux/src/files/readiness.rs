@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{Mutex, WaitQueue, Waited};
+use threads::time;
 
 /// What a file is ready for: bits, as `poll` has them.
 pub(crate) mod event {
@@ -29,6 +30,7 @@ pub(crate) mod event {
     pub(crate) const READ_BAND: u32 = 0x80;
     pub(crate) const WRITE_NORMAL: u32 = 0x100;
     pub(crate) const WRITE_BAND: u32 = 0x200;
+    pub(crate) const MESSAGE: u32 = 0x400;
     pub(crate) const READ_HUP: u32 = 0x2000;
     /// What can be read, and what can be written: a plain file is ready for both.
     pub(crate) const READABLE: u32 = IN | READ_NORMAL;
@@ -80,6 +82,25 @@ impl Readiness {
             return if condition() { Ok(()) } else { Err(Errno::EAGAIN) };
         }
         Ok(self.sleepers.wait_until(condition)?)
+    }
+
+    /// The same for so many nanoseconds at most, if that is not 0: `EAGAIN` then. Such a sleep is not
+    /// begun again behind a signal: it would be a longer one.
+    pub(crate) fn wait_at_most(
+        &self,
+        nonblocking: bool,
+        nanoseconds: u64,
+        condition: impl FnMut() -> bool,
+    ) -> Result<(), Errno> {
+        if nonblocking || nanoseconds == 0 {
+            return self.wait(nonblocking, condition);
+        }
+        let deadline = time::later(nanoseconds);
+        match self.sleepers.wait_deadline(condition, Some(deadline)) {
+            Ok(Waited::Holds) => Ok(()),
+            Ok(Waited::TimedOut) => Err(Errno::EAGAIN),
+            Err(_) => Err(Errno::EINTR),
+        }
     }
 
     /// The same, until a deadline.

@@ -77,8 +77,12 @@ impl Stage {
 
 /// Names that are not in the tree.
 pub(super) static ABSTRACT: SpinLock<Vec<(Name, Weak<Pair>)>> = SpinLock::new(Vec::new());
-/// Bytes in an inbox, at most: what Linux lets a socket have.
-pub(crate) const MAX_BYTES: usize = 212_992;
+/// Bytes that an end may have on their way, if it says nothing else (`wmem_default`).
+pub(crate) const USUAL_BYTES: u32 = 212_992;
+/// The most that one may ask for, without a right to more: twice `wmem_max`.
+pub(crate) const MAX_BYTES: usize = 2 * USUAL_BYTES as usize;
+/// What Linux has of each message for itself.
+const OWN_BYTES: usize = 32;
 /// Messages in an inbox.
 const MAX_MESSAGES: usize = 1024;
 /// Messages of a stream that one read takes.
@@ -139,6 +143,35 @@ pub(crate) struct Socket {
     pub(super) stage: Stage,
     /// Switches of setsockopt, by their numbers.
     pub(crate) options: AtomicU32,
+    pub(crate) bounds: Bounds,
+}
+
+/// What a socket may have, and how long its calls wait.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    /// Bytes on their way to the other end (SO_SNDBUF), and to this one: that is the other one's
+    /// to say, so it is only told (SO_RCVBUF).
+    pub(crate) send_bytes: AtomicU32,
+    pub(crate) receive_bytes: AtomicU32,
+    /// Nanoseconds; 0: as long as it takes.
+    pub(crate) send_time: AtomicU64,
+    pub(crate) receive_time: AtomicU64,
+    /// Seconds of SO_LINGER, and SO_PRIORITY: of networks, and kept.
+    pub(crate) linger: AtomicU32,
+    pub(crate) priority: AtomicU32,
+}
+
+impl Bounds {
+    const fn usual() -> Self {
+        Self {
+            send_bytes: AtomicU32::new(USUAL_BYTES),
+            receive_bytes: AtomicU32::new(USUAL_BYTES),
+            send_time: AtomicU64::new(0),
+            receive_time: AtomicU64::new(0),
+            linger: AtomicU32::new(0),
+            priority: AtomicU32::new(0),
+        }
+    }
 }
 
 /// What was read.
@@ -152,7 +185,22 @@ pub(crate) struct Received {
     pub(crate) maker: Maker,
 }
 
+/// The switch of who wants to know who has sent a message.
+pub(crate) const PASS_CREDENTIALS: u32 = 16;
+
 impl Socket {
+    /// Whether a switch of setsockopt is on.
+    pub(crate) fn has(&self, switch: u32) -> bool {
+        self.options.load(Ordering::Relaxed) & 1 << switch != 0
+    }
+
+    pub(crate) fn switch(&self, switch: u32, is_on: bool) {
+        match is_on {
+            true => self.options.fetch_or(1 << switch, Ordering::Relaxed),
+            false => self.options.fetch_and(!(1 << switch), Ordering::Relaxed),
+        };
+    }
+
     /// Two ends that are connected.
     pub(crate) fn pair(kind: Kind, maker: Maker) -> Result<[Arc<Self>; 2], Errno> {
         let inbox = || {
@@ -170,7 +218,8 @@ impl Socket {
         let end = |mine| {
             let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
             let (stage, options) = (Stage::connected(), AtomicU32::new(0));
-            fallible::shared(Self { pair: pair.clone(), mine, kind, inode, stage, options })
+            let bounds = Bounds::usual();
+            fallible::shared(Self { pair: pair.clone(), mine, kind, inode, stage, options, bounds })
         };
         Ok([end(0)?, end(1)?])
     }
@@ -181,6 +230,19 @@ impl Socket {
 
     fn outbox(&self) -> &SpinLock<Inbox> {
         &self.pair.inboxes[1 - self.mine]
+    }
+
+    /// Bytes that it may have on their way.
+    fn most(&self) -> usize {
+        self.bounds.send_bytes.load(Ordering::Relaxed) as usize
+    }
+
+    /// Bytes of the longest message that it can send; of a stream, those that go at once.
+    pub(crate) fn longest(&self) -> usize {
+        match self.kind {
+            Kind::Stream => PIECE.min(self.most() / 2 - 2 * OWN_BYTES),
+            _ => self.most() - OWN_BYTES,
+        }
     }
 
     /// Puts bytes, with open files, into the other end's inbox, or into that of a socket that is
@@ -197,8 +259,9 @@ impl Socket {
         let maker = maker.unwrap_or_else(|| self.maker());
         let send_one =
             |from: &[u8], files| self.send_one(&to, inbox, from, files, nonblocking, maker);
+        let longest = self.longest();
         if self.kind != Kind::Stream {
-            if from.len() > MAX_BYTES {
+            if from.len() > longest {
                 return Err(Errno::EMSGSIZE);
             }
             return send_one(from, files);
@@ -206,7 +269,7 @@ impl Socket {
         let mut sent = 0;
         let mut files = Some(files);
         while sent < from.len() {
-            let piece = &from[sent..from.len().min(sent + PIECE)];
+            let piece = &from[sent..from.len().min(sent + longest)];
             match send_one(piece, files.take().unwrap_or_default()) {
                 Ok(more) => sent += more,
                 Err(_) if sent > 0 => break,
@@ -229,7 +292,11 @@ impl Socket {
         let bytes = fallible::bytes(from)?;
         let mut message = Some(Message { bytes, read: 0, files, from: name, maker });
         let mut result = Ok(());
-        let waited = to.readiness.wait(nonblocking, || {
+        // An inbox for many has room for each of them.
+        let is_own = core::ptr::eq(to, &*self.pair);
+        let least = if is_own { 0 } else { USUAL_BYTES as usize };
+        let time = self.bounds.send_time.load(Ordering::Relaxed);
+        let waited = to.readiness.wait_at_most(nonblocking, time, || {
             let mut outbox = to.inboxes[inbox].lock();
             if outbox.is_shut {
                 let is_gone = self.kind == Kind::Datagram;
@@ -240,7 +307,8 @@ impl Socket {
                 result = Err(Errno::EPIPE);
                 return true;
             }
-            if outbox.bytes + from.len() > MAX_BYTES || outbox.messages.len() >= MAX_MESSAGES {
+            let most = self.most().max(least);
+            if outbox.bytes + from.len() > most || outbox.messages.len() >= MAX_MESSAGES {
                 return false;
             }
             if outbox.messages.try_reserve(1).is_err() {
@@ -270,7 +338,8 @@ impl Socket {
         let mut received = Received::default();
         let mut used = Vec::new();
         used.try_reserve_exact(MAX_AT_ONCE).map_err(|_| Errno::ENOMEM)?;
-        self.pair.readiness.wait(nonblocking, || {
+        let time = self.bounds.receive_time.load(Ordering::Relaxed);
+        self.pair.readiness.wait_at_most(nonblocking, time, || {
             let mut inbox = self.inbox().lock();
             if inbox.messages.is_empty() {
                 return inbox.is_ended || inbox.is_shut;
@@ -308,6 +377,11 @@ impl Socket {
             (false, true) => self.tell_other(Notice::Input),
             _ => {}
         }
+    }
+
+    /// There may be more room: who waits for some looks again.
+    pub(crate) fn room_changed(&self) {
+        self.pair.readiness.wake();
     }
 
     fn tell_other(&self, notice: Notice) {
@@ -415,7 +489,7 @@ impl Object for Socket {
         };
         let (has_room, is_gone) = {
             let outbox = self.outbox().lock();
-            let has_room = outbox.bytes <= MAX_BYTES / 4 && outbox.messages.len() < MAX_MESSAGES;
+            let has_room = outbox.bytes <= self.most() / 4 && outbox.messages.len() < MAX_MESSAGES;
             (has_room, outbox.is_ended || outbox.is_shut)
         };
         let mut events = 0;

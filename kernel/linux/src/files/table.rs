@@ -1,5 +1,6 @@
 //! The descriptors of a process.
 
+use super::directory_notices;
 use super::locks;
 use super::open_file::OpenFile;
 use crate::error::Errno;
@@ -39,6 +40,11 @@ fn new_id() -> u64 {
 impl Drop for Files {
     fn drop(&mut self) {
         locks::table_is_dropped(self.id);
+        if directory_notices::are_there() {
+            for descriptor in self.slots.iter().flatten() {
+                directory_notices::forget((descriptor.file.address(), self.id));
+            }
+        }
     }
 }
 

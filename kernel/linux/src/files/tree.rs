@@ -439,6 +439,9 @@ pub(crate) fn rename_in(from: (&Spot, &str), to: (&Spot, &str), how: Rename) -> 
 
 fn tell_of_move(from: (&Spot, &str), to: (&Spot, &str), node: &Node) {
     let cookie = inotify::cookie();
+    if Arc::ptr_eq(from.0.node(), to.0.node()) {
+        inotify::tell_name(from.0.node(), from.1, node, bit::RENAME, 0);
+    }
     inotify::tell_name(from.0.node(), from.1, node, bit::MOVED_FROM, cookie);
     inotify::tell_name(to.0.node(), to.1, node, bit::MOVED_TO, cookie);
 }

@@ -10,15 +10,16 @@ use super::table::{Access, Kept, Table};
 use crate::error::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::WaitQueue;
 
 /// Queues, bytes of one message, and bytes that a queue may hold, at most
 /// (`kernel.msgmni`, `msgmax`, `msgmnb`).
-pub(crate) const MAX_QUEUES: usize = 32_000;
-pub(crate) const MAX_BYTES: u64 = 8192;
-pub(crate) const MAX_IN_QUEUE: u64 = 16_384;
+pub(crate) static MAX_QUEUES: AtomicU64 = AtomicU64::new(32_000);
+pub(crate) static MAX_BYTES: AtomicU64 = AtomicU64::new(8192);
+pub(crate) static MAX_IN_QUEUE: AtomicU64 = AtomicU64::new(16_384);
 
 /// A message.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Kept for Row {
     }
 }
 
-static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(MAX_QUEUES));
+static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(&MAX_QUEUES));
 
 /// The number of the queue with a key.
 pub(crate) fn find(key: i32) -> Option<i32> {
@@ -103,7 +104,7 @@ pub(crate) fn make(access: Access) -> Result<i32, Errno> {
         access: access.clone(),
         messages: Vec::new(),
         bytes: 0,
-        most_bytes: MAX_IN_QUEUE,
+        most_bytes: MAX_IN_QUEUE.load(Ordering::Relaxed),
         times: [0, 0],
         processes: [0, 0],
         is_removed: false,

@@ -13,13 +13,13 @@ use super::table::{Access, Kept, Table};
 use crate::error::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 use threads::sched::{WaitQueue, Waited};
 
 /// Sets, semaphores of one, and operations of one call, at most (`kernel.sem`).
-pub(crate) const MAX_SETS: usize = 32_000;
+pub(crate) static MAX_SETS: AtomicU64 = AtomicU64::new(32_000);
 pub(crate) const MAX_IN_SET: u64 = 32_000;
 pub(crate) const MAX_OPERATIONS: u64 = 500;
 /// What a semaphore can be.
@@ -96,7 +96,7 @@ impl Kept for Row {
     }
 }
 
-static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(MAX_SETS));
+static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(&MAX_SETS));
 /// How many entries there are of what is to be undone: most processes end without a look.
 static UNDONE: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicUsize = AtomicUsize::new(0);

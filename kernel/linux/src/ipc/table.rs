@@ -8,6 +8,7 @@
 
 use crate::error::Errno;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 
 /// No key: each call makes one (`IPC_PRIVATE`).
@@ -46,13 +47,14 @@ pub(crate) struct Table<T> {
     given: i32,
     /// The place that was given out last.
     last: Option<usize>,
-    most: usize,
+    /// As many there may be, as long as that is within the places that numbers have room for.
+    most: &'static AtomicU64,
     /// The number that the next one is to have, if a program has asked for that.
     next: Option<i32>,
 }
 
 impl<T: Kept> Table<T> {
-    pub(crate) const fn new(most: usize) -> Self {
+    pub(crate) const fn new(most: &'static AtomicU64) -> Self {
         Self { kept: Vec::new(), given: 0, last: None, most, next: None }
     }
 
@@ -112,7 +114,8 @@ impl<T: Kept> Table<T> {
     fn free_from(&mut self, lowest: usize) -> Result<usize, Errno> {
         let free = (lowest..self.kept.len()).find(|&place| self.kept[place].is_none());
         let place = free.unwrap_or_else(|| self.kept.len().max(lowest));
-        if place >= self.most {
+        let most = self.most.load(Ordering::Relaxed);
+        if place as u64 >= most || self.iter().count() as u64 >= most {
             return Err(Errno::ENOSPC);
         }
         while self.kept.len() <= place {

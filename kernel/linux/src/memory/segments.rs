@@ -20,15 +20,26 @@ use crate::files::tree::{Content, Node};
 use crate::ipc::table::{Access, Kept, Table};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+use core::sync::atomic::AtomicU64;
 use machine::memory::fallible;
 use machine::spin::SpinLock;
 
 /// As many there may be (`kernel.shmmni`).
-pub(crate) const MAX_SEGMENTS: usize = 4096;
+pub(crate) static MAX_SEGMENTS: AtomicU64 = AtomicU64::new(4096);
+/// More there cannot be: numbers have no room for more places (`IPCMNI`).
+pub(crate) const SEGMENTS_RANGE: RangeInclusive<u64> = 0..=32_768;
 /// How large one may be, and as many pages all together (`kernel.shmmax`, `kernel.shmall`).
-pub(crate) const MAX_BYTES: u64 = match abi::WORD {
+const DEFAULT_BYTES: u64 = match abi::WORD {
     WordSize::Four => u32::MAX as u64 - (1 << 24),
     WordSize::Eight => u64::MAX - (1 << 24),
+};
+pub(crate) static MAX_BYTES: AtomicU64 = AtomicU64::new(DEFAULT_BYTES);
+pub(crate) static MAX_PAGES: AtomicU64 = AtomicU64::new(DEFAULT_BYTES);
+/// What a word holds.
+pub(crate) const BYTES_RANGE: RangeInclusive<u64> = match abi::WORD {
+    WordSize::Four => 0..=u32::MAX as u64,
+    WordSize::Eight => 0..=u64::MAX,
 };
 
 /// What programs are told of a segment.
@@ -71,7 +82,7 @@ impl Kept for Row {
     }
 }
 
-static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(MAX_SEGMENTS));
+static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(&MAX_SEGMENTS));
 
 /// Takes out what is gone.
 fn clean() {

@@ -34,7 +34,7 @@ use machine::arch::extras::LocalSegments;
 use machine::arch::paging::{self, Access, UserTables};
 use machine::memory::fallible;
 use machine::memory::frames::{self, Frame};
-use threads::sched::Mutex;
+use threads::sched::{self, Mutex};
 
 /// Address spaces that are gone.
 static FREED: AtomicU64 = AtomicU64::new(0);
@@ -409,10 +409,16 @@ impl Memory {
         }
     }
 
-    /// Makes every CPU that runs this process forget pages. A CPU that runs something else has
-    /// loaded other tables since, and forgot everything then; so with one thread, that is this CPU.
+    /// Whether other CPUs may remember pages of it. One that runs something else has loaded other
+    /// tables since, and forgot everything then; so with one thread that can only be if another
+    /// process changes this memory: it cuts a file, or writes to it.
+    fn is_elsewhere(&self) -> bool {
+        self.has_threads || sched::are_tables_elsewhere(self.tables_root())
+    }
+
+    /// Makes every CPU that runs this process forget pages.
     pub(crate) fn flush(&self, pages: impl Iterator<Item = u64>) {
-        if self.has_threads {
+        if self.is_elsewhere() {
             paging::flush_user_pages(pages);
         } else {
             machine::arch::cpu::flush_pages(pages);
@@ -421,7 +427,7 @@ impl Memory {
 
     /// The same for one page.
     pub(super) fn flush_one(&self, page: u64) {
-        if self.has_threads {
+        if self.is_elsewhere() {
             paging::flush_user_pages(core::iter::once(page));
         } else {
             machine::arch::cpu::flush_page(page);

@@ -32,6 +32,11 @@ const LINK: u32 = 0o120000;
 /// The number of the file system.
 const DEVICE: u64 = 2;
 
+/// Whether a device number is that of /proc.
+pub(crate) const fn is_device(number: u64) -> bool {
+    number == DEVICE
+}
+
 #[derive(Debug)]
 struct Path;
 

@@ -36,6 +36,6 @@ mod written;
 
 pub(crate) use content::content;
 pub(crate) use control::{is_among_groups, make_group, remove_group};
-pub(crate) use file::{area_of, begin, link, open, process_of, stat};
-pub(crate) use of_machine::{RELEASE, VERSION};
+pub(crate) use file::{area_of, begin, is_device, link, open, process_of, stat};
+pub(crate) use of_machine::{FILE_SYSTEMS, RELEASE, VERSION};
 pub(crate) use text::Content;

@@ -136,8 +136,12 @@ pub(super) fn cpuinfo(text: &mut Text) -> fmt::Result {
     Ok(())
 }
 
+/// The kinds of file systems, by their numbers. None of them is of a device.
+pub(crate) const FILE_SYSTEMS: [&str; 9] =
+    ["sysfs", "proc", "rootfs", "tmpfs", "cgroup2", "ramfs", "devpts", "pipefs", "anon_inodefs"];
+
 pub(super) fn filesystems(text: &mut Text) -> fmt::Result {
-    text.write_str("nodev\tsysfs\nnodev\tproc\nnodev\trootfs\nnodev\ttmpfs\nnodev\tcgroup2\nnodev\tramfs\nnodev\tdevpts\nnodev\tpipefs\nnodev\tanon_inodefs\n")
+    FILE_SYSTEMS.iter().try_for_each(|name| writeln!(text, "nodev\t{name}"))
 }
 
 pub(super) fn mounts(of: Option<&Namespace>, text: &mut Text) -> fmt::Result {

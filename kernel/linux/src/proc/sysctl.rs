@@ -4,8 +4,11 @@ use super::of_machine::{RELEASE, VERSION};
 use super::text::{Content, made, text};
 use crate::error::Errno;
 use crate::exec::random::random_bytes;
+use crate::files::directory_notices;
 use crate::files::inotify;
+use crate::files::leases;
 use crate::files::message_queue as queues;
+use crate::files::pipe;
 use crate::ipc::{messages, semaphores};
 use crate::limits::{MAX_FILES, MAX_FILES_RANGE};
 use crate::memory::{areas, layout, limits, segments};
@@ -42,18 +45,30 @@ struct Number {
 
 /// The folder of message queues.
 const QUEUES: &str = "fs/mqueue";
+const INOTIFY: &str = "fs/inotify";
 
 /// Numbers that can be set.
-const NUMBERS: [Number; 10] = [
+const NUMBERS: [Number; 21] = [
+    Number::of("fs", "dir-notify-enable", &directory_notices::IS_ALLOWED, 0..=i32::MAX as u64),
+    Number::of("fs", "lease-break-time", &leases::BREAK_SECONDS, 0..=i32::MAX as u64),
     Number::of("fs", "nr_open", &MAX_FILES, MAX_FILES_RANGE),
+    Number::of(INOTIFY, "max_queued_events", &inotify::MAX_EVENTS, 0..=i32::MAX as u64),
+    Number::of(INOTIFY, "max_user_instances", &inotify::MAX_INSTANCES, 0..=i32::MAX as u64),
+    Number::of(INOTIFY, "max_user_watches", &inotify::MAX_WATCHES, 0..=i32::MAX as u64),
     Number::of(QUEUES, "msg_default", &queues::DEFAULT_MESSAGES, queues::MESSAGES_RANGE),
     Number::of(QUEUES, "msg_max", &queues::MAX_MESSAGES, queues::MESSAGES_RANGE),
     Number::of(QUEUES, "msgsize_default", &queues::DEFAULT_BYTES, queues::BYTES_RANGE),
     Number::of(QUEUES, "msgsize_max", &queues::MAX_BYTES, queues::BYTES_RANGE),
     Number::of(QUEUES, "queues_max", &queues::MAX_QUEUES, 0..=i32::MAX as u64),
+    Number::of("kernel", "msgmax", &messages::MAX_BYTES, 0..=i32::MAX as u64),
+    Number::of("kernel", "msgmnb", &messages::MAX_IN_QUEUE, 0..=i32::MAX as u64),
+    Number::of("kernel", "msgmni", &messages::MAX_QUEUES, segments::SEGMENTS_RANGE),
     Number::of("kernel", "pid_max", &fork::MAX_NUMBER, fork::RESERVED + 1..=fork::HIGHEST),
     // The stack, mappings, images and the heap lie at random places.
     Number::of("kernel", "randomize_va_space", &layout::RANDOMIZE, 0..=2),
+    Number::of("kernel", "shmall", &segments::MAX_PAGES, segments::BYTES_RANGE),
+    Number::of("kernel", "shmmax", &segments::MAX_BYTES, segments::BYTES_RANGE),
+    Number::of("kernel", "shmmni", &segments::MAX_SEGMENTS, segments::SEGMENTS_RANGE),
     Number::of("vm", "max_map_count", &areas::MAX_AREAS, 0..=i32::MAX as u64),
     Number::of("vm", "overcommit_memory", &limits::OVERCOMMIT, 0..=1),
 ];
@@ -70,7 +85,7 @@ impl Number {
 }
 
 /// Its folders, by their paths.
-const FOLDERS: [&str; 6] = ["fs", "fs/inotify", QUEUES, "kernel", RANDOM, "vm"];
+const FOLDERS: [&str; 6] = ["fs", INOTIFY, QUEUES, "kernel", RANDOM, "vm"];
 const RANDOM: &str = "kernel/random";
 
 /// A folder below /proc/sys and what is asked of it: nothing, or a file in it.
@@ -99,12 +114,9 @@ macro_rules! settings {
 
 settings! {
     "fs" "file-max" 0o444 |text| writeln!(text, "9223372036854775807");
-    "fs" "pipe-max-size" 0o444 |text| writeln!(text, "1048576");
+    "fs" "pipe-max-size" 0o644 |text| writeln!(text, "{}", pipe::most()), set_pipe_bytes;
     "fs" "pipe-user-pages-soft" 0o444 |text| writeln!(text, "0");
     "fs" "pipe-user-pages-hard" 0o444 |text| writeln!(text, "0");
-    "fs/inotify" "max_queued_events" 0o444 |text| writeln!(text, "{}", inotify::MAX_EVENTS);
-    "fs/inotify" "max_user_instances" 0o444 |text| writeln!(text, "{}", inotify::MAX_INSTANCES);
-    "fs/inotify" "max_user_watches" 0o444 |text| writeln!(text, "{}", inotify::MAX_WATCHES);
     "fs" "suid_dumpable" 0o444 |text| writeln!(text, "0");
     "kernel/random" "boot_id" 0o444 |text| write_identifier(*BOOT.lock().get_or_insert_with(random_bytes), text);
     "kernel/random" "entropy_avail" 0o444 |text| writeln!(text, "256");
@@ -118,20 +130,14 @@ settings! {
     "kernel" "sched_rt_period_us" 0o444 |text| writeln!(text, "1000000");
     "kernel" "sched_rt_runtime_us" 0o444 |text| writeln!(text, "950000");
     "kernel" "sem" 0o444 |text| {
-        let (sets, each) = (semaphores::MAX_SETS as u64, semaphores::MAX_IN_SET);
+        let (sets, each) = (semaphores::MAX_SETS.load(Ordering::Relaxed), semaphores::MAX_IN_SET);
         writeln!(text, "{each}\t{}\t{}\t{sets}", sets * each, semaphores::MAX_OPERATIONS)
     };
     "kernel" "sem_next_id" 0o644 |text| writeln!(text, "{}", semaphores::next()), |from| next(from).map(semaphores::set_next);
     "kernel" "shm_next_id" 0o644 |text| writeln!(text, "{}", segments::next()), |from| next(from).map(segments::set_next);
-    "kernel" "shmall" 0o444 |text| writeln!(text, "{}", segments::MAX_BYTES);
-    "kernel" "shmmax" 0o444 |text| writeln!(text, "{}", segments::MAX_BYTES);
-    "kernel" "shmmni" 0o444 |text| writeln!(text, "{}", segments::MAX_SEGMENTS);
     "kernel" "tainted" 0o444 |text| writeln!(text, "0");
     "kernel" "hostname" 0o644 |text| host::with(|names| writeln!(text, "{}", names.host()));
     "kernel" "msg_next_id" 0o644 |text| writeln!(text, "{}", messages::next()), |from| next(from).map(messages::set_next);
-    "kernel" "msgmax" 0o444 |text| writeln!(text, "{}", messages::MAX_BYTES);
-    "kernel" "msgmnb" 0o444 |text| writeln!(text, "{}", messages::MAX_IN_QUEUE);
-    "kernel" "msgmni" 0o444 |text| writeln!(text, "{}", messages::MAX_QUEUES);
     "kernel" "ngroups_max" 0o444 |text| writeln!(text, "65536");
     "kernel" "osrelease" 0o444 |text| writeln!(text, "{RELEASE}");
     "kernel" "ostype" 0o444 |text| writeln!(text, "Linux");
@@ -189,6 +195,11 @@ fn set_memory_files(from: &[u8]) -> Result<(), Errno> {
         return Err(Errno::EPERM);
     }
     pid::set_memory_files(space, within(from, pid::MEMORY_FILES_RANGE)?)
+}
+
+/// How large programs without privileges may make pipes.
+fn set_pipe_bytes(from: &[u8]) -> Result<(), Errno> {
+    pipe::set_most(within(from, 0..=u32::MAX.into())?)
 }
 
 /// What can be nothing but what it is.

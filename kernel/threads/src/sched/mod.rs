@@ -67,10 +67,13 @@ pub use mutex::Mutex;
 pub use owner::{Owned, Owner, OwnerKind};
 pub(crate) use run_queue::count_ranked_tick;
 pub use run_queue::{allowed, has_waiting, make_ready, rank, set_rank, set_weight};
-pub use schedule::{exit_current, idle_loop, is_allowed_here, preempt, set_allowed, yield_now};
+pub use schedule::{
+    exit_current, idle_loop, is_allowed_here, is_where_it_may, preempt, set_allowed, yield_now,
+};
 pub use stackd::{start_stackd, wake_stackd};
 pub use switch::{
-    after_switch, current, current_arc, deaths, forget_user_translations, load_tables_of,
+    after_switch, are_tables_elsewhere, current, current_arc, deaths, forget_user_translations,
+    load_tables_of,
 };
 pub use tasks::TASKS;
 pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};

@@ -28,12 +28,17 @@ pub fn yield_now() {
 }
 
 /// Keeps a thread to some CPUs. One that is on another one leaves it: at once if it is the caller,
-/// with the next tick if not.
+/// with the next tick if not ([`is_where_it_may`]).
 pub fn set_allowed(thread: &Thread, cpus: u64) {
-    thread.allowed.store(cpus, Ordering::Relaxed);
+    thread.allowed.store(cpus, Ordering::SeqCst);
     while core::ptr::eq(thread, current()) && !is_allowed_here() {
         yield_now();
     }
+}
+
+/// Whether a thread is on no CPU that it is kept from.
+pub fn is_where_it_may(thread: &Thread) -> bool {
+    !thread.is_on_cpu() || thread.may_run_on(thread.last_cpu())
 }
 
 /// Whether the running thread may stay on this CPU.

@@ -6,7 +6,7 @@ use super::sleep::attention;
 use super::thread::{State, Thread, kinds};
 use crate::stacks::{self, depths};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 use kstack::addr::{Addr, ByteSize};
 use kstack::arch::current::call::call_on_stack;
 use kstack::arch::current::switch;
@@ -168,6 +168,19 @@ pub fn load_tables_of(thread: &Thread) {
     });
 }
 
+/// Whether a CPU other than this one has these tables loaded, and may remember translations of
+/// them. `false`, if what is in the tables was changed before the question, means that none uses
+/// what was there: one that loads them later begins anew.
+pub fn are_tables_elsewhere(root: u64) -> bool {
+    // Orders the change before the looks, as a CPU that loads tables says so before it uses them.
+    fence(Ordering::SeqCst);
+    cpu::without_interrupts(|| {
+        let me = cpus::this().id();
+        let root = root as usize;
+        cpus::online().any(|cpu| cpu.id() != me && cpu.tables_root.load(Ordering::SeqCst) == root)
+    })
+}
+
 /// Makes this CPU forget what translations of the running program it remembers.
 pub fn forget_user_translations() {
     cpu::without_interrupts(|| {
@@ -185,7 +198,8 @@ fn load_tables_on(cpu: &Cpu, thread: &Thread, off: &InterruptsOff) {
         root => root,
     };
     if cpu.tables_root.load(Ordering::Relaxed) != root {
-        cpu.tables_root.store(root, Ordering::Relaxed);
+        // Said before anything is looked up in them: `are_tables_elsewhere`.
+        cpu.tables_root.store(root, Ordering::SeqCst);
         // SAFETY: (1) the kernel half is that of all address spaces; (2) the tables live as long as
         // the thread's process, and a process that drops them has moved its threads to the kernel's
         // first.

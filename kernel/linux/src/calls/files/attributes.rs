@@ -8,7 +8,7 @@ use super::transfer::may_have_length;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::files::attributes::{Moment, now};
+use crate::files::attributes::{Moment, file_flag, now};
 use crate::files::file_bytes::FileBytes;
 use crate::files::inotify::{self, bit};
 use crate::files::mounts;
@@ -88,6 +88,7 @@ pub(crate) fn chmod(from: u64, at: u64, mode: u64, flags: u64) -> SysResult {
 
 fn set_permissions(node: &Node, lies: &Lies, mode: u32) -> SysResult {
     let stat = node.stat();
+    node.attributes.has_none_of(file_flag::KEPT)?;
     permissions::may_as_owner(&stat)?;
     node.change_permissions(permissions::settable(&stat, mode))?;
     inotify::tell_at(node, lies, bit::ATTRIB);
@@ -113,6 +114,7 @@ pub(crate) const fn narrow(id: u64) -> u64 {
 fn set_owner(node: &Node, lies: &Lies, user: u64, group: u64) -> SysResult {
     let user: u64 = users::meant_or_keep(Kind::Users, user as u32)?.into();
     let group: u64 = users::meant_or_keep(Kind::Groups, group as u32)?.into();
+    node.attributes.has_none_of(file_flag::KEPT)?;
     permissions::may_give(&node.stat(), user as u32, group as u32)?;
     // A new owner does not get what the old one's program may do.
     if !node.is_directory() {
@@ -161,13 +163,19 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
         0..1_000_000_000 => Ok(Some(moment(seconds, nanoseconds, size))),
         _ => Err(Errno::EINVAL),
     };
+    let mut to_now = times == 0;
     let [read, written] = match times {
         0 => [Some(now()); 2],
         at => {
             let [a, b, c, d] = get_numbers(at, size)?;
+            to_now = b == NOW && d == NOW;
             [one([a, b])?, one([c, d])?]
         }
     };
+    // Nothing is to be set: not even the path is looked at.
+    if read.is_none() && written.is_none() {
+        return Ok(0);
+    }
     let (node, lies) = if at == 0 {
         if from as i32 == HERE as i32 {
             return Err(Errno::EFAULT);
@@ -179,7 +187,7 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
     } else {
         node_at(from, at, flags)?
     };
-    may_set_times(&node, times == 0)?;
+    may_set_times(&node, to_now)?;
     node.attributes.set_times(read, written);
     inotify::tell_at(&node, &lies, bit::ATTRIB);
     Ok(0)
@@ -189,6 +197,8 @@ pub(crate) fn utimens(from: u64, at: u64, times: u64, flags: u64, size: WordSize
 /// to what they are now.
 fn may_set_times(node: &Node, to_now: bool) -> Result<(), Errno> {
     let stat = node.stat();
+    let kept = if to_now { file_flag::IMMUTABLE } else { file_flag::KEPT };
+    node.attributes.has_none_of(kept)?;
     match permissions::may_as_owner(&stat) {
         Err(_) if to_now => permissions::check(&stat, permissions::WRITE),
         as_owner => as_owner,
@@ -249,6 +259,7 @@ pub(crate) fn link([from, at, to_from, to, flags]: [u64; 5]) -> SysResult {
     }
     let node = node?;
     permissions::change_names(&spot)?;
+    node.attributes.has_none_of(file_flag::KEPT)?;
     tree::link_in(&node, &spot, &name).map(|()| 0)
 }
 
@@ -344,6 +355,11 @@ pub(crate) fn fallocate(number: u64, mode: u64, offset: u64, length: u64) -> Sys
     }
     if !file.can_write() {
         return Err(Errno::EBADF);
+    }
+    if let Target::Node(node, _) = &file.target {
+        let only_more = mode & !KEEP_SIZE == 0;
+        let kept = if only_more { file_flag::IMMUTABLE } else { file_flag::KEPT };
+        node.attributes.has_none_of(kept)?;
     }
     let top = top.ok_or(Errno::EFBIG)?;
     let (node, bytes) = match &file.target {

@@ -3,12 +3,14 @@
 use super::super::memory::seals;
 use super::at::{Last, named_at};
 use super::devices::Random;
+use super::leases;
 use super::locks::{NEWEST, OLDEST, What, closed, range};
 use super::names::masked;
 use super::notices;
 use super::splice::pipe_of;
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
+use crate::files::attributes::file_flag;
 use crate::files::console;
 use crate::files::eventfd::EventCounter;
 use crate::files::file_bytes::FileBytes;
@@ -252,6 +254,11 @@ fn open_place(
     if flags & status::PATH == 0 {
         permissions::check(&node.stat(), wanted(flags))?;
         check_mount(&node, &lies, may_write || flags & TRUNCATE != 0)?;
+        let only_adds = flags & (status::APPEND | TRUNCATE) == status::APPEND;
+        if (may_write || flags & TRUNCATE != 0) && !only_adds {
+            node.attributes.has_none_of(file_flag::APPEND)?;
+        }
+        leases::opened(&node, may_write, flags & status::NONBLOCK == 0)?;
     }
     if may_write || flags & TRUNCATE != 0 {
         match &node.content {
@@ -340,7 +347,7 @@ fn of_node(node: Arc<Node>, lies: Lies, flags: u32, kept: u32) -> Result<Arc<Ope
         _ => {
             let known = lies.keep(&node)?;
             let file = OpenFile::with_flags(Target::Node(node, known), kept)?;
-            file.begin_writing()?;
+            file.begin_using()?;
             Ok(file)
         }
     }
@@ -485,7 +492,9 @@ mod command {
     pub(super) const GET_LOCK_OF_FILE: u32 = 36;
     pub(super) const SET_LOCK_OF_FILE: u32 = 37;
     pub(super) const SET_LOCK_OF_FILE_WAIT: u32 = 38;
+    pub(super) const SET_LEASE: u32 = 1024;
     pub(super) const GET_LEASE: u32 = 1025;
+    pub(super) const NOTIFY: u32 = 1026;
     pub(super) const IS_SAME: u32 = 1027;
     pub(super) const WAS_CREATED: u32 = 1028;
     pub(super) const DUP_CLOEXEC: u32 = 1030;
@@ -553,8 +562,9 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::SET_LOCK_OF_FILE_WAIT => range(file, argument, What::SetAndWait, true, NEWEST),
         command::SET_OWNER_EX => notices::set_owner_of_kind(file, argument),
         command::GET_OWNER_EX => notices::get_owner_of_kind(file, argument),
-        // No file has a lease: taking one is refused below, as by a Linux without them.
-        command::GET_LEASE => Ok(2),
+        command::SET_LEASE => leases::set(file, number, argument),
+        command::GET_LEASE => Ok(leases::of(file)),
+        command::NOTIFY => notices::ask_directory(file, number, argument as u32),
         command::IS_SAME => {
             let other = current_task().files().lock().get(argument & 0xffff_ffff)?.file;
             Ok(Arc::ptr_eq(file, &other).into())

@@ -4,6 +4,7 @@
 use super::at::{HERE, file, place_at};
 use super::transfer::take;
 use crate::error::{Errno, SysResult};
+use crate::files::attributes::file_flag;
 use crate::files::extended::{MAX_VALUE, Set};
 use crate::files::inotify::{self, bit};
 use crate::files::open::{Target, flag};
@@ -68,6 +69,9 @@ fn can(capability: u32) -> bool {
 fn check(node: &Node, name: &[u8], changes: bool) -> Result<(), Errno> {
     let is_bare = name.ends_with(b".") && name.iter().filter(|&&byte| byte == b'.').count() == 1;
     let refused = if changes { Errno::EPERM } else { Errno::ENODATA };
+    if changes {
+        node.attributes.has_none_of(file_flag::KEPT)?;
+    }
     if name.starts_with(b"user.") {
         let stat = node.stat();
         // Others are no place for what users keep: everybody may write to a device.

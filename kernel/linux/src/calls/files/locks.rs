@@ -4,6 +4,7 @@ use super::at::file_arc;
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::files::directory_notices;
 use crate::files::locks::{self, Lock, NO_END, Owner};
 use crate::files::message_queue::MessageQueue;
 use crate::files::open::{OpenFile, flag};
@@ -19,7 +20,12 @@ pub(crate) fn flock(number: u64, operation: u64) -> SysResult {
     const EXCLUSIVE: u32 = 2;
     const NONBLOCK: u32 = 4;
     const UNLOCK: u32 = 8;
+    /// What Windows' shares were to be once: it locks nothing, and is no mistake.
+    const MANDATORY: u32 = 32;
     let operation = operation as u32;
+    if operation & MANDATORY != 0 {
+        return Ok(0);
+    }
     let is_exclusive = match operation & !NONBLOCK {
         SHARED => Some(false),
         EXCLUSIVE => Some(true),
@@ -229,10 +235,18 @@ pub(super) fn range(
     Ok(0)
 }
 
-/// Whether a process shares the file's locks no longer: it closes a descriptor of it.
+/// Whether a process shares the file's locks no longer: it closes a descriptor of it. One that is
+/// only a place (`O_PATH`) never took part.
 pub(super) fn closed(file: &OpenFile) {
+    if file.is_path() {
+        return;
+    }
     if let Some(queue) = file.object().and_then(|object| object.of_kind::<MessageQueue>()) {
         queue.0.forget(current().id);
+    }
+    if directory_notices::are_there() {
+        let table = current_task().files().lock().id();
+        directory_notices::forget((file.address(), table));
     }
     if locks::are_there() {
         let table = current_task().files().lock().id();

@@ -9,10 +9,11 @@
 //! | `attributes` | modes, owners and times; more names for a file, named pipes |
 //! | `mounts` | mount and umount |
 //! | `locks` | flock, and the ranges of fcntl |
+//! | `leases` | leases of files, and what they hold up |
 //! | `devices` | devices that need more of the kernel than files know |
 //! | `splice` | bytes between pipes and other files |
 //! | `local` | local sockets with names |
-//! | `sockets` | local sockets: what they send and receive |
+//! | `sockets`, `socket_options` | local sockets: what they send and receive; what is set of them |
 //! | `stat`, `names` | stat and access; directories, links, the current directory |
 //! | `poll`, `epoll`, `terminal` | waiting for files; ioctl |
 //! | `supervisor` | what is asked of the listener of a seccomp filter |
@@ -26,14 +27,17 @@ mod devices;
 mod epoll;
 mod extended;
 mod inotify;
+mod leases;
 mod local;
 mod locks;
+mod many_messages;
 mod mounts;
 mod names;
 mod notices;
 mod poll;
 mod scoped;
 mod socket_args;
+mod socket_options;
 mod sockets;
 mod splice;
 mod stat;
@@ -109,9 +113,12 @@ calls! {
     "recv" (fd, to, length, flags) => sockets::receive([fd, to, length, flags, 0, 0]);
     "sendmsg" (fd, at, flags) => sockets::send_message(fd, at, flags);
     "recvmsg" (fd, at, flags) => sockets::receive_message(fd, at, flags);
+    "sendmmsg" (fd, at, count, flags) => many_messages::send_many(fd, at, count, flags);
+    "recvmmsg" (fd, at, count, flags, timeout) => many_messages::receive_many([fd, at, count, flags, timeout], abi::WORD);
+    "recvmmsg_time64" (fd, at, count, flags, timeout) => many_messages::receive_many([fd, at, count, flags, timeout], WordSize::Eight);
     "shutdown" (fd, how) => sockets::shutdown(fd, how);
-    "getsockopt" (fd, level, option, to, length) => sockets::option(fd, level, option, to, length);
-    "setsockopt" (fd, level, option, at, length) => sockets::set_option([fd, level, option, at, length]);
+    "getsockopt" (fd, level, option, to, length) => socket_options::get_option(fd, level, option, to, length);
+    "setsockopt" (fd, level, option, at, length) => socket_options::set_option([fd, level, option, at, length]);
     #[cfg(target_pointer_width = "32")]
     "socketcall" (call, at) => sockets::call(call, at);
     "inotify_init" () => inotify::inotify_init(0);
@@ -155,7 +162,11 @@ calls! {
     "fcntl" | "fcntl64" (fd, command, argument) => fcntl(fd, command, argument);
     "flock" (fd, operation) => locks::flock(fd, operation);
     "ioctl" (fd, request, argument) => ioctl(fd, request, argument);
-    "getdents64" (fd, to, length) => getdents64(fd, to, length);
+    "getdents64" (fd, to, length) => names::getdents(fd, to, length, Names::Wide);
+    "getdents" (fd, to, length) => names::getdents(fd, to, length, Names::Old);
+    "ustat" (device, to) => stat::ustat(device, to);
+    "sysfs" (option, first, second) => stat::file_systems(option, first, second);
+    "vhangup" () => terminal::vhangup();
     "getcwd" (to, length) => getcwd(to, length);
     "chdir" (path) => chdir(path);
     "mkdir" (path, mode) => mkdir(HERE, path, mode as u32);
@@ -257,7 +268,7 @@ calls! {
 }
 
 use descriptors::{CREATE_TRUNCATE, close, close_range, dup, dup_to, eventfd, fcntl, open, pipe};
-use names::{chdir, getcwd, getdents64, mkdir, readlink, symlink, unlink};
+use names::{Names, chdir, getcwd, mkdir, readlink, symlink, unlink};
 use poll::{poll, ppoll, pselect, select};
 use stat::{access, fstat, fstatat, fstatfs, stat, statfs, statx};
 pub(crate) use supervisor::take as take_given;

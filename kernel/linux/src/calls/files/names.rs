@@ -1,6 +1,7 @@
 //! Names: directories and what is in them, links, the current directory.
 
 use super::at::{HERE, Last, directory, file, named_at, new_at, place_at, route_at};
+use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::files::inotify::bit;
 use crate::files::mounts;
@@ -18,7 +19,16 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
-pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
+/// How a name is given out: with numbers of 64 bits and its kind in front of it, or with words, and
+/// its kind behind all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    Wide,
+    Old,
+}
+
+pub(crate) fn getdents(number: u64, to: u64, length: u64, how: Names) -> SysResult {
+    let number_bytes = if how == Names::Wide { 8 } else { abi::WORD.bytes() };
     let file = file(number)?;
     if let Ok(Standing::Tree(spot)) = file.directory()
         && spot.is_gone()
@@ -28,11 +38,13 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
     let mut done = 0;
     let mut name = [0; MAX_NAME_TEXT];
     while let Some((name_bytes, inode, mode)) = file.next_name(&mut name)? {
-        // inode 8, offset 8, length 2, type 1, name, NUL; a multiple of 8.
+        // inode, offset, length 2, type 1 (or at the end), name, NUL; a multiple of a number.
         let name = &name[..name_bytes];
         let mut entry = [0; 19 + MAX_NAME + 9];
-        let told = text::put_bytes(name, &mut entry[19..19 + MAX_NAME]);
-        let bytes = (19 + told + 1).next_multiple_of(8);
+        let begin = 2 * number_bytes + if how == Names::Wide { 3 } else { 2 };
+        let told = text::put_bytes(name, &mut entry[begin..begin + MAX_NAME]);
+        let after = if how == Names::Wide { 1 } else { 2 };
+        let bytes = (begin + told + after).next_multiple_of(number_bytes);
         if done + bytes as u64 > length {
             if done == 0 {
                 return Err(Errno::EINVAL);
@@ -40,9 +52,9 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
             break;
         }
         let at = to.checked_add(done).ok_or(Errno::EFAULT)?;
-        entry[..8].copy_from_slice(&inode.to_le_bytes());
-        entry[16..18].copy_from_slice(&(bytes as u16).to_le_bytes());
-        entry[18] = (mode >> 12) as u8;
+        entry[..number_bytes].copy_from_slice(&inode.to_le_bytes()[..number_bytes]);
+        entry[2 * number_bytes..][..2].copy_from_slice(&(bytes as u16).to_le_bytes());
+        entry[if how == Names::Wide { 18 } else { bytes - 1 }] = (mode >> 12) as u8;
         match put(at, &entry[..bytes]) {
             Ok(()) => {}
             Err(error) if done == 0 => return Err(error),
@@ -50,7 +62,7 @@ pub(crate) fn getdents64(number: u64, to: u64, length: u64) -> SysResult {
         }
         // Only now: a program that could not take the name gets it again.
         let position = file.passed(name)?;
-        put(at + 8, &position.to_le_bytes())?;
+        put(at + number_bytes as u64, &position.to_le_bytes()[..number_bytes])?;
         done += bytes as u64;
     }
     file.tell(bit::ACCESS);

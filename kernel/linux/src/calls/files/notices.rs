@@ -1,12 +1,16 @@
-//! Whom files tell of input and room by a signal (fcntl(2): `F_SETOWN`, `F_SETSIG`, `O_ASYNC`).
+//! Whom files tell of input and room by a signal (fcntl(2): `F_SETOWN`, `F_SETSIG`, `O_ASYNC`), and
+//! directories of what happens in them (`F_NOTIFY`).
 
 use crate::error::{Errno, SysResult};
+use crate::files::directory_notices::{self, what};
 use crate::files::notices::{Addressee, Whom};
-use crate::files::open::OpenFile;
+use crate::files::open::{OpenFile, Target};
 use crate::process::names::numbers;
 use crate::process::table::{self, Which};
 use crate::process::user_memory::{get, put};
 use crate::process::{current, current_task};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 /// The kinds of `struct f_owner_ex`.
 const THREAD: u32 = 0;
@@ -103,4 +107,37 @@ pub(super) fn set_async(file: &OpenFile, descriptor: u64, is_on: bool) -> Result
         file.set_addressee(|before| Addressee { whom, users, ..before });
     }
     file.set_async(descriptor as i32, is_on)
+}
+
+/// `F_NOTIFY`: a directory tells of what happens in it; of nothing: no more. One that tells no one
+/// yet tells the caller's process.
+pub(super) fn ask_directory(file: &Arc<OpenFile>, number: u64, asked: u32) -> SysResult {
+    if directory_notices::IS_ALLOWED.load(Ordering::Relaxed) == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let table = current_task().files();
+    let key = (file.address(), table.lock().id());
+    if asked & !what::MULTISHOT == 0 {
+        directory_notices::forget(key);
+        return Ok(0);
+    }
+    let node = match &file.target {
+        Target::Node(node, _) if node.is_directory() => Some(&**node),
+        // Nothing happens in what is made when it is read.
+        Target::Made(made) if made.is_directory() => None,
+        _ => return Err(Errno::ENOTDIR),
+    };
+    if file.addressee().whom == Whom::None {
+        let user = current_task().credentials().user;
+        let users = [user.real, user.effective];
+        let whom = Whom::Process(current().id);
+        file.set_addressee(|before| Addressee { whom, users, ..before });
+    }
+    directory_notices::ask(key, node, asked, number as i32, file.addressee())?;
+    // Another thread may have closed the descriptor meanwhile, and looked for nothing to end.
+    let is_there = table.lock().get(number).is_ok_and(|now| Arc::ptr_eq(&now.file, file));
+    if !is_there {
+        directory_notices::forget(key);
+    }
+    Ok(0)
 }

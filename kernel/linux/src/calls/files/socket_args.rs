@@ -5,6 +5,9 @@ use crate::error::Errno;
 use crate::files::open::{OpenFile, flag};
 use crate::files::socket::Socket;
 
+pub(super) const SOL_SOCKET: u32 = 1;
+/// Bytes of `struct ucred`.
+pub(super) const MAKER_BYTES: usize = 12;
 /// `AF_UNIX`.
 pub(super) const UNIX: u64 = 1;
 
@@ -17,6 +20,7 @@ pub(super) mod message {
     pub(in super::super) const END_OF_RECORD: u64 = 0x80;
     pub(in super::super) const WAIT_ALL: u64 = 0x100;
     pub(in super::super) const NO_SIGNAL: u64 = 0x4000;
+    pub(in super::super) const WAIT_FOR_ONE: u64 = 0x1_0000;
     pub(in super::super) const CLOEXEC: u64 = 0x4000_0000;
 }
 

@@ -4,8 +4,11 @@
 use super::at::{file, file_arc};
 use super::descriptors::{give, put_pair};
 use super::local;
-use super::socket_args::{UNIX, message, nonblocking, socket_of};
-use super::transfer::{broken_pipe, piece_of, take};
+use super::socket_args::{MAKER_BYTES, SOL_SOCKET, message, nonblocking, socket_of};
+use super::socket_options::option;
+#[cfg(target_pointer_width = "32")]
+use super::socket_options::{get_option, set_option};
+use super::transfer::{MAX_LENGTH, broken_pipe, piece_of, take};
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
@@ -19,14 +22,10 @@ use crate::process::{current, current_task};
 use crate::spaces::user::Kind as Kinds;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 
-const SOL_SOCKET: u32 = 1;
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
-/// Bytes of `struct ucred`.
-const MAKER_BYTES: usize = 12;
 /// Open files in one message.
 const MAX_FILES: usize = 253;
 const MAX_PIECES: u64 = 1024;
@@ -62,14 +61,25 @@ impl Pieces {
     fn each(
         &self,
         most: usize,
+        body: impl FnMut(u64, core::ops::Range<usize>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        self.each_within(0..most, body)
+    }
+
+    /// The same for a part of what the pieces have.
+    fn each_within(
+        &self,
+        part: core::ops::Range<usize>,
         mut body: impl FnMut(u64, core::ops::Range<usize>) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let mut done = 0;
+        let (mut skipped, mut done) = (part.start as u64, 0);
         for i in 0..self.count {
             let [base, length] = piece_of(self.vector, i)?;
-            let length = (most - done).min(length.min(1 << 30) as usize);
+            let skip = skipped.min(length);
+            skipped -= skip;
+            let length = (part.len() - done).min((length - skip).min(1 << 30) as usize);
             if length > 0 {
-                body(base, done..done + length)?;
+                body(base.checked_add(skip).ok_or(Errno::EFAULT)?, done..done + length)?;
             }
             done += length;
         }
@@ -88,8 +98,7 @@ fn with_room(length: usize, body: impl FnOnce(&mut [u8]) -> SysResult) -> SysRes
 }
 
 fn send_flags(flags: u64) -> Result<(), Errno> {
-    let known = message::DONT_WAIT | message::NO_SIGNAL | message::END_OF_RECORD;
-    if flags & 0xffff_ffff & !known != 0 { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+    if flags & message::OUT_OF_BAND != 0 { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
 }
 
 fn sent(result: Result<usize, Errno>, flags: u64) -> SysResult {
@@ -119,20 +128,46 @@ pub(crate) fn send([number, from, length, flags, address, address_length]: [u64;
     let socket = socket_of(file)?;
     send_flags(flags)?;
     let to = addressee(socket, address, address_length)?;
-    if socket.kind != Kind::Stream && length > MAX_BYTES as u64 {
+    if socket.kind != Kind::Stream && length > socket.longest() as u64 {
         return Err(Errno::EMSGSIZE);
     }
-    with_room(
-        length.min(64 << 10).max(if socket.kind == Kind::Stream { 0 } else { length }) as usize,
-        |room| {
+    let nonblocking = nonblocking(file, flags);
+    let whole = length.min(MAX_LENGTH) as usize;
+    let result = in_parts(socket, whole, |range| {
+        let from = from.checked_add(range.start as u64).ok_or(Errno::EFAULT)?;
+        with_room(range.len(), |room| {
             take(from, room)?;
-            let nonblocking = nonblocking(file, flags);
-            sent(
-                socket.send(room, Vec::new(), nonblocking, to.as_ref(), Some(local::maker())),
-                flags,
-            )
-        },
-    )
+            let maker = Some(local::maker());
+            Ok(socket.send(room, Vec::new(), nonblocking, to.as_ref(), maker)? as u64)
+        })
+    });
+    sent(result, flags)
+}
+
+/// Sends a message, or as many bytes of a stream as go: `send` is called for one part after the
+/// other, with where that lies in the whole.
+fn in_parts(
+    socket: &Socket,
+    whole: usize,
+    mut send: impl FnMut(core::ops::Range<usize>) -> SysResult,
+) -> Result<usize, Errno> {
+    /// Bytes of a stream that are copied into the kernel before they go.
+    const PART: usize = 64 << 10;
+    if socket.kind != Kind::Stream {
+        return Ok(send(0..whole)? as usize);
+    }
+    let mut done = 0;
+    loop {
+        let end = whole.min(done + PART);
+        match send(done..end) {
+            Ok(more) => done += more as usize,
+            Err(_) if done > 0 => return Ok(done),
+            Err(error) => return Err(error),
+        }
+        if done < end || done == whole {
+            return Ok(done);
+        }
+    }
 }
 
 pub(crate) fn receive([number, to, length, flags, address, address_length]: [u64; 6]) -> SysResult {
@@ -256,7 +291,8 @@ fn control_of(control: u64, length: u64) -> Result<Control, Errno> {
     Ok((files, maker))
 }
 
-pub(crate) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
+/// sendmsg: how many bytes have gone.
+pub(super) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
     let file = file(number)?;
     let socket = socket_of(file)?;
     send_flags(flags)?;
@@ -268,14 +304,20 @@ pub(crate) fn send_message(number: u64, at: u64, flags: u64) -> SysResult {
         control => control_of(control, header.0[5])?,
     };
     let maker = Some(said.unwrap_or_else(local::maker));
-    if socket.kind != Kind::Stream && pieces.whole > MAX_BYTES {
+    if socket.kind != Kind::Stream && pieces.whole > socket.longest() {
         return Err(Errno::EMSGSIZE);
     }
-    let length = pieces.whole.min(MAX_BYTES);
-    with_room(length, |room| {
-        pieces.each(length, |base, range| take(base, &mut room[range]))?;
-        sent(socket.send(room, files, nonblocking(file, flags), to.as_ref(), maker), flags)
-    })
+    let nonblocking = nonblocking(file, flags);
+    let mut files = Some(files);
+    let result = in_parts(socket, pieces.whole, |part| {
+        with_room(part.len(), |room| {
+            pieces.each_within(part, |base, range| take(base, &mut room[range]))?;
+            // They go with the first bytes.
+            let files = files.take().unwrap_or_default();
+            Ok(socket.send(room, files, nonblocking, to.as_ref(), maker)? as u64)
+        })
+    });
+    sent(result, flags)
 }
 
 /// Gives the caller the open files of a message; how many bytes of control data that is, and
@@ -333,7 +375,7 @@ pub(crate) fn receive_message(number: u64, at: u64, flags: u64) -> SysResult {
     let close_on_exec = flags & message::CLOEXEC != 0;
     let room = if header.0[4] == 0 { 0 } else { header.0[5] };
     let mut before = 0;
-    if socket.options.load(Ordering::Relaxed) & 1 << option::PASS_CREDENTIALS != 0 {
+    if socket.has(option::PASS_CREDENTIALS) {
         let head = WORD_BYTES + 8;
         if head + MAKER_BYTES as u64 <= room {
             put_word(header.0[4], head + MAKER_BYTES as u64)?;
@@ -375,88 +417,6 @@ pub(crate) fn shutdown(number: u64, how: u64) -> SysResult {
     Ok(0)
 }
 
-/// Options of SOL_SOCKET.
-mod option {
-    pub(super) const REUSE: u32 = 2;
-    pub(super) const TYPE: u32 = 3;
-    pub(super) const ERROR: u32 = 4;
-    pub(super) const BROADCAST: u32 = 6;
-    pub(super) const SEND_BYTES: u32 = 7;
-    pub(super) const RECEIVE_BYTES: u32 = 8;
-    pub(super) const KEEP_ALIVE: u32 = 9;
-    pub(super) const PASS_CREDENTIALS: u32 = 16;
-    pub(super) const PEER: u32 = 17;
-    pub(super) const ACCEPTS: u32 = 30;
-    pub(super) const PROTOCOL: u32 = 38;
-    pub(super) const DOMAIN: u32 = 39;
-}
-
-/// Switches that a socket keeps. All but one mean something to other families only, as on Linux.
-const SWITCHES: [u32; 4] =
-    [option::REUSE, option::BROADCAST, option::KEEP_ALIVE, option::PASS_CREDENTIALS];
-
-/// SO_PEERCRED.
-fn put_peer(socket: &Socket, to: u64, length: u64) -> SysResult {
-    let room = i32::from_le_bytes(get(length)?);
-    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(MAKER_BYTES);
-    let maker = local::told(socket.maker_of_other());
-    let mut bytes = [0; MAKER_BYTES];
-    // Where there is no other end, the numbers of none.
-    let none = u32::MAX;
-    let ids = if maker.process == 0 { [none; 2] } else { [maker.user, maker.group] };
-    for (place, number) in bytes.chunks_exact_mut(4).zip([maker.process, ids[0], ids[1]]) {
-        place.copy_from_slice(&number.to_le_bytes());
-    }
-    put(to, &bytes[..room])?;
-    put(length, &(room as u32).to_le_bytes())?;
-    Ok(0)
-}
-
-pub(crate) fn option(number: u64, level: u64, option: u64, to: u64, length: u64) -> SysResult {
-    let socket = socket_of(file(number)?)?;
-    if level as u32 != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    let value = match option as u32 {
-        option::PEER => return put_peer(socket, to, length),
-        switch if SWITCHES.contains(&switch) => {
-            socket.options.load(Ordering::Relaxed) >> switch & 1
-        }
-        option::TYPE => socket.kind as u32,
-        option::ERROR | option::PROTOCOL => 0,
-        option::ACCEPTS => socket.is_listening().into(),
-        option::SEND_BYTES | option::RECEIVE_BYTES => MAX_BYTES as u32,
-        option::DOMAIN => UNIX as u32,
-        _ => return Err(Errno::ENOPROTOOPT),
-    };
-    let room = i32::from_le_bytes(get(length)?);
-    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?.min(4);
-    put(to, &value.to_le_bytes()[..room])?;
-    put(length, &(room as u32).to_le_bytes())?;
-    Ok(0)
-}
-
-/// setsockopt: switches.
-pub(crate) fn set_option([number, level, option, at, length]: [u64; 5]) -> SysResult {
-    let socket = socket_of(file(number)?)?;
-    if level as u32 != SOL_SOCKET {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if (length as i32) < 4 {
-        return Err(Errno::EINVAL);
-    }
-    let is_on = u32::from_le_bytes(get(at)?) != 0;
-    let option = option as u32;
-    if !SWITCHES.contains(&option) {
-        return Err(Errno::ENOPROTOOPT);
-    }
-    match is_on {
-        true => socket.options.fetch_or(1 << option, Ordering::Relaxed),
-        false => socket.options.fetch_and(!(1 << option), Ordering::Relaxed),
-    };
-    Ok(0)
-}
-
 /// The one call that i386 had for all of these: its arguments lie in memory.
 #[cfg(target_pointer_width = "32")]
 pub(crate) fn call(number: u64, at: u64) -> SysResult {
@@ -490,7 +450,7 @@ pub(crate) fn call(number: u64, at: u64) -> SysResult {
         14 => argument(5)
             .and_then(|[fd, level, name, at, length, _]| set_option([fd, level, name, at, length])),
         15 => argument(5)
-            .and_then(|[fd, level, name, to, length, _]| option(fd, level, name, to, length)),
+            .and_then(|[fd, level, name, to, length, _]| get_option(fd, level, name, to, length)),
         16 => argument(3).and_then(|[fd, at, flags, ..]| send_message(fd, at, flags)),
         17 => argument(3).and_then(|[fd, at, flags, ..]| receive_message(fd, at, flags)),
         _ => Err(Errno::EINVAL),

@@ -9,10 +9,11 @@ use crate::files::mount_flags::Rules;
 use crate::files::mounts::{self, Made};
 use crate::files::open::Target;
 use crate::files::room::Room;
+use crate::files::spot::root;
 use crate::files::standing::Standing;
 use crate::proc;
 use crate::process::identity::{permissions, users};
-use crate::process::user_memory::{get, put};
+use crate::process::user_memory::{MAX_PATH, get, put, string};
 use crate::process::walk::Place;
 use crate::spaces::user::{self, Kind};
 use alloc::sync::Arc;
@@ -150,4 +151,46 @@ pub(crate) fn fstatfs(number: u64, to: u64) -> SysResult {
 pub(crate) fn with_size(size: u64, body: impl FnOnce() -> SysResult) -> SysResult {
     // On the 32-bit ARM, both the packed and the padded size count.
     if size == 84 || size == 88 { body() } else { Err(Errno::EINVAL) }
+}
+
+/// ustat: what is free of the file system that a device number stands for.
+pub(crate) fn ustat(device: u64, to: u64) -> SysResult {
+    /// Free blocks of 4 bytes, free inodes of a word, two names of 6 bytes each.
+    const BYTES: usize = (2 * abi::WORD.bytes() + 12).next_multiple_of(abi::WORD.bytes());
+    let is_tree = device as u32 as u64 == root()?.stat().file_system;
+    if !is_tree && !proc::is_device(device as u32 as u64) {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = [0; BYTES];
+    if is_tree {
+        let free = file_bytes::room().1.min(frames::free_count() as u64);
+        bytes[..4].copy_from_slice(&u32::try_from(free).unwrap_or(u32::MAX).to_le_bytes());
+    }
+    put(to, &bytes)?;
+    Ok(0)
+}
+
+/// sysfs: the kinds of file systems by their numbers, which of them has a name, and how many there
+/// are.
+pub(crate) fn file_systems(option: u64, first: u64, second: u64) -> SysResult {
+    const NUMBER: i32 = 1;
+    const NAME: i32 = 2;
+    const COUNT: i32 = 3;
+    match option as i32 {
+        NUMBER => {
+            let asked = string(first, MAX_PATH)?;
+            let mut all = proc::FILE_SYSTEMS.iter();
+            let place = all.position(|name| name.as_bytes() == asked);
+            place.map(|place| place as u64).ok_or(Errno::EINVAL)
+        }
+        NAME => {
+            let place = usize::try_from(first as u32).unwrap_or(usize::MAX);
+            let name = proc::FILE_SYSTEMS.get(place).ok_or(Errno::EINVAL)?;
+            put(second, name.as_bytes())?;
+            put(second.checked_add(name.len() as u64).ok_or(Errno::EFAULT)?, &[0])?;
+            Ok(0)
+        }
+        COUNT => Ok(proc::FILE_SYSTEMS.len() as u64),
+        _ => Err(Errno::EINVAL),
+    }
 }

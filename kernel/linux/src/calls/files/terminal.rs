@@ -5,13 +5,20 @@ use super::background::check_background;
 use super::descriptors::{CLOEXEC, NO_CONTROL, give};
 use super::transfer::take;
 use super::{notices, supervisor};
+use crate::abi;
 use crate::abi::signals::Signal;
 use crate::calls::pidfd;
 use crate::error::{Errno, SysResult};
+use crate::files::attributes::file_flag;
 use crate::files::object::Caller;
 use crate::files::open::{Descriptor, OpenFile, Target, flag};
-use crate::files::pty::Master;
+use crate::files::pty::{self, Master};
+use crate::files::spot::Known;
+use crate::files::tree::{Content, Node};
+use crate::files::{console, mounts};
 use crate::proc;
+use crate::process::identity::credentials::capability;
+use crate::process::identity::permissions;
 use crate::process::names::numbers;
 use crate::process::user_memory::{get, put};
 use crate::process::{current, current_task, table};
@@ -55,7 +62,8 @@ pub(crate) fn ioctl(number: u64, request: u64, at: u64) -> SysResult {
         }
         TIOCGPTPEER => open_slave(file, at as u32),
         PROCMAP_QUERY => query_area(file, at),
-        request => match pidfd::request(file, request, at)
+        request => match flags_of(file, request, at)
+            .or_else(|| pidfd::request(file, request, at))
             .or_else(|| supervisor::request(file, request, at))
         {
             Some(result) => result,
@@ -184,4 +192,45 @@ impl Caller for Program {
         });
         is_there
     }
+}
+
+/// vhangup: the terminal of the caller's session is lost to it, as when who leads it ends.
+pub(crate) fn vhangup() -> SysResult {
+    if !current_task().credentials().can_here(capability::TTY_CONFIG) {
+        return Err(Errno::EPERM);
+    }
+    let session = current().session.load(Ordering::Relaxed);
+    pty::leader_ends(session);
+    console::leader_ends(session);
+    Ok(0)
+}
+
+/// `FS_IOC_GETFLAGS` and `FS_IOC_SETFLAGS`: numbers of a word, by their name, and of 4 bytes.
+const GET_FLAGS: u32 = 0x8000_6601 | (abi::WORD.bytes() as u32) << 16;
+const SET_FLAGS: u32 = 0x4000_6602 | (abi::WORD.bytes() as u32) << 16;
+
+/// What is asked of the flags of a file or directory.
+fn flags_of(file: &OpenFile, request: u32, at: u64) -> Option<SysResult> {
+    let Target::Node(node, known) = &file.target else { return None };
+    let has_flags = matches!(node.content, Content::File(_) | Content::Directory(_));
+    match request {
+        GET_FLAGS if has_flags => Some(put(at, &node.attributes.flags().to_le_bytes()).map(|()| 0)),
+        SET_FLAGS if has_flags => Some(set_flags(node, known, at).map(|()| 0)),
+        _ => None,
+    }
+}
+
+fn set_flags(node: &Node, known: &Known, at: u64) -> Result<(), Errno> {
+    mounts::check_change(|| known.path())?;
+    let to = u32::from_le_bytes(get(at)?);
+    if to & !file_flag::ALL != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    permissions::may_as_owner(&node.stat())?;
+    let is_kept_otherwise = (to ^ node.attributes.flags()) & file_flag::KEPT != 0;
+    if is_kept_otherwise && !current_task().credentials().can(capability::LINUX_IMMUTABLE) {
+        return Err(Errno::EPERM);
+    }
+    node.attributes.set_flags(to);
+    Ok(())
 }

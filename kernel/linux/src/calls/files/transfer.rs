@@ -2,10 +2,12 @@
 
 use super::at::{HERE, file, place_at};
 use super::background::not_in_background;
+use super::leases;
 use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal, code};
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
+use crate::files::attributes::file_flag;
 use crate::files::inotify::{self, bit};
 use crate::files::open::{OpenFile, Target, flag};
 use crate::files::pipe::ATOMIC;
@@ -26,7 +28,7 @@ use threads::sched;
 /// Bytes moved between program and file at a time: they lie on the kernel stack.
 const PIECE: usize = 512;
 /// Bytes that Linux moves in one call, at most.
-const MAX_LENGTH: u64 = 0x7fff_f000;
+pub(super) const MAX_LENGTH: u64 = 0x7fff_f000;
 
 pub(crate) fn read(number: u64, to: u64, length: u64) -> SysResult {
     count_read(read_from(file(number)?, to, length, None))
@@ -471,6 +473,9 @@ pub(crate) fn copy_file_range(
             return Err(Errno::EINVAL);
         }
     }
+    if to.stat().flags & file_flag::IMMUTABLE != 0 {
+        return Err(Errno::EPERM);
+    }
     let start = |file: &OpenFile, at: u64| match at {
         0 => Ok::<u64, Errno>(file.position.load(Ordering::Relaxed)),
         at => Ok(u64::from_le_bytes(get(at)?)),
@@ -569,6 +574,7 @@ pub(crate) fn truncate(number: u64, length: u64) -> SysResult {
     if !file.can_write() {
         return Err(Errno::EINVAL);
     }
+    node.attributes.has_none_of(file_flag::APPEND)?;
     may_have_length(node, length)?;
     cut::set_length(node, length)?;
     file.tell(bit::MODIFY);
@@ -583,9 +589,10 @@ pub(crate) fn truncate_path(at: u64, length: u64) -> SysResult {
     }
     let Place::Node(node, lies) = place else { return Err(Errno::EINVAL) };
     permissions::check(&node.stat(), permissions::WRITE)?;
+    node.attributes.has_none_of(file_flag::APPEND)?;
     may_have_length(&node, length)?;
     node.attributes.begin_writing()?;
-    let cut = cut::set_length(&node, length);
+    let cut = leases::broken_by(&node, true, true).and_then(|()| cut::set_length(&node, length));
     node.attributes.end_writing();
     cut?;
     inotify::tell_at(&node, &lies, bit::MODIFY);

@@ -14,6 +14,7 @@ use crate::ipc::messages::{
 use crate::process::identity::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, put, put_word};
 use crate::process::{current, current_task};
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::memory::fallible;
 
 calls! {
@@ -41,11 +42,15 @@ pub(super) fn obtain(key: u64, flags: u64) -> SysResult {
     find_or_make(key, flags, messages::find, is_right, messages::make)
 }
 
+fn kept(limit: &AtomicU64) -> u64 {
+    limit.load(Ordering::Relaxed)
+}
+
 pub(super) fn send(number: u64, from: u64, length: u64, flags: u64) -> SysResult {
     let number = number as i32;
     let [kind] = get_numbers(from, abi::WORD)?;
     let kind = signed(kind);
-    if length > MAX_BYTES || number < 0 || kind < 1 {
+    if length > kept(&MAX_BYTES) || number < 0 || kind < 1 {
         return Err(Errno::EINVAL);
     }
     let text = from.checked_add(abi::WORD.bytes() as u64).ok_or(Errno::EFAULT)?;
@@ -116,7 +121,7 @@ pub(super) fn control(number: u64, what: u64, to: u64) -> SysResult {
             messages::get(number)?.change(|state| {
                 check_owner(&state.access)?;
                 let may_more = current_task().credentials().can(capability::SYS_RESOURCE);
-                if most > MAX_IN_QUEUE && !may_more {
+                if most > kept(&MAX_IN_QUEUE) && !may_more {
                     return Err(Errno::EPERM);
                 }
                 state.most_bytes = most;
@@ -145,13 +150,13 @@ pub(super) fn control(number: u64, what: u64, to: u64) -> SysResult {
         }
         INFO | ALL_INFO => {
             let Totals { queues, highest, messages, bytes } = messages::totals();
-            let queues_at_most = MAX_QUEUES as u64;
+            let (queues_at_most, in_queue) = (kept(&MAX_QUEUES), kept(&MAX_IN_QUEUE));
             let [pool, map, all] = match what {
-                INFO => [queues_at_most * MAX_IN_QUEUE / 1024, MAX_IN_QUEUE, MAX_IN_QUEUE],
+                INFO => [queues_at_most * in_queue / 1024, in_queue, in_queue],
                 _ => [queues as u64, messages as u64, bytes],
             };
             // `struct msginfo`.
-            let most = [MAX_BYTES, MAX_IN_QUEUE, queues_at_most];
+            let most = [kept(&MAX_BYTES), in_queue, queues_at_most];
             put_numbers(to, &[pool, map, most[0], most[1], most[2], 16, all, 0xffff])?;
             Ok(highest as u64)
         }

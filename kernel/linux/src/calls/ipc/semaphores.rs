@@ -12,6 +12,7 @@ use crate::ipc::semaphores::{self, MAX_IN_SET, MAX_OPERATIONS, MAX_SETS, MAX_VAL
 use crate::process::current;
 use crate::process::user_memory::{get, put, timespec};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use machine::memory::fallible;
 use threads::time;
 
@@ -131,13 +132,13 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
         }
         INFO | ALL_INFO => {
             let (count, highest, all) = semaphores::totals();
-            let most = MAX_SETS as u64 * MAX_IN_SET;
+            let most = MAX_SETS.load(Ordering::Relaxed) * MAX_IN_SET;
             let value = MAX_VALUE as u64;
             let [size, last] = match what {
                 INFO => [20, value],
                 _ => [count as u64, all as u64],
             };
-            let sets = MAX_SETS as u64;
+            let sets = MAX_SETS.load(Ordering::Relaxed);
             let operations = MAX_OPERATIONS;
             // `struct seminfo`.
             put_numbers(

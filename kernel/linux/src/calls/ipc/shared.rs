@@ -21,6 +21,7 @@ use crate::process::{current, current_task};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
+use core::sync::atomic::{AtomicU64, Ordering};
 use threads::sched::Mutex;
 
 calls! {
@@ -45,8 +46,14 @@ pub(super) fn shmget(key: u64, bytes: u64, flags: u64) -> SysResult {
         })
     };
     find_or_make(key, flags, segments::find, is_right, |access| {
-        if bytes == 0 || bytes.checked_next_multiple_of(PAGE).is_none() {
+        let is_too_large = bytes > segments::MAX_BYTES.load(Ordering::Relaxed);
+        if bytes == 0 || is_too_large || bytes.checked_next_multiple_of(PAGE).is_none() {
             return Err(Errno::EINVAL);
+        }
+        let (_, pages, _) = segments::totals();
+        if pages.saturating_add(bytes.div_ceil(PAGE)) > segments::MAX_PAGES.load(Ordering::Relaxed)
+        {
+            return Err(Errno::ENOSPC);
         }
         if flags & HUGE != 0 || is_too_much(bytes) {
             // There are no huge pages to be had.
@@ -188,8 +195,10 @@ pub(super) fn shmctl(number: u64, what: u64, to: u64) -> SysResult {
             Ok(0)
         }),
         INFO => {
-            let (most, count) = (segments::MAX_BYTES, segments::MAX_SEGMENTS as u64);
-            put_words(to, &[most, 1, count, count, most, 0, 0, 0, 0])?;
+            let kept = |limit: &AtomicU64| limit.load(Ordering::Relaxed);
+            let (most, pages) = (kept(&segments::MAX_BYTES), kept(&segments::MAX_PAGES));
+            let count = kept(&segments::MAX_SEGMENTS);
+            put_words(to, &[most, 1, count, count, pages, 0, 0, 0, 0])?;
             Ok(segments::totals().2 as u64)
         }
         ALL_INFO => {

@@ -12,6 +12,7 @@ use crate::process::current;
 use crate::process::user_memory::put;
 use alloc::vec::Vec;
 use machine::memory::fallible;
+use threads::sched::Mutex;
 
 /// The range of a call that rounds its length up, and takes one of nothing: `None`. An address that
 /// is no page's is wrong.
@@ -33,12 +34,32 @@ fn word_pages(length: u64) -> Option<u64> {
     usize::try_from(whole).is_ok().then_some(whole)
 }
 
-/// madvise. What has no use here is refused, but for hints, which may be ignored.
+/// Hints that need no page to come or go, and one that takes pages: what a program may say of
+/// another one's memory, too.
+const WILLNEED: u64 = 3;
+const COLD: u64 = 20;
+const PAGEOUT: u64 = 21;
+
 pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
+    advise(&*memory()?, at, length, advice)
+}
+
+/// Whether a program may say this of another one's memory (`process_madvise_behavior_valid`).
+pub(super) fn is_for_others(advice: u64) -> bool {
+    matches!(advice as u32 as u64, WILLNEED | COLD | PAGEOUT)
+}
+
+/// madvise for an address space. What has no use here is refused, but for hints, which may be
+/// ignored.
+pub(super) fn advise(
+    shared_memory: &Mutex<Memory>,
+    at: u64,
+    length: u64,
+    advice: u64,
+) -> SysResult {
     const NORMAL: u64 = 0;
     const RANDOM: u64 = 1;
     const SEQUENTIAL: u64 = 2;
-    const WILLNEED: u64 = 3;
     const DONTNEED: u64 = 4;
     const FREE: u64 = 8;
     const REMOVE: u64 = 9;
@@ -52,8 +73,6 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
     const DODUMP: u64 = 17;
     const WIPEONFORK: u64 = 18;
     const KEEPONFORK: u64 = 19;
-    const COLD: u64 = 20;
-    const PAGEOUT: u64 = 21;
     const POPULATE_READ: u64 = 22;
     const POPULATE_WRITE: u64 = 23;
     const DONTNEED_LOCKED: u64 = 24;
@@ -69,7 +88,6 @@ pub(super) fn madvise(at: u64, length: u64, advice: u64) -> SysResult {
     if top > USER_TOP {
         return Err(Errno::ENOMEM);
     }
-    let shared_memory = memory()?;
     let mut memory = shared_memory.lock();
     let locked = !memory.all_within(lowest, top, |area| !area.has(flag::LOCKED));
     let all_anonymous =

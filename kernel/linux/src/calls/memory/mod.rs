@@ -38,7 +38,7 @@ use core::sync::atomic::Ordering;
 use machine::arch::paging::Access;
 use memory_file::memfd_create;
 pub(super) use memory_file::seals;
-use others::{Direction, process_vm};
+use others::{Direction, process_madvise, process_mrelease, process_vm};
 use range::{memory, range, whole_pages};
 
 calls! {
@@ -53,6 +53,9 @@ calls! {
     "remap_file_pages" (at, length, protection, page) => remap_file_pages(at, length, protection, page);
     "brk" (wanted) => brk(wanted);
     "madvise" (at, length, advice) => madvise(at, length, advice);
+    "process_madvise" (fd, vector, count, advice, flags) =>
+        process_madvise(fd, (vector, count), advice, flags);
+    "process_mrelease" (fd, flags) => process_mrelease(fd, flags);
     "mincore" (at, length, to) => mincore(at, length, to);
     "msync" (at, length, flags) => msync(at, length, flags);
     "mlock" (at, length) => mlock(at, length, 0);

@@ -1,12 +1,16 @@
-//! Another process's memory: process_vm_readv and process_vm_writev.
+//! Another process's memory: process_vm_readv and process_vm_writev, process_madvise,
+//! process_mrelease.
 
+use super::advice::{advise, is_for_others};
 use crate::abi;
 use crate::error::{Errno, SysResult};
 use crate::memory::space::Memory;
-use crate::process::current;
+use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions::{self, Looks};
-use crate::process::names::named;
+use crate::process::names::{named, pidfd};
 use crate::process::user_memory::{WORD_BYTES, get_numbers};
+use crate::process::{current, current_task, table};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::memory::fallible;
 use threads::sched::{self, Mutex};
@@ -106,4 +110,60 @@ fn copy(
         here = (here.0.wrapping_add(length), here.1 - length);
         there = (there.0.wrapping_add(length), there.1 - length);
     }
+}
+
+/// What a pidfd's process can do without, or is about to need: the caller says so of pieces, each
+/// for itself. The bytes up to the first one that is wrong.
+pub(super) fn process_madvise(
+    number: u64,
+    vector: (u64, u64),
+    advice: u64,
+    flags: u64,
+) -> SysResult {
+    if flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let pieces = pieces(vector)?;
+    let (process, _) = pidfd::of_descriptor(number)?;
+    if !is_for_others(advice) {
+        return Err(Errno::EINVAL);
+    }
+    let memory = process.memory().ok_or(Errno::ESRCH)?;
+    if !permissions::may_look_into(&process, Looks::AsFile) {
+        return Err(Errno::EACCES);
+    }
+    // It changes how fast the other one is.
+    if !current_task().credentials().can(capability::SYS_NICE) {
+        return Err(Errno::EPERM);
+    }
+    let mut done = 0;
+    for (at, length) in pieces {
+        if let Err(error) = advise(&memory, at, length, advice) {
+            return if done > 0 { Ok(done) } else { Err(error) };
+        }
+        done += length;
+    }
+    Ok(done)
+}
+
+/// Takes the memory of a process that is dying, before its threads have left: who killed it for its
+/// memory has that at once. What others of its kind see, files and shared memory, stays.
+pub(super) fn process_mrelease(number: u64, flags: u64) -> SysResult {
+    if flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (process, _) = pidfd::of_descriptor(number)?;
+    let memory = process.memory().ok_or(Errno::ESRCH)?;
+    // All that are in it: one of vfork, or of clone with its memory, still needs it.
+    for other in table::all()? {
+        let is_in_it = other.memory().is_some_and(|its| Arc::ptr_eq(&its, &memory));
+        if is_in_it && other.crew.ending().is_none() {
+            return Err(Errno::EINVAL);
+        }
+    }
+    if process.crew.ending().is_none() {
+        return Err(Errno::EINVAL);
+    }
+    memory.lock().reap()?;
+    Ok(0)
 }

@@ -33,6 +33,9 @@ pub(crate) mod capability {
     pub(crate) const SETGID: u32 = 6;
     pub(crate) const SETUID: u32 = 7;
     pub(crate) const SETPCAP: u32 = 8;
+    pub(crate) const LINUX_IMMUTABLE: u32 = 9;
+    pub(crate) const NET_ADMIN: u32 = 12;
+    pub(crate) const NET_RAW: u32 = 13;
     pub(crate) const IPC_LOCK: u32 = 14;
     pub(crate) const IPC_OWNER: u32 = 15;
     pub(crate) const SYS_RAWIO: u32 = 17;
@@ -43,7 +46,9 @@ pub(crate) mod capability {
     pub(crate) const SYS_NICE: u32 = 23;
     pub(crate) const SYS_RESOURCE: u32 = 24;
     pub(crate) const SYS_TIME: u32 = 25;
+    pub(crate) const TTY_CONFIG: u32 = 26;
     pub(crate) const MKNOD: u32 = 27;
+    pub(crate) const LEASE: u32 = 28;
     pub(crate) const SETFCAP: u32 = 31;
     pub(crate) const SYSLOG: u32 = 34;
     pub(crate) const CHECKPOINT_RESTORE: u32 = 40;

@@ -6,6 +6,7 @@
 use super::credentials::{Credentials, capability};
 use crate::abi::Stat;
 use crate::error::Errno;
+use crate::files::attributes::file_flag;
 use crate::files::mounts;
 use crate::files::spot::Spot;
 use crate::files::tree::Node;
@@ -91,14 +92,25 @@ fn may_over(all: &Credentials, stat: &Stat, capability: u32) -> bool {
         && user::inside(&all.space, Kind::Groups, stat.group).is_some()
 }
 
+/// Whether a file may be written at all: one that is not to change may not, by anyone.
+const fn may_change(stat: &Stat, wanted: u32) -> Result<(), Errno> {
+    match stat.flags & file_flag::IMMUTABLE {
+        0 => Ok(()),
+        _ if wanted & WRITE == 0 => Ok(()),
+        _ => Err(Errno::EPERM),
+    }
+}
+
 /// Whether the caller may use what has this status.
 pub(crate) fn check(stat: &Stat, wanted: u32) -> Result<(), Errno> {
+    may_change(stat, wanted)?;
     let may = mine().is_none_or(|mine| allow(&mine, stat, wanted));
     if may { Ok(()) } else { Err(Errno::EACCES) }
 }
 
 /// The same by its real user and group, as access(2) asks.
 pub(crate) fn check_as_real(stat: &Stat, wanted: u32) -> Result<(), Errno> {
+    may_change(stat, wanted)?;
     let mut all = Credentials::clone(&current_task().credentials());
     (all.user.file, all.group.file) = (all.user.real, all.group.real);
     let root = user::outside(&all.space, Kind::Users, 0);
@@ -119,6 +131,7 @@ pub(crate) fn search(directory: &Node) -> Result<(), Errno> {
 /// Whether the caller may change the names in a directory.
 pub(crate) fn change_names(spot: &Spot) -> Result<(), Errno> {
     mounts::check_change(|| spot.path())?;
+    spot.node().attributes.has_none_of(file_flag::IMMUTABLE)?;
     if are_all_given() {
         return Ok(());
     }
@@ -129,10 +142,14 @@ pub(crate) fn change_names(spot: &Spot) -> Result<(), Errno> {
 /// only take its own (the sticky bit).
 pub(crate) fn remove_name(spot: &Spot, node: &Node) -> Result<(), Errno> {
     change_names(spot)?;
+    spot.node().attributes.has_none_of(file_flag::APPEND)?;
     let (directory, node) = (spot.node().stat_of_access(), node.stat_of_access());
     let user = current_task().credentials().user.file;
     let is_own = user == node.user || user == directory.user;
-    if directory.mode & STICKY != 0 && !is_own { may_as_owner(&node) } else { Ok(()) }
+    if directory.mode & STICKY != 0 && !is_own {
+        may_as_owner(&node)?;
+    }
+    if node.flags & file_flag::KEPT == 0 { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// Whether the caller may do what only an owner may.

@@ -1,4 +1,5 @@
-//! Signals of files that tell of input and room (`O_ASYNC`): who gets them, and who may be told.
+//! Signals of files that tell of input and room (`O_ASYNC`), and of directories (`F_NOTIFY`): who
+//! gets them, and who may be told.
 
 use super::send::{to_each, to_process, to_thread};
 use crate::abi::signals::{Fields, Info, Signal};
@@ -10,12 +11,13 @@ use crate::process::{Process, task};
 
 /// Tells of a change of a descriptor, from any context (`send_sigio`).
 pub(crate) fn send(to: &Addressee, notice: Notice, descriptor: i32) {
-    /// `POLL_IN`, `POLL_OUT`, `POLL_HUP`.
-    const CODES: [i32; 3] = [1, 2, 6];
+    /// `POLL_IN`, `POLL_OUT`, `POLL_HUP`, `POLL_MSG`.
+    const CODES: [i32; 4] = [1, 2, 6, 3];
     let (code, band) = match notice {
         Notice::Input => (CODES[0], event::READABLE),
         Notice::Room => (CODES[1], event::WRITABLE | event::WRITE_BAND),
         Notice::HangUp => (CODES[2], event::HUP | event::ERR),
+        Notice::Message | Notice::Directory => (CODES[3], event::READABLE | event::MESSAGE),
     };
     let plain = || Info::kernel(Signal::IO);
     let info = match Signal::new(to.signal.into()) {
