@@ -14,7 +14,7 @@ pub fn u1_files_keep_to_their_flags() -> Outcome {
     run("file-rules", "flags")
 }
 
-/// Red when the kinds of file systems, or names in the older form, are told otherwise than by Linux.
+/// Red when kinds of file systems, or names in the older form, are told otherwise than on Linux.
 pub fn u1_older_calls_tell_of_file_systems_and_names() -> Outcome {
     run("file-rules", "systems")
 }

@@ -104,7 +104,7 @@ fn leases(calls: &Calls) -> i32 {
     must!(of(file) == NONE as isize, "what a lease is to become");
     must!(set(file, NONE) == 0, "a lease that was asked for");
 
-    // By a signal of its own; who waits goes on when it is given up.
+    // By a signal of its own; who waits continues when it is given up.
     must!(fcntl(calls, file, SET_SIGNAL, OWN) == 0 && set(file, WRITE) == 0, "one to write");
     let child = user::fork();
     if child == 0 {

@@ -102,6 +102,37 @@ fn settings(numbers: &Numbers) -> i32 {
     const PIPES: &CStr = c"/proc/sys/fs/pipe-max-size";
     must!(is(PIPES, b"1048576\n") && numbers.set(PIPES, b"70000") == 5, "what pipes may hold");
     must!(is(PIPES, b"131072\n") && numbers.set(PIPES, b"1048576") == 7, "in whole pages");
+    // A new pipe of one without privileges, and one of who has many.
+    const OFTEN: &CStr = c"/proc/sys/fs/pipe-user-pages-soft";
+    const HOLDS: usize = 1032;
+    let holds = || {
+        let mut ends = [0_u32; 2];
+        must!(numbers.call("pipe2", [ends.as_mut_ptr().addr(), 0]) == 0, "a pipe");
+        // SAFETY: (1) the array, which the kernel has written to.
+        let end = unsafe { core::ptr::read_volatile(&raw const ends[0]) };
+        let fcntl = match numbers.0.number("fcntl") {
+            usize::MAX => "fcntl64",
+            _ => "fcntl",
+        };
+        numbers.call(fcntl, [end as usize, HOLDS, 0]) as i32
+    };
+    must!(numbers.set(PIPES, b"4096") == 4 && holds() == 65536, "a pipe of root's");
+    let child = user::fork();
+    if child == 0 {
+        numbers.call("setresuid", [1234, 1234, 1234]);
+        return i32::from(holds() != 4096);
+    }
+    must!(status_of(child) == 0, "a pipe of another's");
+    must!(numbers.set(PIPES, b"1048576") == 7 && is(OFTEN, b"16384\n"), "how many pages");
+    must!(numbers.set(OFTEN, b"40") == 2, "fewer pages");
+    let child = user::fork();
+    if child == 0 {
+        numbers.call("setresuid", [1234, 1234, 1234]);
+        let large = holds() == 65536 && holds() == 65536;
+        return i32::from(!large || holds() != 8192);
+    }
+    must!(status_of(child) == 0, "a small pipe of who has many");
+    must!(numbers.set(OFTEN, b"16384") == 5, "pages as before");
     const SEGMENT: &CStr = c"/proc/sys/kernel/shmmax";
     let mut before = [0; 32];
     let length = read_file(SEGMENT, &mut before).unwrap_or(0);

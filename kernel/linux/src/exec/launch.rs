@@ -8,7 +8,7 @@ use crate::abi::signals::SignalSet;
 use crate::error::Errno;
 use crate::files::console::{self, Holder};
 use crate::files::open::{Files, OpenFile, Target, flag};
-use crate::files::pipe::Pipe;
+use crate::files::pipe::{Maker, Pipe};
 use crate::memory::limits::Limits;
 use crate::memory::space::Memory;
 use crate::process::apart_state::Parts;
@@ -181,7 +181,8 @@ pub fn run_on_terminal(path: &str, argv: &[&[u8]], size: Size) -> Result<i32, Ex
 
 /// The same, its input being a stream over the serial line that has an end.
 pub fn run_with_stream(path: &str, argv: &[&[u8]]) -> Result<i32, ExecError> {
-    let [input, writer] = Pipe::ends().map_err(ExecError)?;
+    let [input, writer] = Pipe::ends(Maker { user: 0, has_resources: true, has_no_limits: true })
+        .map_err(ExecError)?;
     let input = OpenFile::of_object(input, 0).map_err(ExecError)?;
     super::input::feed(OpenFile::of_object(writer, flag::WRITE_ONLY).map_err(ExecError)?);
     start_and_wait(path, argv, input, console_file()?)

@@ -17,6 +17,7 @@ use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use machine::memory::fallible;
 use machine::spin::SpinLock;
@@ -29,6 +30,49 @@ static MAX_PIPE_BYTES: AtomicUsize = AtomicUsize::new(1 << 20);
 /// What one whose resources have no limits (CAP_SYS_RESOURCE) may ask for: what is in a pipe is on
 /// the heap.
 const MAX_PRIVILEGED_BYTES: usize = 16 << 20;
+
+/// Pages of one user's pipes beyond which new ones are small and none grows, and beyond which there
+/// are no new ones (`fs.pipe-user-pages-soft`, `-hard`); 0: without end. Those with names are not
+/// counted.
+pub(crate) static SOFT_PAGES: AtomicU64 = AtomicU64::new(16_384);
+pub(crate) static HARD_PAGES: AtomicU64 = AtomicU64::new(0);
+/// What a pipe holds of a user who has that many.
+const SMALL_BYTES: usize = 2 * ATOMIC;
+/// Pages of each user's pipes.
+static USERS: SpinLock<Vec<(u32, u64)>> = SpinLock::new(Vec::new());
+
+/// Who makes a pipe, or changes it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Maker {
+    pub(crate) user: u32,
+    /// One may have pipes of any size, another as many as it wants.
+    pub(crate) has_resources: bool,
+    pub(crate) has_no_limits: bool,
+}
+
+/// A user's pipes have other pages from now on: how many those are.
+fn account(user: u32, less: usize, more: usize) -> Result<u64, Errno> {
+    let (less, more) = ((less / ATOMIC) as u64, (more / ATOMIC) as u64);
+    let mut users = USERS.lock();
+    let at = match users.iter().position(|(other, _)| *other == user) {
+        Some(at) => at,
+        None => {
+            fallible::push(&mut users, (user, 0))?;
+            users.len() - 1
+        }
+    };
+    let pages = (users[at].1 + more).saturating_sub(less);
+    users[at].1 = pages;
+    if pages == 0 {
+        users.swap_remove(at);
+    }
+    Ok(pages)
+}
+
+fn is_beyond(pages: u64, limit: &AtomicU64) -> bool {
+    let limit = limit.load(Ordering::Relaxed);
+    limit != 0 && pages > limit
+}
 
 /// How large one without privileges may make a pipe (`fs.pipe-max-size`).
 pub(crate) fn most() -> usize {
@@ -80,6 +124,8 @@ pub struct Pipe {
     to_readers: Notices,
     to_writers: Notices,
     inode: u64,
+    /// Whom its pages count for.
+    user: Option<u32>,
 }
 
 /// An end, or both: what an open file leads to.
@@ -101,11 +147,16 @@ struct Others {
 }
 
 impl Pipe {
+    /// One with a name.
     pub(crate) fn new() -> Result<Arc<Self>, Errno> {
+        Self::of_user(None, PIPE_BYTES)
+    }
+
+    fn of_user(user: Option<u32>, capacity: usize) -> Result<Arc<Self>, Errno> {
         let inner = Inner {
             bytes: VecDeque::new(),
             pieces: VecDeque::new(),
-            capacity: PIPE_BYTES,
+            capacity,
             readers: 0,
             writers: 0,
             readers_ever: 0,
@@ -115,12 +166,25 @@ impl Pipe {
         let readiness = Readiness::new();
         let inner = SpinLock::new(inner);
         let (to_readers, to_writers) = (Notices::new(), Notices::new());
-        Ok(fallible::shared(Self { inner, readiness, to_readers, to_writers, inode })?)
+        Ok(fallible::shared(Self { inner, readiness, to_readers, to_writers, inode, user })?)
     }
 
-    /// A pipe's two ends: read, write.
-    pub(crate) fn ends() -> Result<[Arc<PipeEnd>; 2], Errno> {
-        let pipe = Self::new()?;
+    /// A pipe's two ends: read, write. `ENFILE`: its maker has too many.
+    pub(crate) fn ends(maker: Maker) -> Result<[Arc<PipeEnd>; 2], Errno> {
+        let most = if maker.has_resources { PIPE_BYTES } else { most() };
+        let mut capacity = PIPE_BYTES.min(most);
+        let mut pages = account(maker.user, 0, capacity)?;
+        if is_beyond(pages, &SOFT_PAGES) && !maker.has_no_limits {
+            pages = account(maker.user, capacity, SMALL_BYTES)?;
+            capacity = SMALL_BYTES;
+        }
+        let made = match is_beyond(pages, &HARD_PAGES) && !maker.has_no_limits {
+            true => Err(Errno::ENFILE),
+            false => Self::of_user(Some(maker.user), capacity),
+        };
+        let pipe = made.inspect_err(|_| {
+            let _less = account(maker.user, capacity, 0);
+        })?;
         let (reader, _) = PipeEnd::new(pipe.clone(), true, false, None)?;
         let (writer, _) = PipeEnd::new(pipe, false, true, None)?;
         Ok([reader, writer])
@@ -163,11 +227,11 @@ impl Pipe {
     }
 
     /// F_SETPIPE_SZ: a power of two, at least a page.
-    pub(crate) fn set_capacity(&self, wanted: u64, is_privileged: bool) -> SysResult {
+    pub(crate) fn set_capacity(&self, wanted: u64, by: Maker) -> SysResult {
         let wanted = usize::try_from(wanted).ok().filter(|&wanted| wanted <= 1 << 31);
         let capacity = rounded(wanted.ok_or(Errno::EINVAL)?);
         let mut inner = self.inner.lock();
-        if capacity > most().max(inner.capacity) && !is_privileged {
+        if capacity > most().max(inner.capacity) && !by.has_resources {
             return Err(Errno::EPERM);
         }
         if capacity > MAX_PRIVILEGED_BYTES {
@@ -175,6 +239,15 @@ impl Pipe {
         }
         if inner.bytes.len() > capacity || inner.pieces.len() > capacity / ATOMIC {
             return Err(Errno::EBUSY);
+        }
+        if let Some(user) = self.user {
+            let before = inner.capacity;
+            let pages = account(user, before, capacity)?;
+            let is_too_much = is_beyond(pages, &HARD_PAGES) || is_beyond(pages, &SOFT_PAGES);
+            if capacity > before && is_too_much && !by.has_no_limits {
+                account(user, capacity, before)?;
+                return Err(Errno::EPERM);
+            }
         }
         inner.capacity = capacity;
         drop(inner);
@@ -403,6 +476,15 @@ impl PipeEnd {
         };
         // Where there is no memory for it, it is dropped, which takes it off the count.
         Ok((fallible::shared(Self { pipe, reads, writes, named })?, others))
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if let Some(user) = self.user {
+            // They were counted: there is a place for them.
+            let _less = account(user, self.inner.lock().capacity, 0);
+        }
     }
 }
 

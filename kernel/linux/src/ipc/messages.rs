@@ -304,7 +304,7 @@ impl Queue {
             Ok((state.access.number, core::mem::take(&mut state.messages)))
         })?;
         drop(messages);
-        let gone = TABLE.lock().take(|row| row.access.number == number);
+        let gone = TABLE.lock().take_number(number);
         drop(gone);
         Ok(())
     }

@@ -356,7 +356,7 @@ impl Set {
             state.is_removed = true;
             Ok(state.access.number)
         })?;
-        let gone = TABLE.lock().take(|row| row.access.number == number);
+        let gone = TABLE.lock().take_number(number);
         drop(gone);
         Ok(())
     }

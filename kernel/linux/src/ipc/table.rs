@@ -5,6 +5,8 @@
 //! 1. A number is a place in the table, and above that how often one was given out: it is not given
 //!    out again soon.
 //! 2. A thing that was removed has no key.
+//! 3. All places below the lowest free one are taken. What has a key is among the sorted ones, and
+//!    what is there without is removed yet waited for.
 
 use crate::error::Errno;
 use alloc::vec::Vec;
@@ -43,6 +45,10 @@ pub(crate) trait Kept {
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     kept: Vec<Option<T>>,
+    count: usize,
+    lowest_free: usize,
+    /// Keys, as they were given, and the places of what has them, sorted.
+    keys: Vec<(i32, u32)>,
     /// How often places were used that are given out now.
     given: i32,
     /// The place that was given out last.
@@ -55,7 +61,16 @@ pub(crate) struct Table<T> {
 
 impl<T: Kept> Table<T> {
     pub(crate) const fn new(most: &'static AtomicU64) -> Self {
-        Self { kept: Vec::new(), given: 0, last: None, most, next: None }
+        Self {
+            kept: Vec::new(),
+            count: 0,
+            lowest_free: 0,
+            keys: Vec::new(),
+            given: 0,
+            last: None,
+            most,
+            next: None,
+        }
     }
 
     /// All there are.
@@ -83,8 +98,14 @@ impl<T: Kept> Table<T> {
 
     /// The number of the one with a key.
     pub(crate) fn find(&self, key: i32) -> Option<i32> {
-        let found = self.iter().find(|kept| key != PRIVATE && kept.access().key == key);
-        found.map(|kept| kept.access().number)
+        let (_, place) = self.keys[self.place_of(key).ok()?];
+        let access = self.kept.get(place as usize)?.as_ref()?.access();
+        (access.key == key).then_some(access.number)
+    }
+
+    /// Where a key is among the sorted ones, or belongs there.
+    fn place_of(&self, key: i32) -> Result<usize, usize> {
+        self.keys.binary_search_by_key(&key, |(key, _)| *key)
     }
 
     /// Adds one. `EEXIST`: there is one with its key; `ENOSPC`: there are as many as there may be.
@@ -94,6 +115,16 @@ impl<T: Kept> Table<T> {
         }
         let lowest = self.next.map_or(0, |next| (next & PLACES) as usize);
         let place = self.free_from(lowest)?;
+        let key = new.access().key;
+        match self.place_of(key) {
+            _ if key == PRIVATE => {}
+            Ok(at) => self.keys[at].1 = place as u32,
+            Err(at) => {
+                self.keys.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+                // CANNOT FAIL: reserved above.
+                self.keys.insert(at, (key, place as u32));
+            }
+        }
         let times_given = match self.next.take() {
             Some(next) => next >> PLACE_BITS & MAX_GIVEN,
             None => {
@@ -107,15 +138,20 @@ impl<T: Kept> Table<T> {
         let number = times_given << PLACE_BITS | place as i32;
         new.set_number(number);
         self.kept[place] = Some(new);
+        self.count += 1;
+        if place == self.lowest_free {
+            self.lowest_free += 1;
+        }
         Ok(number)
     }
 
     /// A free place, from this one on.
     fn free_from(&mut self, lowest: usize) -> Result<usize, Errno> {
+        let lowest = lowest.max(self.lowest_free);
         let free = (lowest..self.kept.len()).find(|&place| self.kept[place].is_none());
         let place = free.unwrap_or_else(|| self.kept.len().max(lowest));
         let most = self.most.load(Ordering::Relaxed);
-        if place as u64 >= most || self.iter().count() as u64 >= most {
+        if place as u64 >= most || self.count as u64 >= most {
             return Err(Errno::ENOSPC);
         }
         while self.kept.len() <= place {
@@ -136,13 +172,34 @@ impl<T: Kept> Table<T> {
 
     /// Takes the first one out of which this is so; the caller drops it without the table's lock.
     pub(crate) fn take(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        self.kept.iter_mut().find(|kept| kept.as_ref().is_some_and(&is_it))?.take()
+        let place = self.kept.iter().position(|kept| kept.as_ref().is_some_and(&is_it))?;
+        self.take_at(place)
+    }
+
+    /// The same of the one with a number.
+    pub(crate) fn take_number(&mut self, number: i32) -> Option<T> {
+        self.get(number).ok()?;
+        self.take_at((number & PLACES) as usize)
+    }
+
+    fn take_at(&mut self, place: usize) -> Option<T> {
+        let taken = self.kept.get_mut(place)?.take()?;
+        self.count -= 1;
+        self.lowest_free = self.lowest_free.min(place);
+        let is_own = |at: &usize| self.keys[*at].1 as usize == place;
+        let at = self.place_of(taken.access().key).ok().filter(is_own);
+        // What was removed before has no key: its place tells.
+        let at = at.or_else(|| self.keys.iter().position(|(_, own)| *own as usize == place));
+        if let Some(at) = at {
+            self.keys.remove(at);
+        }
+        Some(taken)
     }
 
     /// How many there are, and the last place that is taken.
     pub(crate) fn count(&self) -> (usize, usize) {
         let highest = self.kept.iter().rposition(Option::is_some).unwrap_or(0);
-        (self.iter().count(), highest)
+        (self.count, highest)
     }
 }
 

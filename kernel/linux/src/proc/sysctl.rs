@@ -48,10 +48,12 @@ const QUEUES: &str = "fs/mqueue";
 const INOTIFY: &str = "fs/inotify";
 
 /// Numbers that can be set.
-const NUMBERS: [Number; 21] = [
+const NUMBERS: [Number; 23] = [
     Number::of("fs", "dir-notify-enable", &directory_notices::IS_ALLOWED, 0..=i32::MAX as u64),
     Number::of("fs", "lease-break-time", &leases::BREAK_SECONDS, 0..=i32::MAX as u64),
     Number::of("fs", "nr_open", &MAX_FILES, MAX_FILES_RANGE),
+    Number::of("fs", "pipe-user-pages-hard", &pipe::HARD_PAGES, 0..=i64::MAX as u64),
+    Number::of("fs", "pipe-user-pages-soft", &pipe::SOFT_PAGES, 0..=i64::MAX as u64),
     Number::of(INOTIFY, "max_queued_events", &inotify::MAX_EVENTS, 0..=i32::MAX as u64),
     Number::of(INOTIFY, "max_user_instances", &inotify::MAX_INSTANCES, 0..=i32::MAX as u64),
     Number::of(INOTIFY, "max_user_watches", &inotify::MAX_WATCHES, 0..=i32::MAX as u64),
@@ -115,8 +117,6 @@ macro_rules! settings {
 settings! {
     "fs" "file-max" 0o444 |text| writeln!(text, "9223372036854775807");
     "fs" "pipe-max-size" 0o644 |text| writeln!(text, "{}", pipe::most()), set_pipe_bytes;
-    "fs" "pipe-user-pages-soft" 0o444 |text| writeln!(text, "0");
-    "fs" "pipe-user-pages-hard" 0o444 |text| writeln!(text, "0");
     "fs" "suid_dumpable" 0o444 |text| writeln!(text, "0");
     "kernel/random" "boot_id" 0o444 |text| write_identifier(*BOOT.lock().get_or_insert_with(random_bytes), text);
     "kernel/random" "entropy_avail" 0o444 |text| writeln!(text, "256");

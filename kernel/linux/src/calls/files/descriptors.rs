@@ -7,7 +7,7 @@ use super::leases;
 use super::locks::{NEWEST, OLDEST, What, closed, range};
 use super::names::masked;
 use super::notices;
-use super::splice::pipe_of;
+use super::splice::{pipe_maker, pipe_of};
 use crate::abi::open as flag;
 use crate::error::{Errno, SysResult};
 use crate::files::attributes::file_flag;
@@ -24,7 +24,6 @@ use crate::files::spot::{Known, Lies};
 use crate::files::tree::{self, Content, Node, Parent, Special};
 use crate::memory::cut;
 use crate::proc;
-use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions;
 use crate::process::user_memory::put;
 use crate::process::walk::{self, Place, Route};
@@ -422,7 +421,7 @@ pub(crate) fn pipe(at: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let kept = flags as u32 & told;
-    let [reader, writer] = Pipe::ends()?;
+    let [reader, writer] = Pipe::ends(pipe_maker())?;
     let reader = OpenFile::of_object(reader, kept)?;
     let writer = OpenFile::of_object(writer, kept | status::WRITE_ONLY)?;
     put_pair(at, [reader, writer], flags & CLOSE_ON_EXEC != 0)
@@ -573,10 +572,7 @@ pub(crate) fn fcntl(number: u64, command: u64, argument: u64) -> SysResult {
         command::SET_PIPE_SIZE | command::GET_PIPE_SIZE => {
             let pipe = &pipe_of(file).ok_or(Errno::EBADF)?.pipe;
             match command {
-                command::SET_PIPE_SIZE => {
-                    let may = current_task().credentials().can(capability::SYS_RESOURCE);
-                    pipe.set_capacity(argument & 0xffff_ffff, may)
-                }
+                command::SET_PIPE_SIZE => pipe.set_capacity(argument & 0xffff_ffff, pipe_maker()),
                 _ => Ok(pipe.capacity()),
             }
         }

@@ -9,7 +9,9 @@ use super::transfer::{Direction, broken_pipe, piece_of, take, with_room};
 use crate::error::{Errno, SysResult};
 use crate::files::object::How;
 use crate::files::open::{OpenFile, flag};
-use crate::files::pipe::PipeEnd;
+use crate::files::pipe::{Maker, PipeEnd};
+use crate::process::current_task;
+use crate::process::identity::credentials::capability;
 use crate::process::user_memory::{get, put};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -236,4 +238,12 @@ fn into_pipe(end: &PipeEnd, from: u64, length: u64, how: How) -> SysResult {
         take(from, room)?;
         Ok(end.pipe.write_now(room)? as u64)
     })
+}
+
+/// The caller, as one that makes pipes.
+pub(super) fn pipe_maker() -> Maker {
+    let all = current_task().credentials();
+    let has_resources = all.can(capability::SYS_RESOURCE);
+    let has_no_limits = has_resources || all.can(capability::SYS_ADMIN);
+    Maker { user: all.user.real, has_resources, has_no_limits }
 }
