@@ -226,7 +226,7 @@ pub fn p2_p4_a_first_thread_that_has_left_is_a_zombie_until_the_end() -> Outcome
 }
 
 /// Red when a program on another CPU still reads, or writes, a page that was cut off its file: the
-/// frame is somebody else's by then.
+/// frame is another program's by then.
 pub fn u1_a_file_that_is_cut_is_cut_on_every_cpu() -> Outcome {
     program("other-cpus", "cut")
 }

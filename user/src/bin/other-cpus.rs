@@ -212,7 +212,7 @@ fn advised(n: &Numbers) -> i32 {
     must!(advise(process, &two, DONTNEED, 0) == EINVAL, "advice that takes contents");
     must!(advise(process, &two, COLD, 1) == EINVAL, "flags");
     must!(advise(1, &two, COLD, 0) == EBADF, "advice for a file");
-    // Somebody else's.
+    // Another user's.
     let status = user::memory::child(|| {
         n.call("setresuid", [1000; 3]);
         i32::from(!matches!(advise(process, &two, COLD, 0), EACCES | EPERM))

@@ -15,7 +15,8 @@
 //! The ends of who listens, then nothing: a socket's own ends and stage are locked before or
 //! afterwards. What is dropped is dropped without them.
 
-use super::socket::{ABSTRACT, At, Kind, Maker, Name, PASS_CREDENTIALS, Pair, Socket};
+use super::socket::{ABSTRACT, At, Kind, Maker, Name, Pair, Socket};
+use super::socket_bounds::PASS_CREDENTIALS;
 use crate::error::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;

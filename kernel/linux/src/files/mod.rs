@@ -17,6 +17,7 @@
 //! | `object`, `readiness`, `notices` | what an open file does; what it is ready for, and who is told; who is told by a signal |
 //! | `inotify`, `directory_notices` | who is told what happens to files; who is told by a signal |
 //! | `pipe`, `socket`, `eventfd`, `timerfd`, `epoll`, `console`, `pty`, `message_queue` | kinds of open files with operations of their own |
+//! | `socket_bounds` | how much a socket may have on its way, and how long it waits |
 //!
 //! May import `error`, `sorted` and `time`. Knows no process: the calls that act for one are in
 //! `calls::files`, /proc is in `proc`.
@@ -50,6 +51,7 @@ pub(crate) mod readiness;
 pub(crate) mod room;
 mod signaller;
 pub(crate) mod socket;
+pub(crate) mod socket_bounds;
 pub(crate) mod spot;
 pub(crate) mod standing;
 pub(crate) mod table;

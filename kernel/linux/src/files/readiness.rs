@@ -84,8 +84,8 @@ impl Readiness {
         Ok(self.sleepers.wait_until(condition)?)
     }
 
-    /// The same for so many nanoseconds at most, if that is not 0: `EAGAIN` then. Such a sleep is not
-    /// begun again behind a signal: it would be a longer one.
+    /// The same for so many nanoseconds at most, if that is not 0: `EAGAIN` then. Such a sleep is
+    /// not begun again behind a signal: it would be a longer one.
     pub(crate) fn wait_at_most(
         &self,
         nonblocking: bool,

@@ -12,6 +12,7 @@ use super::notices::{Notice, Notices};
 use super::object::{Caller, How, Object};
 use super::open_file::OpenFile;
 use super::readiness::{Readiness, event};
+use super::socket_bounds::{Bounds, OWN_BYTES, USUAL_BYTES};
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use alloc::collections::VecDeque;
@@ -77,12 +78,6 @@ impl Stage {
 
 /// Names that are not in the tree.
 pub(super) static ABSTRACT: SpinLock<Vec<(Name, Weak<Pair>)>> = SpinLock::new(Vec::new());
-/// Bytes that an end may have on their way, if it says nothing else (`wmem_default`).
-pub(crate) const USUAL_BYTES: u32 = 212_992;
-/// The most that one may ask for, without a right to more: twice `wmem_max`.
-pub(crate) const MAX_BYTES: usize = 2 * USUAL_BYTES as usize;
-/// What Linux has of each message for itself.
-const OWN_BYTES: usize = 32;
 /// Messages in an inbox.
 const MAX_MESSAGES: usize = 1024;
 /// Messages of a stream that one read takes.
@@ -146,34 +141,6 @@ pub(crate) struct Socket {
     pub(crate) bounds: Bounds,
 }
 
-/// What a socket may have, and how long its calls wait.
-#[derive(Debug)]
-pub(crate) struct Bounds {
-    /// Bytes on their way to the other end (SO_SNDBUF), and to this one: that is the other one's
-    /// to say, so it is only told (SO_RCVBUF).
-    pub(crate) send_bytes: AtomicU32,
-    pub(crate) receive_bytes: AtomicU32,
-    /// Nanoseconds; 0: as long as it takes.
-    pub(crate) send_time: AtomicU64,
-    pub(crate) receive_time: AtomicU64,
-    /// Seconds of SO_LINGER, and SO_PRIORITY: of networks, and kept.
-    pub(crate) linger: AtomicU32,
-    pub(crate) priority: AtomicU32,
-}
-
-impl Bounds {
-    const fn usual() -> Self {
-        Self {
-            send_bytes: AtomicU32::new(USUAL_BYTES),
-            receive_bytes: AtomicU32::new(USUAL_BYTES),
-            send_time: AtomicU64::new(0),
-            receive_time: AtomicU64::new(0),
-            linger: AtomicU32::new(0),
-            priority: AtomicU32::new(0),
-        }
-    }
-}
-
 /// What was read.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
@@ -184,9 +151,6 @@ pub(crate) struct Received {
     pub(crate) from: Option<Name>,
     pub(crate) maker: Maker,
 }
-
-/// The switch of who wants to know who has sent a message.
-pub(crate) const PASS_CREDENTIALS: u32 = 16;
 
 impl Socket {
     /// Whether a switch of setsockopt is on.

@@ -35,7 +35,7 @@ impl Memory {
         if is_covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// Takes out what is of nobody else: no thread comes back to it, and the kernel meets nothing
+    /// Takes out what no other process has: no thread comes back to it, and the kernel meets nothing
     /// there instead of zeros that the program never wrote.
     pub(crate) fn reap(&mut self) -> Result<(), Errno> {
         let mut from = USER_LOWEST;

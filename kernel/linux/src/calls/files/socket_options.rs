@@ -7,7 +7,8 @@ use super::socket_args::{MAKER_BYTES, SOL_SOCKET, UNIX, socket_of};
 use crate::abi;
 use crate::abi::stack_image::WordSize;
 use crate::error::{Errno, SysResult};
-use crate::files::socket::{MAX_BYTES, Socket};
+use crate::files::socket::Socket;
+use crate::files::socket_bounds::MAX_BYTES;
 use crate::process::current_task;
 use crate::process::identity::credentials::capability;
 use crate::process::user_memory::{get, get_numbers, put};
@@ -15,7 +16,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Options of SOL_SOCKET.
 pub(super) mod option {
-    pub(in super::super) use crate::files::socket::PASS_CREDENTIALS;
+    pub(in super::super) use crate::files::socket_bounds::PASS_CREDENTIALS;
     pub(super) const REUSE: u32 = 2;
     pub(super) const TYPE: u32 = 3;
     pub(super) const ERROR: u32 = 4;
@@ -161,7 +162,7 @@ pub(crate) fn get_option(number: u64, level: u64, option: u64, to: u64, length: 
     put_value(&value.to_le_bytes(), to, length)
 }
 
-/// What a buffer is that somebody wants so large: twice that, so that what the kernel needs for
+/// What a buffer is that a program wants so large: twice that, so that what the kernel needs for
 /// itself has room too, and no smaller than one that works (`__sock_set_rcvbuf`,
 /// `sock_setsockopt`).
 fn buffer(wanted: u32, least: u32, is_forced: bool) -> u32 {
