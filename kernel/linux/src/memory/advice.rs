@@ -35,8 +35,8 @@ impl Memory {
         if is_covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// Takes out what no other process has: no thread comes back to it, and the kernel meets nothing
-    /// there instead of zeros that the program never wrote.
+    /// Takes out what no other process has: no thread comes back to it, and the kernel meets
+    /// nothing there instead of zeros that the program never wrote.
     pub(crate) fn reap(&mut self) -> Result<(), Errno> {
         let mut from = USER_LOWEST;
         while let Some(area) = self.areas.first_within(from, USER_TOP) {
