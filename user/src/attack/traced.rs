@@ -22,11 +22,11 @@ pub(super) const PTRACE: usize = if IS_WIDE { 101 } else { 26 };
 const CODE: usize = if IS_WIDE { 17 } else { 13 };
 const STACK: usize = if IS_WIDE { 20 } else { 16 };
 const DATA: [usize; 4] = if IS_WIDE { [23, 24, 25, 26] } else { [7, 8, 9, 10] };
-/// The program's own.
-const OWN_CODE: usize = if IS_WIDE { 0x33 } else { 0x23 };
-const OWN_DATA: usize = 0x2b;
-/// The 32-bit code segment that is always there.
-const CODE_32: usize = 0x23;
+/// The program's own, and a third segment that is always there: code of 32 bits, or the data of
+/// thread-local storage.
+const OWN_CODE: usize = if IS_WIDE { 0x33 } else { 0x1b };
+const OWN_DATA: usize = if IS_WIDE { 0x2b } else { 0x23 };
+const THIRD: usize = if IS_WIDE { 0x23 } else { 0x33 };
 /// Selectors that are tried: all of the global table, and the first of a local one.
 const SELECTORS: usize = 0xa0;
 
@@ -86,7 +86,7 @@ fn try_data(selector: usize, which: usize) -> i32 {
     let end = end_of(child);
     // Where every access needs a good segment, one that is null ends the program.
     let is_needed = !IS_WIDE && which < 2;
-    let is_there = selector | 3 == OWN_DATA || selector | 3 == CODE_32 || selector | 3 == OWN_CODE;
+    let is_there = [OWN_CODE, OWN_DATA, THIRD].contains(&(selector | 3));
     let is_well = match end {
         _ if !may_be => matches!(end, End::Exit(_)),
         End::Exit(0) => !is_there || selector == 0,
@@ -115,9 +115,10 @@ pub(super) const SELECTED: Attack = Attack {
         } else if selector == own {
             told == 0 && end == End::Exit(0)
         } else {
-            // 64-bit code as 32-bit code: anything may come of it, to the program.
-            let is_other_code = IS_WIDE && which == 4 && selector == CODE_32;
-            told == 0 && (is_other_code || has_ended_by(end, &[SIGSEGV, SIGBUS]))
+            // 64-bit code as 32-bit code: anything may come of it, to the program. As a stack, the
+            // third segment is as good as its own, where it is data.
+            let is_third = selector == THIRD && (which == 4) == IS_WIDE;
+            told == 0 && (is_third || has_ended_by(end, &[SIGSEGV, SIGBUS]))
         };
         i32::from(!is_well)
     },
