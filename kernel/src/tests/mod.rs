@@ -354,6 +354,7 @@ table! {
         hostile::p2_capabilities_hold_in_their_own_namespace,
         hostile::p2_clocks_are_ahead_in_their_own_namespace,
         hostile::p2_no_path_leads_out_of_a_root,
+        hostile::p2_u1_what_has_a_key_is_of_its_namespace_and_goes_with_it,
         hostile::p2_locks_keep_others_out_and_go_with_their_owners,
         files::p2_leases_hold_up_others_until_they_are_given_up,
         files::u1_files_keep_to_their_flags,

@@ -1,6 +1,7 @@
 //! What a process sees of the tree, as on Linux: `namespaces NAME`. Status 0 if `mounts`: what a
 //! process mounts in a namespace of its own is seen there and nowhere else, and the ways into it
-//! are right; `roots`: no path leads out of a root that a process was given.
+//! are right; `ipc`: what has a key, a number or a name is of the namespace in which it was made,
+//! and goes with that; `roots`: no path leads out of a root that a process was given.
 
 #![no_std]
 #![no_main]
@@ -21,6 +22,7 @@ const EPERM: isize = -1;
 const ENOENT: isize = -2;
 const EINVAL: isize = -22;
 const NEW_MOUNTS: usize = 0x2_0000;
+const NEW_IPC: usize = 0x800_0000;
 const NEW_HOST: usize = 0x400_0000;
 const FS: usize = 0x200;
 const CHILD_SIGNAL: usize = 17;
@@ -147,11 +149,124 @@ fn roots(test: &Test) -> i32 {
     0
 }
 
+/// What programs share by keys, numbers and names.
+struct Shared {
+    segment: isize,
+    set: isize,
+    queue: isize,
+}
+
+const KEY: usize = 0x4b53;
+const MADE: usize = 0o1000 | 0o600;
+const REMOVE: usize = 0;
+const STAT: usize = 2;
+const SYSTEM_V: [&CStr; 3] = [c"/proc/sysvipc/shm", c"/proc/sysvipc/sem", c"/proc/sysvipc/msg"];
+
+impl Test {
+    /// Finds, or makes, each kind of thing with the key.
+    fn obtain(&self, flags: usize) -> Shared {
+        Shared {
+            segment: self.make("shmget", [KEY, 4096, flags]),
+            set: self.make("semget", [KEY, 1, flags]),
+            queue: self.make("msgget", [KEY, flags]),
+        }
+    }
+
+    fn open_queue(&self, flags: usize) -> isize {
+        self.make("mq_open", [path(c"of-a-namespace"), flags, 0o600, 0])
+    }
+
+    /// How many lines of things there are, in all three lists.
+    fn listed(&self) -> usize {
+        let mut text = [0; 2048];
+        let lines = SYSTEM_V.iter().map(|list| {
+            let length = read_file(list, &mut text).unwrap_or(0);
+            text[..length].iter().filter(|&&byte| byte == b'\n').count().saturating_sub(1)
+        });
+        lines.sum()
+    }
+
+    fn remove(&self, of: &Shared) -> bool {
+        self.make("shmctl", [of.segment as usize, REMOVE, 0]) == 0
+            && self.make("semctl", [of.set as usize, 0, REMOVE, 0]) == 0
+            && self.make("msgctl", [of.queue as usize, REMOVE, 0]) == 0
+    }
+}
+
+fn ipc(test: &Test) -> i32 {
+    const LINK: &CStr = c"/proc/self/ns/ipc";
+    let first = test.open(LINK, 0);
+    let name = test.name(LINK);
+    must!(first >= 0 && name.starts_with(b"ipc:["), "the namespace as a file");
+    let before = test.listed();
+    let ours = test.obtain(MADE);
+    must!(ours.segment >= 0 && ours.set >= 0 && ours.queue >= 0, "each kind of thing");
+    let named = test.open_queue(CREATE | 2);
+    must!(named >= 0 && test.listed() == before + 3, "a queue with a name");
+
+    let mut ends = [0_u32; 4];
+    let at = ends.as_mut_ptr().addr();
+    must!(call(nr::PIPE2, [at, 0]) == 0 && call(nr::PIPE2, [at + 8, 0]) == 0, "pipes");
+    let [from, to, silent, _] = core::hint::black_box(ends).map(|end| end as usize);
+    let child = user::fork();
+    if child == 0 {
+        must!(test.leave(NEW_IPC) == 0 && test.name(LINK) != name, "unshare");
+        must!(test.listed() == 0, "it is empty");
+        let none = test.obtain(0);
+        must!([none.segment, none.set, none.queue] == [ENOENT; 3], "no key of another namespace");
+        must!(test.open_queue(0) == ENOENT, "no name");
+        must!(test.make("shmat", [ours.segment as usize, 0, 0]) == EINVAL, "no number");
+        let mut told = [0_u64; 32];
+        let to_it = told.as_mut_ptr().addr();
+        must!(test.make("semctl", [ours.set as usize, 0, STAT, to_it]) == EINVAL, "no set");
+        must!(test.make("msgctl", [ours.queue as usize, STAT, to_it]) == EINVAL, "no queue");
+        let theirs = test.obtain(MADE);
+        must!(theirs.segment >= 0 && theirs.segment != ours.segment, "a segment of its own");
+        must!(theirs.set >= 0 && theirs.set != ours.set && test.listed() == 3, "and the others");
+        must!(test.open_queue(CREATE | 2) >= 0, "the same name");
+        // Its child is where it is.
+        let heir = user::fork();
+        if heir == 0 {
+            return i32::from(test.obtain(0).segment != theirs.segment);
+        }
+        must!(status_of(heir) == 0, "an heir");
+        must!(call(nr::WRITE, [to, path(c"x"), 1]) == 1, "a word");
+        // Until it is killed: nothing more comes.
+        return call(nr::READ, [silent, told.as_mut_ptr().addr(), 1]) as i32 + 1;
+    }
+    let mut byte = [0_u8];
+    must!(call(nr::READ, [from, byte.as_mut_ptr().addr(), 1]) == 1, "the child's word");
+    let found = test.obtain(0);
+    must!(found.segment == ours.segment && test.listed() == before + 3, "what is ours");
+    let held = test.open(of_process(child, b"ns/ipc", &mut [0; 64]), 0);
+    must!(held >= 0 && test.make("kill", [child as usize, KILL]) == 0, "held by a file");
+    must!(status_of(child) == KILL as i32, "its last process ends");
+    must!(test.enter(held, NEW_HOST) == EINVAL && test.enter(held, NEW_IPC) == 0, "setns");
+    let left = test.obtain(0);
+    must!(left.segment >= 0 && left.segment != ours.segment && test.listed() == 3, "it is there");
+    must!(test.open_queue(0) >= 0, "and its queue");
+    must!(test.enter(first, 0) == 0 && test.name(LINK) == name, "back");
+    must!(test.obtain(0).segment == ours.segment, "among ours");
+    // With the last that holds it, it goes, and its numbers with it.
+    call(nr::CLOSE, [held as usize]);
+    let fresh = test.make("clone", [NEW_IPC | CHILD_SIGNAL, 0, 0, 0, 0]);
+    if fresh == 0 {
+        must!(test.listed() == 0 && test.obtain(0).queue == ENOENT, "another one");
+        return 0;
+    }
+    must!(status_of(fresh) == 0, "a child with one of its own");
+    must!(test.remove(&ours) && test.listed() == before, "what was ours is gone");
+    must!(test.make("mq_unlink", [path(c"of-a-namespace")]) == 0, "and its name");
+    must!(call(nr::CLOSE, [named as usize]) == 0, "the queue");
+    0
+}
+
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 3 };
     let test = Test { calls };
     match user::only_argument() {
         Some(b"mounts") => mounts(&test),
+        Some(b"ipc") => ipc(&test),
         Some(b"roots") => roots(&test),
         _ => 2,
     }

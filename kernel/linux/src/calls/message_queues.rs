@@ -13,6 +13,7 @@ use crate::files::open::{Descriptor, OpenFile, flag};
 use crate::limits::Resource;
 use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions;
+use crate::process::names::ipc::here;
 use crate::process::sending::send;
 use crate::process::user_memory::{get_numbers, put, string_of, timespec};
 use crate::process::{current, current_task, table};
@@ -67,7 +68,7 @@ fn open(at: u64, flags: u32, mode: u32, attributes: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let queue = loop {
-        match message_queue::find(&name) {
+        match message_queue::find(here(), &name) {
             Ok(_) if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE => {
                 return Err(Errno::EEXIST);
             }
@@ -81,7 +82,7 @@ fn open(at: u64, flags: u32, mode: u32, attributes: u64) -> SysResult {
                 break queue;
             }
             Err(_) if flags & CREATE != 0 => {
-                match message_queue::make(&name, terms(mode, asked)?) {
+                match message_queue::make(here(), &name, terms(mode, asked)?) {
                     // Another thread was faster: its queue is the one.
                     Err(Errno::EEXIST) if flags & EXCLUSIVE == 0 => {}
                     made => break made?,
@@ -132,7 +133,7 @@ fn unlink(at: u64) -> SysResult {
     let name = name(at)?;
     let all = current_task().credentials();
     let may = |queue: &Queue| queue.user() == all.user.file || all.can(capability::FOWNER);
-    message_queue::unlink(&name, may)?;
+    message_queue::unlink(here(), &name, may)?;
     Ok(0)
 }
 

@@ -6,6 +6,7 @@ use crate::process::identity::credentials::capability;
 use crate::process::identity::permissions::{self, Looks};
 use crate::process::identity::users;
 use crate::process::life::clone_request::flag;
+use crate::process::names::ipc;
 use crate::process::names::namespaces::{self, Held};
 use crate::process::names::pidfd::Pidfd;
 use crate::process::time::times;
@@ -17,14 +18,18 @@ calls! {
 }
 
 /// What /proc/PID/ns has.
-const KINDS: u64 =
-    flag::NEW_MOUNTS | flag::NEW_HOST | flag::NEW_PID | flag::NEW_USER | flag::NEW_TIME;
+const KINDS: u64 = flag::NEW_MOUNTS
+    | flag::NEW_HOST
+    | flag::NEW_IPC
+    | flag::NEW_PID
+    | flag::NEW_USER
+    | flag::NEW_TIME;
 
 /// `CLONE_NEWCGROUP`.
 const NEW_CGROUP: u64 = 0x200_0000;
 
 /// What there is one of, in which all are: a file of it there is not.
-const ONE_OF_EACH: u64 = flag::NEW_IPC | flag::NEW_NET | NEW_CGROUP;
+const ONE_OF_EACH: u64 = flag::NEW_NET | NEW_CGROUP;
 
 fn setns(number: u64, kinds: u64) -> SysResult {
     let kinds = u64::from(kinds as u32);
@@ -55,6 +60,7 @@ fn setns(number: u64, kinds: u64) -> SysResult {
     let all = [
         Held::User(of.credentials().space.clone()),
         Held::Host(of.host.lock().clone()),
+        Held::Ipc(of.ipc.lock().clone()),
         Held::Pid(of.space.clone()),
         Held::Time(of.times()),
         Held::Mounts(of.place().mounts()),
@@ -94,6 +100,7 @@ fn enter(held: &Held) -> SysResult {
     match held {
         Held::Mounts(namespace) => namespaces::enter_mounts(namespace.clone())?,
         Held::Host(names) => namespaces::enter_host(names.clone()),
+        Held::Ipc(own) => ipc::enter(current(), own.clone()),
         Held::Pid(space) => namespaces::enter_pid(space.clone())?,
         Held::Time(space) => times::enter(space.clone())?,
         Held::User(space) => users::enter(space.clone())?,

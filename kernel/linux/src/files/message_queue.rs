@@ -110,27 +110,34 @@ fn counted(messages: u64, bytes: u64) -> Option<u64> {
 /// All that have names; and what users have in queues, named or not.
 #[derive(Debug)]
 struct Names {
-    queues: Vec<(String, Arc<Queue>)>,
+    /// By namespace and name.
+    queues: Vec<(u64, String, Arc<Queue>)>,
     used: Vec<(u32, u64)>,
 }
 
 static NAMES: SpinLock<Names> = SpinLock::new(Names { queues: Vec::new(), used: Vec::new() });
 
 /// The queue with a name.
-pub(crate) fn find(name: &str) -> Result<Arc<Queue>, Errno> {
+pub(crate) fn find(space: u64, name: &str) -> Result<Arc<Queue>, Errno> {
     let names = NAMES.lock();
-    let found = names.queues.iter().find(|(other, _)| other == name);
-    Ok(found.ok_or(Errno::ENOENT)?.1.clone())
+    let (_, _, queue) = &names.queues[names.place_of(space, name).ok_or(Errno::ENOENT)?];
+    Ok(queue.clone())
+}
+
+impl Names {
+    fn place_of(&self, space: u64, name: &str) -> Option<usize> {
+        self.queues.iter().position(|(of, other, _)| *of == space && other == name)
+    }
 }
 
 /// Makes a queue with a name that none has.
-pub(crate) fn make(name: &str, terms: Terms) -> Result<Arc<Queue>, Errno> {
+pub(crate) fn make(space: u64, name: &str, terms: Terms) -> Result<Arc<Queue>, Errno> {
     let more = terms.counted().ok_or(Errno::EOVERFLOW)?;
     let name = fallible::text(name)?;
     let [user, group] = terms.owner;
     let state = State { messages: Vec::new(), bytes: 0, receivers: Vec::new(), notified: None };
     let mut names = NAMES.lock();
-    if names.queues.iter().any(|(other, _)| *other == name) {
+    if names.place_of(space, &name).is_some() {
         return Err(Errno::EEXIST);
     }
     if names.queues.len() as u64 >= MAX_QUEUES.load(Ordering::Relaxed) && !terms.is_privileged {
@@ -162,17 +169,20 @@ pub(crate) fn make(name: &str, terms: Terms) -> Result<Arc<Queue>, Errno> {
     // What its end takes back: from here on there is one.
     names.used[place].1 += more;
     // CANNOT FAIL: reserved above.
-    names.queues.push((name, queue.clone()));
+    names.queues.push((space, name, queue.clone()));
     Ok(queue)
 }
 
 /// Takes a name away, if `may` says so of the queue.
-pub(crate) fn unlink(name: &str, may: impl FnOnce(&Queue) -> bool) -> Result<(), Errno> {
+pub(crate) fn unlink(
+    space: u64,
+    name: &str,
+    may: impl FnOnce(&Queue) -> bool,
+) -> Result<(), Errno> {
     let taken = {
         let mut names = NAMES.lock();
-        let place = names.queues.iter().position(|(other, _)| other == name);
-        let place = place.ok_or(Errno::ENOENT)?;
-        if !may(&names.queues[place].1) {
+        let place = names.place_of(space, name).ok_or(Errno::ENOENT)?;
+        if !may(&names.queues[place].2) {
             return Err(Errno::EPERM);
         }
         names.queues.swap_remove(place)
@@ -180,6 +190,21 @@ pub(crate) fn unlink(name: &str, may: impl FnOnce(&Queue) -> bool) -> Result<(),
     // Its end takes the lock.
     drop(taken);
     Ok(())
+}
+
+/// A namespace has ended: no name of it leads anywhere any more.
+pub(crate) fn space_ends(space: u64) {
+    loop {
+        let taken = {
+            let mut names = NAMES.lock();
+            let place = names.queues.iter().position(|(of, _, _)| *of == space);
+            place.map(|place| names.queues.swap_remove(place))
+        };
+        // Its end takes the lock.
+        if taken.is_none() {
+            break;
+        }
+    }
 }
 
 impl Drop for Queue {

@@ -78,24 +78,33 @@ impl Kept for Row {
 
 static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(&MAX_QUEUES));
 
-/// The number of the queue with a key.
-pub(crate) fn find(key: i32) -> Option<i32> {
-    TABLE.lock().find(key)
+/// The number of the queue with a key, in a namespace.
+pub(crate) fn find(space: u64, key: i32) -> Option<i32> {
+    TABLE.lock().find(space, key)
 }
 
-/// The first one at this place of the table or behind it, and where.
-pub(crate) fn from(place: usize) -> Option<(usize, Arc<Queue>)> {
-    TABLE.lock().from(place).map(|(at, row)| (at, row.queue.clone()))
+/// The first one of a namespace at this place of the table or behind it, and where.
+pub(crate) fn from(space: u64, place: usize) -> Option<(usize, Arc<Queue>)> {
+    TABLE.lock().from_in(space, place).map(|(at, row)| (at, row.queue.clone()))
 }
 
-/// The number of the one at a place of the table.
-pub(crate) fn at_place(place: usize) -> Option<i32> {
-    TABLE.lock().at_place(place)
+/// A namespace has ended: what is in it goes.
+pub(crate) fn space_ends(space: u64) {
+    let mut place = 0;
+    while let Some((at, queue)) = from(space, place) {
+        place = at + 1;
+        let _removed_by_another = queue.remove(|_| Ok(()));
+    }
 }
 
-/// The queue with this number.
-pub(crate) fn get(number: i32) -> Result<Arc<Queue>, Errno> {
-    Ok(TABLE.lock().get(number)?.queue.clone())
+/// The number of the one of a namespace at a place of the table.
+pub(crate) fn at_place(space: u64, place: usize) -> Option<i32> {
+    TABLE.lock().at_place(space, place)
+}
+
+/// The queue of a namespace with this number.
+pub(crate) fn get(space: u64, number: i32) -> Result<Arc<Queue>, Errno> {
+    Ok(TABLE.lock().get_in(space, number)?.queue.clone())
 }
 
 /// Makes one.
@@ -134,11 +143,11 @@ pub(crate) struct Totals {
 }
 
 /// See [`Totals`].
-pub(crate) fn totals() -> Totals {
+pub(crate) fn totals(space: u64) -> Totals {
     let table = TABLE.lock();
-    let (queues, highest) = table.count();
+    let (queues, highest) = table.count(space);
     let mut totals = Totals { queues, highest, ..Totals::default() };
-    for row in table.iter() {
+    for row in table.iter_in(space) {
         let state = row.queue.state.lock();
         totals.messages += state.messages.len();
         totals.bytes += state.bytes;

@@ -101,24 +101,33 @@ static TABLE: SpinLock<Table<Row>> = SpinLock::new(Table::new(&MAX_SETS));
 static UNDONE: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// The number of the set with a key.
-pub(crate) fn find(key: i32) -> Option<i32> {
-    TABLE.lock().find(key)
+/// The number of the set with a key, in a namespace.
+pub(crate) fn find(space: u64, key: i32) -> Option<i32> {
+    TABLE.lock().find(space, key)
 }
 
-/// The first one at this place of the table or behind it, and where.
-pub(crate) fn from(place: usize) -> Option<(usize, Arc<Set>)> {
-    TABLE.lock().from(place).map(|(at, row)| (at, row.set.clone()))
+/// The first one of a namespace at this place of the table or behind it, and where.
+pub(crate) fn from(space: u64, place: usize) -> Option<(usize, Arc<Set>)> {
+    TABLE.lock().from_in(space, place).map(|(at, row)| (at, row.set.clone()))
 }
 
-/// The number of the one at a place of the table.
-pub(crate) fn at_place(place: usize) -> Option<i32> {
-    TABLE.lock().at_place(place)
+/// A namespace has ended: what is in it goes.
+pub(crate) fn space_ends(space: u64) {
+    let mut place = 0;
+    while let Some((at, set)) = from(space, place) {
+        place = at + 1;
+        let _removed_by_another = set.remove(|_| Ok(()));
+    }
 }
 
-/// The set with this number.
-pub(crate) fn get(number: i32) -> Result<Arc<Set>, Errno> {
-    Ok(TABLE.lock().get(number)?.set.clone())
+/// The number of the one of a namespace at a place of the table.
+pub(crate) fn at_place(space: u64, place: usize) -> Option<i32> {
+    TABLE.lock().at_place(space, place)
+}
+
+/// The set of a namespace with this number.
+pub(crate) fn get(space: u64, number: i32) -> Result<Arc<Set>, Errno> {
+    Ok(TABLE.lock().get_in(space, number)?.set.clone())
 }
 
 /// Makes one.
@@ -149,10 +158,10 @@ pub(crate) fn set_next(number: i32) {
 }
 
 /// How many sets there are, the last place that is taken, and how many semaphores.
-pub(crate) fn totals() -> (usize, usize, usize) {
+pub(crate) fn totals(space: u64) -> (usize, usize, usize) {
     let table = TABLE.lock();
-    let (count, highest) = table.count();
-    (count, highest, table.iter().map(|row| row.set.state.lock().semaphores.len()).sum())
+    let (count, highest) = table.count(space);
+    (count, highest, table.iter_in(space).map(|row| row.set.state.lock().semaphores.len()).sum())
 }
 
 /// Undoes what a process that ends has asked for.

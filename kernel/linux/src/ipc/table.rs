@@ -1,5 +1,8 @@
 //! Numbers and keys.
 //!
+//! Each thing belongs to a namespace, known by its number here: who is in another one finds neither
+//! its key nor its number. Places and limits are common to all.
+//!
 //! # Invariants
 //!
 //! 1. A number is a place in the table, and above that how often one was given out: it is not given
@@ -23,6 +26,8 @@ const MAX_GIVEN: i32 = 0xffff;
 /// What is told of anything that has a number, and decides who may use it.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
+    /// The namespace that it belongs to.
+    pub(crate) space: u64,
     pub(crate) number: i32,
     pub(crate) key: i32,
     /// Whose it is; and who made it. A user and a group each.
@@ -47,8 +52,8 @@ pub(crate) struct Table<T> {
     kept: Vec<Option<T>>,
     count: usize,
     lowest_free: usize,
-    /// Keys, as they were given, and the places of what has them, sorted.
-    keys: Vec<(i32, u32)>,
+    /// Namespaces and keys, as they were given, and the places of what has them, sorted.
+    keys: Vec<((u64, i32), u32)>,
     /// How often places were used that are given out now.
     given: i32,
     /// The place that was given out last.
@@ -78,16 +83,23 @@ impl<T: Kept> Table<T> {
         self.kept.iter().flatten()
     }
 
-    /// The one with this number. `EINVAL`: there is none.
+    /// The one with this number, of whichever namespace. `EINVAL`: there is none.
     pub(crate) fn get(&mut self, number: i32) -> Result<&mut T, Errno> {
         let place = (number & PLACES) as usize;
         let kept = self.kept.get_mut(place).and_then(Option::as_mut);
         kept.filter(|kept| kept.access().number == number).ok_or(Errno::EINVAL)
     }
 
-    /// The number of the one at a place.
-    pub(crate) fn at_place(&self, place: usize) -> Option<i32> {
-        self.kept.get(place)?.as_ref().map(|kept| kept.access().number)
+    /// The same of one namespace.
+    pub(crate) fn get_in(&mut self, space: u64, number: i32) -> Result<&mut T, Errno> {
+        let kept = self.get(number)?;
+        if kept.access().space == space { Ok(kept) } else { Err(Errno::EINVAL) }
+    }
+
+    /// The number of the one of a namespace at a place.
+    pub(crate) fn at_place(&self, space: u64, place: usize) -> Option<i32> {
+        let access = self.kept.get(place)?.as_ref()?.access();
+        (access.space == space).then_some(access.number)
     }
 
     /// The first one at this place or behind it, and its place.
@@ -96,33 +108,40 @@ impl<T: Kept> Table<T> {
         rest.filter_map(|(more, kept)| Some((place + more, kept.as_ref()?))).next()
     }
 
+    /// The same of one namespace.
+    pub(crate) fn from_in(&self, space: u64, place: usize) -> Option<(usize, &T)> {
+        let rest = self.kept.get(place..)?.iter().enumerate();
+        rest.filter_map(|(more, kept)| Some((place + more, kept.as_ref()?)))
+            .find(|(_, kept)| kept.access().space == space)
+    }
+
     /// The number of the one with a key.
-    pub(crate) fn find(&self, key: i32) -> Option<i32> {
-        let (_, place) = self.keys[self.place_of(key).ok()?];
+    pub(crate) fn find(&self, space: u64, key: i32) -> Option<i32> {
+        let (_, place) = self.keys[self.place_of(space, key).ok()?];
         let access = self.kept.get(place as usize)?.as_ref()?.access();
         (access.key == key).then_some(access.number)
     }
 
     /// Where a key is among the sorted ones, or belongs there.
-    fn place_of(&self, key: i32) -> Result<usize, usize> {
-        self.keys.binary_search_by_key(&key, |(key, _)| *key)
+    fn place_of(&self, space: u64, key: i32) -> Result<usize, usize> {
+        self.keys.binary_search_by_key(&(space, key), |(key, _)| *key)
     }
 
     /// Adds one. `EEXIST`: there is one with its key; `ENOSPC`: there are as many as there may be.
     pub(crate) fn add(&mut self, mut new: T) -> Result<i32, Errno> {
-        if self.find(new.access().key).is_some() {
+        let (space, key) = (new.access().space, new.access().key);
+        if self.find(space, key).is_some() {
             return Err(Errno::EEXIST);
         }
         let lowest = self.next.map_or(0, |next| (next & PLACES) as usize);
         let place = self.free_from(lowest)?;
-        let key = new.access().key;
-        match self.place_of(key) {
+        match self.place_of(space, key) {
             _ if key == PRIVATE => {}
             Ok(at) => self.keys[at].1 = place as u32,
             Err(at) => {
                 self.keys.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
                 // CANNOT FAIL: reserved above.
-                self.keys.insert(at, (key, place as u32));
+                self.keys.insert(at, ((space, key), place as u32));
             }
         }
         let times_given = match self.next.take() {
@@ -187,7 +206,8 @@ impl<T: Kept> Table<T> {
         self.count -= 1;
         self.lowest_free = self.lowest_free.min(place);
         let is_own = |at: &usize| self.keys[*at].1 as usize == place;
-        let at = self.place_of(taken.access().key).ok().filter(is_own);
+        let access = taken.access();
+        let at = self.place_of(access.space, access.key).ok().filter(is_own);
         // What was removed before has no key: its place tells.
         let at = at.or_else(|| self.keys.iter().position(|(_, own)| *own as usize == place));
         if let Some(at) = at {
@@ -196,10 +216,17 @@ impl<T: Kept> Table<T> {
         Some(taken)
     }
 
-    /// How many there are, and the last place that is taken.
-    pub(crate) fn count(&self) -> (usize, usize) {
-        let highest = self.kept.iter().rposition(Option::is_some).unwrap_or(0);
-        (self.count, highest)
+    /// All there are of a namespace.
+    pub(crate) fn iter_in(&self, space: u64) -> impl Iterator<Item = &T> + Clone {
+        self.iter().filter(move |kept| kept.access().space == space)
+    }
+
+    /// How many there are of a namespace, and the last place that one has.
+    pub(crate) fn count(&self, space: u64) -> (usize, usize) {
+        let is_its =
+            |kept: &Option<T>| kept.as_ref().is_some_and(|kept| kept.access().space == space);
+        let highest = self.kept.iter().rposition(is_its).unwrap_or(0);
+        (self.iter_in(space).count(), highest)
     }
 }
 

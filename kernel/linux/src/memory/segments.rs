@@ -17,7 +17,7 @@ use crate::abi::stack_image::WordSize;
 use crate::error::Errno;
 use crate::files::file_bytes::FileBytes;
 use crate::files::tree::{Content, Node};
-use crate::ipc::table::{Access, Kept, Table};
+use crate::ipc::table::{Access, Kept, PRIVATE, Table};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -95,34 +95,53 @@ fn clean() {
     }
 }
 
-/// Runs `body` with a segment and how often it is attached. `EINVAL`: there is none of this number.
+/// Runs `body` with a segment of a namespace, or of any, and how often it is attached. `EINVAL`:
+/// there is none of this number.
 pub(crate) fn with<R>(
+    space: Option<u64>,
     number: i32,
     body: impl FnOnce(&mut Segment, usize) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
     clean();
     let mut table = TABLE.lock();
-    let row = table.get(number)?;
+    let row = match space {
+        Some(space) => table.get_in(space, number)?,
+        None => table.get(number)?,
+    };
     let count = row.attachments();
     body(&mut row.segment, count)
 }
 
-/// The first one at this place of the table or behind it: where, and how often it is attached.
-pub(crate) fn from(place: usize) -> Option<(usize, Segment, usize)> {
+/// The first one of a namespace at this place of the table or behind it: where, and how often it is
+/// attached.
+pub(crate) fn from(space: u64, place: usize) -> Option<(usize, Segment, usize)> {
     clean();
     let table = TABLE.lock();
-    table.from(place).map(|(at, row)| (at, row.segment.clone(), row.attachments()))
+    table.from_in(space, place).map(|(at, row)| (at, row.segment.clone(), row.attachments()))
 }
 
-/// The number of the segment at a place of the table.
-pub(crate) fn at_place(place: usize) -> Option<i32> {
-    TABLE.lock().at_place(place)
+/// The number of the segment of a namespace at a place of the table.
+pub(crate) fn at_place(space: u64, place: usize) -> Option<i32> {
+    TABLE.lock().at_place(space, place)
 }
 
-/// The number of the one with a key.
-pub(crate) fn find(key: i32) -> Option<i32> {
+/// The number of the one with a key, in a namespace.
+pub(crate) fn find(space: u64, key: i32) -> Option<i32> {
     clean();
-    TABLE.lock().find(key)
+    TABLE.lock().find(space, key)
+}
+
+/// A namespace has ended: what is in it goes with its last attachment.
+pub(crate) fn space_ends(space: u64) {
+    let mut place = 0;
+    while let Some((at, segment, _)) = from(space, place) {
+        place = at + 1;
+        let _gone_meanwhile = with(None, segment.access.number, |segment, _| {
+            (segment.is_removed, segment.access.key) = (true, PRIVATE);
+            Ok(())
+        });
+    }
+    clean();
 }
 
 /// Makes one. `EEXIST`: another caller has made one with this key.
@@ -163,11 +182,11 @@ pub(crate) fn of_node(node: &Arc<Node>) -> Option<i32> {
     rows.find(|row| Arc::ptr_eq(&row.segment.node, node)).map(|row| row.segment.access.number)
 }
 
-/// How many there are, their pages, and the last place that is taken.
-pub(crate) fn totals() -> (usize, u64, usize) {
+/// How many there are of a namespace, their pages, and the last place that one has.
+pub(crate) fn totals(space: u64) -> (usize, u64, usize) {
     clean();
     let table = TABLE.lock();
-    let pages = table.iter().map(|row| row.segment.bytes.div_ceil(4096)).sum();
-    let (count, highest) = table.count();
+    let pages = table.iter_in(space).map(|row| row.segment.bytes.div_ceil(4096)).sum();
+    let (count, highest) = table.count(space);
     (count, pages, highest)
 }

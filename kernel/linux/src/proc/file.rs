@@ -233,7 +233,7 @@ fn name_of(file: &OpenFile) -> Result<String, Errno> {
         Target::Node(..) => Ok(()),
         Target::Made(made) => text.write_str(made.path()),
         Target::Object(object) => match object.label() {
-            label @ ("pipe" | "socket" | "mnt" | "pid" | "time" | "user" | "uts") => {
+            label @ ("pipe" | "socket" | "ipc" | "mnt" | "pid" | "time" | "user" | "uts") => {
                 write!(text, "{label}:[{}]", object.stat().inode)
             }
             label => text.write_str(label),

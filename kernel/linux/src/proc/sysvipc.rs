@@ -6,6 +6,7 @@ use crate::ipc::table::Access;
 use crate::ipc::{messages, semaphores};
 use crate::memory::segments;
 use crate::process::identity::users::told;
+use crate::process::names::ipc::here;
 use crate::process::names::numbers;
 use crate::spaces::pid;
 use crate::spaces::user::Kind;
@@ -54,7 +55,7 @@ fn shared(text: &mut Text) -> fmt::Result {
          cgid      atime      dtime      ctime                   rss                  swap\n",
     )?;
     let mut place = 0;
-    while let Some((at, segment, count)) = segments::from(place) {
+    while let Some((at, segment, count)) = segments::from(here(), place) {
         place = at + 1;
         let removed = if segment.is_removed { REMOVED } else { 0 };
         begin(text, &segment.access, removed | if segment.is_locked { LOCKED } else { 0 })?;
@@ -74,7 +75,7 @@ fn sets(text: &mut Text) -> fmt::Result {
         "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n",
     )?;
     let mut place = 0;
-    while let Some((at, set)) = semaphores::from(place) {
+    while let Some((at, set)) = semaphores::from(here(), place) {
         place = at + 1;
         let facts =
             set.with(|state| Ok((state.access.clone(), state.semaphores.len(), state.operated)));
@@ -94,7 +95,7 @@ fn queues(text: &mut Text) -> fmt::Result {
          stime      rtime      ctime\n",
     )?;
     let mut place = 0;
-    while let Some((at, queue)) = messages::from(place) {
+    while let Some((at, queue)) = messages::from(here(), place) {
         place = at + 1;
         let facts = queue.with(|state| {
             let counts = (state.bytes, state.count());

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::crew::Crew;
 use super::identity::credentials::{Credentials, capability};
-use super::names::host_names;
+use super::names::{host_names, ipc_spaces};
 use super::place::Place;
 use super::running::Running;
 use super::sending::queued::Allowance;
@@ -55,6 +55,7 @@ pub struct Process {
     pub(super) files: SpinLock<Option<Arc<SpinLock<Files>>>>,
     pub(super) place: SpinLock<Arc<Place>>,
     pub(crate) host: SpinLock<host_names::Own>,
+    pub(crate) ipc: SpinLock<ipc_spaces::Own>,
     pub(crate) name: SpinLock<Name>,
     /// Its program, until it ends.
     pub(crate) executable: SpinLock<Option<Arc<Running>>>,

@@ -12,6 +12,7 @@ use crate::ipc::messages::{
     self, How, MAX_BYTES, MAX_IN_QUEUE, MAX_QUEUES, Message, Totals, Wanted,
 };
 use crate::process::identity::credentials::capability;
+use crate::process::names::ipc::here;
 use crate::process::user_memory::{get, get_numbers, put, put_word};
 use crate::process::{current, current_task};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +37,7 @@ fn signed(word: u64) -> i64 {
 
 pub(super) fn obtain(key: u64, flags: u64) -> SysResult {
     let is_right = |number, wanted| {
-        let queue = messages::get(number).map_err(|_| Errno::EIDRM)?;
+        let queue = messages::get(here(), number).map_err(|_| Errno::EIDRM)?;
         queue.with(|state| check(&state.access, wanted))
     };
     find_or_make(key, flags, messages::find, is_right, messages::make)
@@ -57,7 +58,7 @@ pub(super) fn send(number: u64, from: u64, length: u64, flags: u64) -> SysResult
     let mut bytes = fallible::zeros(length as usize)?;
     let memory = current().memory().ok_or(Errno::EFAULT)?;
     memory.lock().read(text, &mut bytes)?;
-    let queue = messages::get(number)?;
+    let queue = messages::get(here(), number)?;
     queue.with(|state| check(&state.access, WRITE))?;
     queue.send(Message { kind, bytes }, flags & NO_WAIT != 0, current().id, now)?;
     Ok(0)
@@ -75,7 +76,7 @@ pub(super) fn receive(number: u64, to: u64, length: u64, kind: u64, flags: u64) 
     if flags & COPY != 0 && (flags & EXCEPT != 0 || !nonblocking) {
         return Err(Errno::EINVAL);
     }
-    let queue = messages::get(number)?;
+    let queue = messages::get(here(), number)?;
     queue.with(|state| check(&state.access, READ))?;
     let received = if flags & COPY != 0 {
         let place = usize::try_from(kind).map_err(|_| Errno::ENOMSG)?;
@@ -112,13 +113,13 @@ pub(super) fn control(number: u64, what: u64, to: u64) -> SysResult {
     }
     match what {
         REMOVE => {
-            messages::get(number)?.remove(check_owner)?;
+            messages::get(here(), number)?.remove(check_owner)?;
             Ok(0)
         }
         SET => {
             let given = get::<24>(to)?;
             let [most] = get_numbers(to + MAX_AT as u64, abi::WORD)?;
-            messages::get(number)?.change(|state| {
+            messages::get(here(), number)?.change(|state| {
                 check_owner(&state.access)?;
                 let may_more = current_task().credentials().can(capability::SYS_RESOURCE);
                 if most > kept(&MAX_IN_QUEUE) && !may_more {
@@ -131,7 +132,7 @@ pub(super) fn control(number: u64, what: u64, to: u64) -> SysResult {
         }
         STAT | STAT_AT | STAT_ANY => {
             let number = named(what, number, messages::at_place)?;
-            let structure = messages::get(number)?.with(|state| {
+            let structure = messages::get(here(), number)?.with(|state| {
                 if what != STAT_ANY {
                     check(&state.access, READ)?;
                 }
@@ -149,7 +150,7 @@ pub(super) fn control(number: u64, what: u64, to: u64) -> SysResult {
             Ok(if what == STAT { 0 } else { number as u64 })
         }
         INFO | ALL_INFO => {
-            let Totals { queues, highest, messages, bytes } = messages::totals();
+            let Totals { queues, highest, messages, bytes } = messages::totals(here());
             let (queues_at_most, in_queue) = (kept(&MAX_QUEUES), kept(&MAX_IN_QUEUE));
             let [pool, map, all] = match what {
                 INFO => [queues_at_most * in_queue / 1024, in_queue, in_queue],

@@ -11,6 +11,7 @@ use crate::error::{Errno, SysResult};
 use crate::ipc::table::{Access, PRIVATE, sequence};
 use crate::process::current_task;
 use crate::process::identity::credentials::{Credentials, capability};
+use crate::process::names::ipc::here;
 use crate::process::user_memory::put;
 use crate::time::wall;
 
@@ -76,7 +77,8 @@ const fn asked(flags: u32) -> u32 {
 fn access_for(key: i32, flags: u32) -> Access {
     let mine = current_task().credentials();
     let owner = [mine.user.effective, mine.group.effective];
-    Access { number: 0, key, owner, maker: owner, mode: flags & MODE, changed: now() }
+    let space = here();
+    Access { space, number: 0, key, owner, maker: owner, mode: flags & MODE, changed: now() }
 }
 
 /// Finds the thing with a key, or makes one. `check`: whether the one with this number is what the
@@ -84,13 +86,13 @@ fn access_for(key: i32, flags: u32) -> Access {
 pub(super) fn find_or_make(
     key: u64,
     flags: u64,
-    find: impl Fn(i32) -> Option<i32>,
+    find: impl Fn(u64, i32) -> Option<i32>,
     check: impl Fn(i32, u32) -> Result<(), Errno>,
     make: impl Fn(Access) -> Result<i32, Errno>,
 ) -> SysResult {
     let (key, flags) = (key as i32, flags as u32);
     loop {
-        let found = if key == PRIVATE { None } else { find(key) };
+        let found = if key == PRIVATE { None } else { find(here(), key) };
         if let Some(number) = found {
             if flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
                 return Err(Errno::EEXIST);
@@ -117,13 +119,13 @@ pub(super) fn find_or_make(
 pub(super) fn named(
     command: u64,
     number: i32,
-    at_place: impl Fn(usize) -> Option<i32>,
+    at_place: impl Fn(u64, usize) -> Option<i32>,
 ) -> Result<i32, Errno> {
     if command == STAT {
         return Ok(number);
     }
     let place = usize::try_from(number).map_err(|_| Errno::EINVAL)?;
-    at_place(place).ok_or(Errno::EINVAL)
+    at_place(here(), place).ok_or(Errno::EINVAL)
 }
 
 /// Bytes that are put one behind another.

@@ -10,6 +10,7 @@ use crate::calls::table::calls;
 use crate::error::{Errno, SysResult};
 use crate::ipc::semaphores::{self, MAX_IN_SET, MAX_OPERATIONS, MAX_SETS, MAX_VALUE, Operation};
 use crate::process::current;
+use crate::process::names::ipc::here;
 use crate::process::user_memory::{get, put, timespec};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -35,7 +36,7 @@ pub(super) fn obtain(key: u64, count: u64, flags: u64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let is_right = |number, wanted| {
-        semaphores::get(number).map_err(|_| Errno::EIDRM)?.with(|state| {
+        semaphores::get(here(), number).map_err(|_| Errno::EIDRM)?.with(|state| {
             if count > state.semaphores.len() as u64 {
                 return Err(Errno::EINVAL);
             }
@@ -72,7 +73,7 @@ pub(super) fn operate(
         flags: u16::from_le_bytes([e, f]),
     });
     let operations = fallible::collect(operations)?;
-    let set = semaphores::get(number as i32)?;
+    let set = semaphores::get(here(), number as i32)?;
     set.with(|state| {
         if operations.iter().any(|one| usize::from(one.number) >= state.semaphores.len()) {
             return Err(Errno::EFBIG);
@@ -101,12 +102,12 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
     }
     match what {
         REMOVE => {
-            semaphores::get(number)?.remove(check_owner)?;
+            semaphores::get(here(), number)?.remove(check_owner)?;
             Ok(0)
         }
         SET => {
             let given = get::<24>(argument)?;
-            semaphores::get(number)?.change(|state| {
+            semaphores::get(here(), number)?.change(|state| {
                 check_owner(&state.access)?;
                 set(&mut state.access, &given);
                 Ok(0)
@@ -114,7 +115,7 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
         }
         STAT | STAT_AT | STAT_ANY => {
             let number = named(what, number, semaphores::at_place)?;
-            let structure = semaphores::get(number)?.with(|state| {
+            let structure = semaphores::get(here(), number)?.with(|state| {
                 if what != STAT_ANY {
                     check(&state.access, READ)?;
                 }
@@ -131,7 +132,7 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
             Ok(if what == STAT { 0 } else { number as u64 })
         }
         INFO | ALL_INFO => {
-            let (count, highest, all) = semaphores::totals();
+            let (count, highest, all) = semaphores::totals(here());
             let most = MAX_SETS.load(Ordering::Relaxed) * MAX_IN_SET;
             let value = MAX_VALUE as u64;
             let [size, last] = match what {
@@ -148,7 +149,7 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
             Ok(highest as u64)
         }
         VALUES => {
-            let bytes = semaphores::get(number)?.with(|state| {
+            let bytes = semaphores::get(here(), number)?.with(|state| {
                 check(&state.access, READ)?;
                 let values = state.semaphores.iter();
                 let values = values.flat_map(|one| (one.value as u16).to_le_bytes());
@@ -162,7 +163,7 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
             Ok(0)
         }
         SET_VALUES => {
-            let set = semaphores::get(number)?;
+            let set = semaphores::get(here(), number)?;
             let count = set.with(|state| {
                 check(&state.access, WRITE)?;
                 Ok(state.semaphores.len())
@@ -184,17 +185,19 @@ pub(super) fn control(number: u64, semaphore: u64, what: u64, argument: u64) -> 
                 Ok(0)
             })
         }
-        PROCESS | VALUE | WAITING | WAITING_FOR_ZERO => semaphores::get(number)?.with(|state| {
-            check(&state.access, READ)?;
-            let one = state.semaphores.get(semaphore as u32 as usize).ok_or(Errno::EINVAL)?;
-            let place = semaphore as u16;
-            Ok(match what {
-                PROCESS => one.process,
-                VALUE => one.value as u64,
-                _ => state.waiters(place, what == WAITING_FOR_ZERO) as u64,
+        PROCESS | VALUE | WAITING | WAITING_FOR_ZERO => {
+            semaphores::get(here(), number)?.with(|state| {
+                check(&state.access, READ)?;
+                let one = state.semaphores.get(semaphore as u32 as usize).ok_or(Errno::EINVAL)?;
+                let place = semaphore as u16;
+                Ok(match what {
+                    PROCESS => one.process,
+                    VALUE => one.value as u64,
+                    _ => state.waiters(place, what == WAITING_FOR_ZERO) as u64,
+                })
             })
-        }),
-        SET_VALUE => semaphores::get(number)?.change(|state| {
+        }
+        SET_VALUE => semaphores::get(here(), number)?.change(|state| {
             let value = argument as i32;
             if !(0..=MAX_VALUE).contains(&value) {
                 return Err(Errno::ERANGE);

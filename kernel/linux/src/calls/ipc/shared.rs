@@ -16,6 +16,7 @@ use crate::memory::object::Object;
 use crate::memory::segments::{self, Segment};
 use crate::memory::space::{Memory, Wanted};
 use crate::process::identity::credentials::capability;
+use crate::process::names::ipc::here;
 use crate::process::user_memory::{get, put_word};
 use crate::process::{current, current_task};
 use alloc::string::String;
@@ -38,7 +39,7 @@ fn memory() -> Result<Arc<Mutex<Memory>>, Errno> {
 pub(super) fn shmget(key: u64, bytes: u64, flags: u64) -> SysResult {
     const HUGE: u64 = 0o4000;
     let is_right = |number, wanted| {
-        segments::with(number, |segment, _| {
+        segments::with(Some(here()), number, |segment, _| {
             if bytes > segment.bytes {
                 return Err(Errno::EINVAL);
             }
@@ -50,7 +51,7 @@ pub(super) fn shmget(key: u64, bytes: u64, flags: u64) -> SysResult {
         if bytes == 0 || is_too_large || bytes.checked_next_multiple_of(PAGE).is_none() {
             return Err(Errno::EINVAL);
         }
-        let (_, pages, _) = segments::totals();
+        let (_, pages, _) = segments::totals(here());
         if pages.saturating_add(bytes.div_ceil(PAGE)) > segments::MAX_PAGES.load(Ordering::Relaxed)
         {
             return Err(Errno::ENOSPC);
@@ -92,7 +93,7 @@ pub(super) fn shmat(number: u64, at: u64, flags: u64) -> SysResult {
         protection |= PROT_EXEC;
     }
     let bits = READ | if flags & READ_ONLY == 0 { WRITE } else { 0 } | u32::from(flags & EXEC != 0);
-    let (node, key, bytes) = segments::with(number, |segment, _| {
+    let (node, key, bytes) = segments::with(Some(here()), number, |segment, _| {
         check(&segment.access, bits)?;
         Ok((segment.node.clone(), segment.access.key, segment.bytes))
     })?;
@@ -116,7 +117,7 @@ pub(super) fn shmat(number: u64, at: u64, flags: u64) -> SysResult {
         Errno::EEXIST | Errno::EPERM => Errno::EINVAL,
         error => error,
     })?;
-    let _gone_meanwhile = segments::with(number, |segment, _| {
+    let _gone_meanwhile = segments::with(Some(here()), number, |segment, _| {
         segment.times[0] = now();
         segment.processes[1] = current().id;
         Ok(())
@@ -144,7 +145,8 @@ pub(super) fn shmdt(at: u64) -> SysResult {
         }
     }
     let number = number.ok_or(Errno::EINVAL)?;
-    let _gone = segments::with(number, |segment, _| {
+    // Of whichever namespace it is.
+    let _gone = segments::with(None, number, |segment, _| {
         segment.times[1] = now();
         segment.processes[1] = current().id;
         Ok(())
@@ -160,7 +162,7 @@ pub(super) fn shmctl(number: u64, what: u64, to: u64) -> SysResult {
     const STAT_ANY: u64 = 15;
     let (number, what) = (number as i32, command(what));
     match what {
-        REMOVE => segments::with(number, |segment, _| {
+        REMOVE => segments::with(Some(here()), number, |segment, _| {
             check_owner(&segment.access)?;
             segment.is_removed = true;
             // Nothing finds it any more.
@@ -169,7 +171,7 @@ pub(super) fn shmctl(number: u64, what: u64, to: u64) -> SysResult {
         }),
         SET => {
             let given = get::<24>(to)?;
-            segments::with(number, |segment, _| {
+            segments::with(Some(here()), number, |segment, _| {
                 check_owner(&segment.access)?;
                 set(&mut segment.access, &given);
                 Ok(0)
@@ -177,7 +179,7 @@ pub(super) fn shmctl(number: u64, what: u64, to: u64) -> SysResult {
         }
         STAT | STAT_AT | STAT_ANY => {
             let number = named(what, number, segments::at_place)?;
-            let (segment, count) = segments::with(number, |segment, count| {
+            let (segment, count) = segments::with(Some(here()), number, |segment, count| {
                 if what != STAT_ANY {
                     check(&segment.access, READ)?;
                 }
@@ -186,7 +188,7 @@ pub(super) fn shmctl(number: u64, what: u64, to: u64) -> SysResult {
             encode(&segment, count as u64).put(to)?;
             Ok(if what == STAT { 0 } else { number as u64 })
         }
-        LOCK | UNLOCK => segments::with(number, |segment, _| {
+        LOCK | UNLOCK => segments::with(Some(here()), number, |segment, _| {
             let mine = current_task().credentials();
             if !mine.can_here(capability::IPC_LOCK) {
                 check_owner(&segment.access)?;
@@ -199,10 +201,10 @@ pub(super) fn shmctl(number: u64, what: u64, to: u64) -> SysResult {
             let (most, pages) = (kept(&segments::MAX_BYTES), kept(&segments::MAX_PAGES));
             let count = kept(&segments::MAX_SEGMENTS);
             put_words(to, &[most, 1, count, count, pages, 0, 0, 0, 0])?;
-            Ok(segments::totals().2 as u64)
+            Ok(segments::totals(here()).2 as u64)
         }
         ALL_INFO => {
-            let (count, pages, highest) = segments::totals();
+            let (count, pages, highest) = segments::totals(here());
             put_words(to, &[count as u64, pages, pages, 0, 0, 0])?;
             Ok(highest as u64)
         }

@@ -65,6 +65,7 @@ pub(crate) fn unborn(
         files: SpinLock::new(Some(files)),
         place: SpinLock::new(place),
         host: SpinLock::new(parent.and_then(|parent| parent.host.lock().clone())),
+        ipc: SpinLock::new(parent.and_then(|parent| parent.ipc.lock().clone())),
         name: SpinLock::new(name),
         executable: SpinLock::new(executable),
         command_line: SpinLock::new(command_line),

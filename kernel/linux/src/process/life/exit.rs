@@ -9,7 +9,7 @@ use crate::error::Errno;
 use crate::files::{console, pty};
 use crate::ipc::semaphores;
 use crate::process::hardware::shadow;
-use crate::process::names::pidfd;
+use crate::process::names::{ipc, pidfd};
 use crate::process::sending::send::{self, of_child, to_process};
 use crate::process::table::{self, OfEnd, Which};
 use crate::process::table::{News, Wanted};
@@ -85,6 +85,7 @@ pub(crate) fn exit_thread(status: i32) -> ! {
 fn end(process: &Process, mut status: i32) {
     timers::delete_all(process);
     semaphores::process_ends(process.id);
+    ipc::leave(process);
     tracer::ends(process);
     drop(process.set_files(None));
     if process.session.load(Ordering::Relaxed) == process.id {

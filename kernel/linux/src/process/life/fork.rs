@@ -14,7 +14,7 @@ use crate::process::hardware::sequences;
 use crate::process::hardware::shadow::{self, Heir};
 use crate::process::identity::credentials::{Credentials, capability};
 use crate::process::identity::users;
-use crate::process::names::{host, namespaces, numbers, pidfd};
+use crate::process::names::{host, ipc, ipc_spaces, namespaces, numbers, pidfd};
 use crate::process::sending::shared_signals::Stop;
 use crate::process::task::{self, Task};
 use crate::process::time::{cpu_limit, share};
@@ -165,6 +165,9 @@ fn process_for(
     cpu_limit::watch(&child)?;
     if request.has(flag::NEW_HOST) {
         *child.host.lock() = host::copy(&whose.space)?;
+    }
+    if request.has(flag::NEW_IPC) {
+        ipc::enter(&child, ipc_spaces::fresh(&whose.space)?);
     }
     if request.has(flag::SIGHAND) {
         let shared = parent.signals.lock().actions.share();
@@ -510,6 +513,9 @@ pub(crate) fn unshare(flags: u64) -> SysResult {
         let own = host::copy(&whose.space)?;
         let before = core::mem::replace(&mut *process.host.lock(), own);
         drop(before);
+    }
+    if flags & flag::NEW_IPC != 0 {
+        ipc::enter(process, ipc_spaces::fresh(&whose.space)?);
     }
     if flags & flag::FILES != 0 {
         current_task().unshare_files()?;

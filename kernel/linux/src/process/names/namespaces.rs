@@ -3,6 +3,7 @@
 
 use super::host;
 use super::host_names::Own;
+use super::ipc_spaces;
 use crate::abi::Stat;
 use crate::error::{Errno, SysResult};
 use crate::files::mounts::{self, Namespace};
@@ -23,14 +24,15 @@ use machine::memory::fallible;
 use threads::sched;
 
 /// The kinds that there is more than one of, by their names.
-pub(crate) const NAMES: [&str; 7] =
-    ["mnt", "pid", "pid_for_children", "time", "time_for_children", "user", "uts"];
+pub(crate) const NAMES: [&str; 8] =
+    ["ipc", "mnt", "pid", "pid_for_children", "time", "time_for_children", "user", "uts"];
 
 /// A namespace that a file holds.
 #[derive(Debug)]
 pub(crate) enum Held {
     Mounts(Option<Arc<Namespace>>),
     Host(Own),
+    Ipc(ipc_spaces::Own),
     Pid(pid::Own),
     User(Users),
     Time(Times),
@@ -42,6 +44,7 @@ impl Held {
         match self {
             Self::Mounts(_) => flag::NEW_MOUNTS,
             Self::Host(_) => flag::NEW_HOST,
+            Self::Ipc(_) => flag::NEW_IPC,
             Self::Pid(_) => flag::NEW_PID,
             Self::User(_) => flag::NEW_USER,
             Self::Time(_) => flag::NEW_TIME,
@@ -53,6 +56,7 @@ impl Held {
         match self {
             Self::Mounts(own) => own.as_ref().and_then(|own| own.owner().clone()),
             Self::Host(own) => own.as_ref().and_then(|own| own.owner.clone()),
+            Self::Ipc(own) => own.as_ref().and_then(|own| own.owner.clone()),
             Self::Pid(own) => own.as_ref().and_then(|own| own.owner.clone()),
             Self::User(own) => own.as_ref().and_then(|own| own.parent().clone()),
             Self::Time(own) => own.as_ref().and_then(|own| own.owner.clone()),
@@ -63,6 +67,7 @@ impl Held {
         match self {
             Self::Mounts(own) => mounts::number(own.as_deref()),
             Self::Host(own) => host::number(own),
+            Self::Ipc(own) => ipc_spaces::number(own),
             Self::Pid(own) => pid::number(own),
             Self::User(own) => user::number(own),
             Self::Time(own) => time::number(own),
@@ -86,6 +91,7 @@ impl Object for Held {
         match self {
             Self::Mounts(_) => "mnt",
             Self::Host(_) => "uts",
+            Self::Ipc(_) => "ipc",
             Self::Pid(_) => "pid",
             Self::User(_) => "user",
             Self::Time(_) => "time",
@@ -98,6 +104,7 @@ pub(crate) fn file(of: &Process, name: &str) -> Result<Arc<OpenFile>, Errno> {
     let held = match name {
         "mnt" => Held::Mounts(of.place().mounts()),
         "uts" => Held::Host(of.host.lock().clone()),
+        "ipc" => Held::Ipc(of.ipc.lock().clone()),
         "pid" => Held::Pid(of.space.clone()),
         "time" => Held::Time(of.times.lock().clone()),
         "time_for_children" => Held::Time(times::space_of_children(of)),
