@@ -405,8 +405,12 @@ fn stack_in_proc(thread: &sched::Thread) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// That it has come to its function.
+static SPINS: AtomicBool = AtomicBool::new(false);
+
 #[inline(never)]
 fn spins_elsewhere(_: usize) {
+    SPINS.store(true, Ordering::Release);
     while !LEAVE.load(Ordering::Relaxed) {
         spin_loop();
     }
@@ -417,9 +421,11 @@ fn spins_elsewhere(_: usize) {
 pub fn b3_a_thread_that_runs_on_another_cpu_is_traced_where_it_is() -> Outcome {
     check!(cpus::online_count() > 1, "one CPU: nothing runs elsewhere");
     LEAVE.store(false, Ordering::Relaxed);
+    SPINS.store(false, Ordering::Relaxed);
     let thread = sched::spawn_kernel("elsewhere", spins_elsewhere, 0);
     let thread = thread.map_err(|error| format!("{error:?}"))?;
-    let looked = until("it runs", || thread.is_on_cpu()).and_then(|()| {
+    // On a CPU it may still be on its way to its function.
+    let looked = until("it spins", || SPINS.load(Ordering::Acquire)).and_then(|()| {
         let mut told = 0;
         for _ in 0..50 {
             let text = stack_in_proc(&thread)?;
