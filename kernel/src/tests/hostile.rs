@@ -288,11 +288,6 @@ pub fn p2_clocks_are_ahead_in_their_own_namespace() -> Outcome {
     run("user-namespaces", "clocks")
 }
 
-/// Red when a key, a number or a name leads into another namespace, or what was in one outlives it.
-pub fn p2_u1_what_has_a_key_is_of_its_namespace_and_goes_with_it() -> Outcome {
-    run("namespaces", "ipc")
-}
-
 /// Red when a path leads out of a root that a process was given, or the wrong way below it.
 pub fn p2_no_path_leads_out_of_a_root() -> Outcome {
     run("namespaces", "roots")

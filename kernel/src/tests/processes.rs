@@ -266,6 +266,11 @@ pub fn u1_a_send_that_may_wait_sends_all() -> Outcome {
     program("socket-bounds", "whole")
 }
 
+/// Red when a key, a number or a name leads into another namespace, or what was in one outlives it.
+pub fn p2_u1_what_has_a_key_is_of_its_namespace_and_goes_with_it() -> Outcome {
+    program("namespaces", "ipc")
+}
+
 /// Red when sendmmsg or recvmmsg count or keep apart otherwise than Linux.
 pub fn u1_many_messages_go_with_one_call() -> Outcome {
     program("socket-bounds", "many")

@@ -108,7 +108,7 @@ pub(crate) fn find(space: u64, key: i32) -> Option<i32> {
 
 /// The first one of a namespace at this place of the table or behind it, and where.
 pub(crate) fn from(space: u64, place: usize) -> Option<(usize, Arc<Set>)> {
-    TABLE.lock().from_in(space, place).map(|(at, row)| (at, row.set.clone()))
+    TABLE.lock().next_in(space, place).map(|(at, row)| (at, row.set.clone()))
 }
 
 /// A namespace has ended: what is in it goes.

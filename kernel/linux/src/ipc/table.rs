@@ -109,7 +109,7 @@ impl<T: Kept> Table<T> {
     }
 
     /// The same of one namespace.
-    pub(crate) fn from_in(&self, space: u64, place: usize) -> Option<(usize, &T)> {
+    pub(crate) fn next_in(&self, space: u64, place: usize) -> Option<(usize, &T)> {
         let rest = self.kept.get(place..)?.iter().enumerate();
         rest.filter_map(|(more, kept)| Some((place + more, kept.as_ref()?)))
             .find(|(_, kept)| kept.access().space == space)

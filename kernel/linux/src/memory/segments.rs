@@ -117,7 +117,7 @@ pub(crate) fn with<R>(
 pub(crate) fn from(space: u64, place: usize) -> Option<(usize, Segment, usize)> {
     clean();
     let table = TABLE.lock();
-    table.from_in(space, place).map(|(at, row)| (at, row.segment.clone(), row.attachments()))
+    table.next_in(space, place).map(|(at, row)| (at, row.segment.clone(), row.attachments()))
 }
 
 /// The number of the segment of a namespace at a place of the table.
