@@ -3,6 +3,7 @@
 use super::{median, report, span};
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
+use machine::arch::cpu::breakpoint;
 use machine::arch::irqchip::software_interrupt;
 use threads::entry::probes;
 use threads::entry::softirq::{self, Softirq};
@@ -20,6 +21,16 @@ fn interrupts_measured(overhead: u64) -> u64 {
     median((0..ROUNDS).map(|_| span(software_interrupt, overhead)).collect())
 }
 
+/// A breakpoint, to the kernel's handler of it and back.
+fn breakpoints_measured(overhead: u64) -> u64 {
+    RAN.store(0, Ordering::Relaxed);
+    probes::set_breakpoint_probe(Some(|_| count()));
+    breakpoint();
+    probes::set_breakpoint_probe(None);
+    assert_eq!(RAN.load(Ordering::Relaxed), 1, "the breakpoint that is measured arrives");
+    median((0..ROUNDS).map(|_| span(breakpoint, overhead)).collect())
+}
+
 pub(super) fn run(overhead: u64) {
     static ARRIVED: AtomicU64 = AtomicU64::new(0);
     ARRIVED.store(0, Ordering::Relaxed);
@@ -31,6 +42,7 @@ pub(super) fn run(overhead: u64) {
     assert_eq!(ARRIVED.load(Ordering::Relaxed), 1, "the interrupt that is measured arrives");
     let bare = interrupts_measured(overhead);
     report("irq_stack_round_trip", bare, "instructions");
+    report("breakpoint_round_trip", breakpoints_measured(overhead), "instructions");
 
     softirq::set_probe(count);
     probes::set_probe(Some(|_| softirq::raise(Softirq::Probe)));

@@ -156,7 +156,7 @@ fn breakpoint(begin: impl FnOnce()) -> Outcome {
     let mut after = Registers::default();
     begin();
     registers::across_a_breakpoint(&mut after);
-    registers::breakpoint();
+    cpu::breakpoint();
     check!(after.are_known(), "registers afterwards: {after:x?}");
     Ok(())
 }

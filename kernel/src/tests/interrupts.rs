@@ -4,7 +4,6 @@
 //! test instead of a machine.
 
 use super::arch::expectations::EXPECTED;
-use super::arch::registers::breakpoint;
 use super::support::{check_mapping, kind_at, on_every_cpu, stack_at, stack_of_cpu, until};
 use super::{Outcome, check};
 use alloc::string::String;
@@ -327,7 +326,7 @@ pub fn i4_softirqs_never_nest() -> Outcome {
 pub(crate) fn breakpoint_here() -> Result<Stand, String> {
     let stands = stands_of(|| {
         probes::set_breakpoint_probe(Some(|regs| stand(core::ptr::from_mut(regs) as usize)));
-        breakpoint();
+        cpu::breakpoint();
         probes::set_breakpoint_probe(None);
     });
     let [one] = stands[..] else { return Err(alloc::format!("{} handlers", stands.len())) };

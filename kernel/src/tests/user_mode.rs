@@ -488,7 +488,7 @@ fn measure() -> Result<Vec<(&'static str, String)>, String> {
     probes::set_breakpoint_probe(Some(|regs| {
         note("exception from kernel", core::ptr::from_mut(regs) as usize);
     }));
-    registers::breakpoint();
+    cpu::breakpoint();
     probes::set_breakpoint_probe(None);
     probes::set_debug_probe(Some(|regs| {
         registers::end_single_step(regs);

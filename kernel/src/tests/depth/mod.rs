@@ -351,7 +351,7 @@ pub fn o6_an_exception_between_the_halves_of_a_switch_is_taken_where_sp_is() -> 
     let me = sched::current_arc();
     cpu::without_interrupts(|| {
         run_as(&next);
-        super::arch::registers::breakpoint();
+        cpu::breakpoint();
         run_as(&me);
     });
     probes::set_breakpoint_probe(None);

@@ -65,6 +65,7 @@ impl Scale {
 pub(super) fn svg(both: &Both) -> String {
     let rows: Vec<(&str, Vec<Option<f64>>)> = WANTED
         .iter()
+        .filter(|wanted| wanted.of_linux.is_some())
         .map(|wanted| {
             let ratios = both.archs.iter().map(|&arch| both.ratio(arch, wanted.name));
             (wanted.name, ratios.collect())

@@ -192,6 +192,13 @@ pub(super) fn affinity() -> u32 {
     mpidr & 0xff_ffff
 }
 
+/// A breakpoint instruction: its handler runs, and what comes after it is executed.
+#[inline(always)]
+pub fn breakpoint() {
+    // SAFETY: (1) the handler returns with everything as it was, behind the instruction.
+    unsafe { asm!("bkpt #0") };
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

@@ -262,6 +262,13 @@ unsafe extern "C" fn zero_page_by_stores(page: *mut u8) {
     )
 }
 
+/// A breakpoint instruction: its handler runs, and what comes after it is executed.
+#[inline(always)]
+pub fn breakpoint() {
+    // SAFETY: (1) the handler returns with everything as it was, behind the instruction.
+    unsafe { asm!("brk #0") };
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

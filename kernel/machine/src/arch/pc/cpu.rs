@@ -268,6 +268,13 @@ pub(in crate::arch) unsafe fn xrstor(area: *const u8) {
     }
 }
 
+/// A breakpoint instruction: its handler runs, and what comes after it is executed.
+#[inline(always)]
+pub fn breakpoint() {
+    // SAFETY: (1) the handler returns with everything as it was, behind the instruction.
+    unsafe { asm!("int3") };
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

@@ -167,6 +167,13 @@ pub unsafe fn zero_page(page: *mut u8) {
     }
 }
 
+/// A breakpoint instruction: its handler runs, and what comes after it is executed.
+#[inline(always)]
+pub fn breakpoint() {
+    // SAFETY: (1) the handler returns with everything as it was, behind the instruction.
+    unsafe { asm!("ebreak") };
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

@@ -9,8 +9,8 @@ pub use crate::arch::any::cpu::{
     interrupts_are_on, interrupts_off, interrupts_on, without_interrupts,
 };
 pub use crate::arch::pc::cpu::{
-    continue_on, cycles, flush_all, flush_page, flush_pages, frame_pointer, halt, random,
-    stack_pointer, wait_for_interrupt, zero_page,
+    breakpoint, continue_on, cycles, flush_all, flush_page, flush_pages, frame_pointer, halt,
+    random, stack_pointer, wait_for_interrupt, zero_page,
 };
 pub(in crate::arch) use crate::arch::pc::cpu::{load_fpu, save_fpu, xrstor, xsave, xsaveopt};
 

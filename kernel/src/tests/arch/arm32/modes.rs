@@ -166,7 +166,7 @@ pub fn i10_each_exception_mode_has_words_of_its_own_and_svc_mode_does_the_work()
         // The entry has stepped over the instruction.
         check_mode(0x17, &SavedRegs { pc: regs.pc - 4, ..*regs });
     }));
-    super::registers::breakpoint();
+    machine::arch::cpu::breakpoint();
     probes::set_breakpoint_probe(None);
     crate::tests::support::install_hooks(&HOOKS);
     // SAFETY: (1) the hook continues after it.

@@ -137,13 +137,6 @@ pub fn loaded_canary() -> usize {
     machine::cpus::this().local.canary_in_force()
 }
 
-/// A breakpoint instruction.
-#[inline(always)]
-pub fn breakpoint() {
-    // SAFETY: (1) the handler returns with everything as it was, behind it.
-    unsafe { core::arch::asm!("bkpt #0") };
-}
-
 /// Executes an instruction that a debug exception precedes; its handler must call
 /// [`end_single_step`].
 #[inline(never)]

@@ -1,6 +1,5 @@
 //! The overflow stack: where it is, and what reaches it.
 
-use super::registers::breakpoint;
 use crate::hooks;
 use crate::provoke::{self, How};
 use crate::tests::arch::overflow_handler;
@@ -13,6 +12,7 @@ use kstack::addr::Addr;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
 use kstack::verdict::{Cause, Consequence, Context};
+use machine::arch::cpu::breakpoint;
 use machine::arch::irqchip::vector;
 use machine::arch::power::{self, End};
 use machine::arch::regs::SavedRegs;

@@ -158,13 +158,6 @@ pub fn loaded_canary() -> usize {
     machine::cpus::this().local.canary_in_force()
 }
 
-/// A breakpoint instruction.
-#[inline(always)]
-pub fn breakpoint() {
-    // SAFETY: (1) the handler returns with everything as it was, behind the instruction.
-    unsafe { asm!("brk #0") };
-}
-
 /// Executes an instruction that a debug exception follows; its handler must call
 /// [`end_single_step`].
 #[inline(always)]

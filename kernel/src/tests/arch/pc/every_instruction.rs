@@ -185,7 +185,7 @@ fn on_nmi(regs: &mut SavedRegs) {
         if before == 0 && TWICE.load(Ordering::Relaxed) {
             send_nmi_to_this_cpu();
             // Its iret lets the NMI in.
-            crate::tests::arch::registers::breakpoint();
+            cpu::breakpoint();
         }
     }
 }

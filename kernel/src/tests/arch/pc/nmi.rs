@@ -76,7 +76,7 @@ pub fn i8_an_nmi_that_comes_during_an_nmi_is_handled_after_it() -> Outcome {
         let before = *regs;
         if COUNT.fetch_add(1, Ordering::Relaxed) < 3 {
             send_to_this_cpu();
-            registers::breakpoint();
+            cpu::breakpoint();
             if !cpu_tables::nmi_words(cpus::this()).is_latched() {
                 WRONG.fetch_add(1, Ordering::Relaxed);
             }

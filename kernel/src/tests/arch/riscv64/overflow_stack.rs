@@ -1,6 +1,5 @@
 //! The overflow stack: where it is, what reaches it, and what continues from there.
 
-use super::registers::breakpoint;
 use crate::hooks;
 use crate::provoke::{self, How};
 use crate::tests::arch::overflow_handler;
@@ -16,6 +15,7 @@ use kstack::arch::current::cause::software_interrupt;
 use kstack::hooks::Hooks;
 use kstack::kind::StackKind;
 use kstack::verdict::{Cause, Consequence};
+use machine::arch::cpu::breakpoint;
 use machine::arch::{cpu, paging};
 use machine::cpus;
 use threads::entry::probes;

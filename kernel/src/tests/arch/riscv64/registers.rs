@@ -147,13 +147,6 @@ pub fn loaded_canary() -> usize {
     machine::cpus::this().local.canary_in_force()
 }
 
-/// A breakpoint instruction.
-#[inline(always)]
-pub fn breakpoint() {
-    // SAFETY: (1) the handler returns with everything as it was, behind the instruction.
-    unsafe { asm!("ebreak") };
-}
-
 /// Nothing: supervisor mode has no way to step its own instructions.
 pub fn single_step() {}
 

@@ -248,13 +248,6 @@ pub fn loaded_canary() -> usize {
     canary
 }
 
-/// A breakpoint instruction.
-#[inline(always)]
-pub fn breakpoint() {
-    // SAFETY: (1) the handler returns with everything as it was.
-    unsafe { core::arch::asm!("int3") };
-}
-
 const TRAP_FLAG: u64 = 0x100;
 
 /// Executes an instruction that a debug exception follows; its handler must call
