@@ -119,16 +119,18 @@ fn leases(calls: &Calls) -> i32 {
     must!(set(file, READ) == EAGAIN && set(file, NONE) == 0, "one that another waits to write");
     must!(status_of(child) == 0, "who waited");
 
-    // The end of the holder is the lease's; its time is.
+    // The end of the holder is the lease's, here the only one; its time is.
+    let setting = open(c"/proc/sys/fs/lease-break-time", WRITE_ONLY);
+    must!(call(nr::WRITE, [setting as usize, path(c"0"), 1]) == 1, "leases without end");
     must!(set(file, READ) == 0, "the last one");
     let child = user::fork();
     if child == 0 {
+        close(file);
         return i32::from(open(name, READ_WRITE) < 0);
     }
     must!(wait_for(calls, waited) == OWN as isize, "its signal");
     close(file);
     must!(status_of(child) == 0, "who waited for the end");
-    let setting = open(c"/proc/sys/fs/lease-break-time", WRITE_ONLY);
     must!(call(nr::WRITE, [setting as usize, path(c"1"), 1]) == 1, "the time of a lease");
     let file = open(name, 0);
     must!(set(file, READ) == 0, "one whose time is short");
