@@ -83,6 +83,10 @@ fn user_exception(vector: u8, fault: Addr, regs: &mut SavedRegs) {
             cpu::interrupts_on();
             linux::on_user_fault(vector, address, regs, write, exec);
         }
+        UserFault::OldCall => {
+            cpu::interrupts_on();
+            linux::dispatch::old_call(regs);
+        }
         _ => {
             // The next exception of this CPU would put its own there.
             let is_breakpoint = sched::current().extras().keep_cause(vector, regs);

@@ -1,7 +1,7 @@
 //! System calls: the way in, and which call is which.
 
 use crate::abi::signals::{Fields, Info, Signal, code};
-use crate::abi::{self, AUDIT_MACHINE};
+use crate::abi::{self, OldCalls, USUAL, Way};
 use crate::calls::table::{self, Handler, NUMBERS, Row, by_number};
 use crate::calls::{
     adjust, credentials, files, futex, identity, ipc, limits, memory, message_queues, namespaces,
@@ -55,9 +55,20 @@ static HANDLERS: [Handler; NUMBERS] = by_number(TABLES, unknown);
 /// A system call.
 pub fn dispatch(regs: &mut SavedRegs) {
     if user_dispatch::are_there() {
-        looked_at(regs);
+        looked_at(regs, &USUAL, make);
     } else {
         make(regs);
+    }
+}
+
+/// A system call the older way, where there is one.
+pub fn old_call(regs: &mut SavedRegs) {
+    let Some(calls) = abi::OLD_CALLS else { return };
+    (calls.begin)(regs);
+    if user_dispatch::are_there() {
+        looked_at(regs, &calls.way, make_old);
+    } else {
+        make_old(regs);
     }
 }
 
@@ -65,8 +76,8 @@ pub fn dispatch(regs: &mut SavedRegs) {
 /// tracer.
 #[cold]
 #[inline(never)]
-fn looked_at(regs: &mut SavedRegs) {
-    if halt::before_call(regs) && !is_kept_away(regs) {
+fn looked_at(regs: &mut SavedRegs, way: &Way, make: fn(&mut SavedRegs)) {
+    if halt::before_call(regs) && !is_kept_away(regs, way) {
         make(regs);
     }
     if halt::after_call(regs) {
@@ -83,6 +94,12 @@ fn make(regs: &mut SavedRegs) {
         Some(handler) => handler(regs),
         None => unknown(regs),
     };
+    end(regs, result);
+}
+
+/// What a call has come to.
+#[inline(always)]
+fn end(regs: &mut SavedRegs, result: SysResult) {
     match result {
         Ok(value) => abi::set_result(regs, value),
         Err(error) if error.is_restart() => restart::note(regs, error),
@@ -91,17 +108,43 @@ fn make(regs: &mut SavedRegs) {
     sched::current().unpin_all();
 }
 
+/// Makes a call the older way. It is found by its name, at every call: programs that make more than
+/// a few do it the usual way.
+#[cold]
+#[inline(never)]
+fn make_old(regs: &mut SavedRegs) {
+    let Some(calls) = abi::OLD_CALLS else { return };
+    let result = old_result(regs, &calls);
+    end(regs, result);
+}
+
+fn old_result(regs: &mut SavedRegs, calls: &OldCalls) -> SysResult {
+    let number = abi::number(regs) & u64::from(u32::MAX);
+    let name = abi::name_in(calls.way.names, number).unwrap_or("no such call");
+    let is_in = |list: &str| list.split(' ').any(|listed| listed == name);
+    match table::handler(TABLES, name) {
+        Some(handler) if is_in(calls.alike) => handler(&mut (calls.way.moved)(regs)),
+        Some(handler) if is_in(calls.with_registers) => handler(regs),
+        _ => {
+            if is_new(&OLD_LOGGED, number) {
+                log!("system call {number} of 32 bits ({name}) is not there: ENOSYS");
+            }
+            Err(Errno::ENOSYS)
+        }
+    }
+}
+
 /// Whether this call is not for the kernel: the program carries it out itself, or its filters have
 /// answered it.
 #[cold]
 #[inline(never)]
-fn is_kept_away(regs: &mut SavedRegs) -> bool {
-    if is_programs(regs) {
+fn is_kept_away(regs: &mut SavedRegs, way: &Way) -> bool {
+    if is_programs(regs, way.machine) {
         return true;
     }
     let mut is_told = false;
     loop {
-        match seccomp::judge(regs, AUDIT_MACHINE, &files::take_given) {
+        match seccomp::judge(regs, way, &files::take_given) {
             Verdict::Allowed => return false,
             Verdict::Traced(_) if is_told => return false,
             Verdict::Traced(data) if halt::at_filter(regs, data) => {
@@ -141,7 +184,7 @@ fn as_before_the_call(regs: &mut SavedRegs) {
 
 /// Whether the program carries this call out itself: it is sent SIGSYS then, and its registers are
 /// as before the call.
-fn is_programs(regs: &mut SavedRegs) -> bool {
+fn is_programs(regs: &mut SavedRegs, machine: u32) -> bool {
     /// `SYS_USER_DISPATCH`.
     const USER_DISPATCH: i32 = 2;
     let address = regs.pc().get() as u64;
@@ -150,23 +193,37 @@ fn is_programs(regs: &mut SavedRegs) -> bool {
     }
     let number = abi::number(regs);
     as_before_the_call(regs);
-    let fields = Fields::Call { address, number: number as i32, machine: AUDIT_MACHINE, reason: 0 };
+    let fields = Fields::Call { address, number: number as i32, machine, reason: 0 };
     deliver::force(Info { signal: Signal::SYS, code: USER_DISPATCH, fields });
     true
 }
 
 /// Tells /proc which calls there are. Once, at boot.
 pub fn set_up() {
-    let is_known = |number: &u64| abi::name(*number).is_some_and(|name| table::has(TABLES, name));
+    let is_known = |number: &u64| {
+        abi::name(*number).is_some_and(|name| table::handler(TABLES, name).is_some())
+    };
     kstack::numbers().filter(is_known).for_each(kstack::tell_known);
 }
 
 /// Numbers already logged, as bits.
-static LOGGED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+type Logged = [AtomicU64; 8];
+
+static LOGGED: Logged = [const { AtomicU64::new(0) }; 8];
+static OLD_LOGGED: Logged = [const { AtomicU64::new(0) }; 8];
+
+/// Whether a number is to be logged: it was not before. Those beyond all calls there are share the
+/// last bit: a program must not be able to fill the log.
+fn is_new(logged: &Logged, number: u64) -> bool {
+    let number = number.min(64 * logged.len() as u64 - 1);
+    let bit = 1 << (number % 64);
+    logged[(number / 64) as usize].fetch_or(bit, Ordering::Relaxed) & bit == 0
+}
 
 /// All numbers are logged again. For tests.
 pub fn forget_logged() {
-    LOGGED.iter().for_each(|bits| bits.store(0, Ordering::Relaxed));
+    let all = LOGGED.iter().chain(&OLD_LOGGED);
+    all.for_each(|bits| bits.store(0, Ordering::Relaxed));
 }
 
 /// ENOSYS, logged once per number. Not inlined: what it needs to write a line is more than most
@@ -175,12 +232,7 @@ pub fn forget_logged() {
 #[inline(never)]
 fn unknown(regs: &mut SavedRegs) -> SysResult {
     let number = abi::number(regs);
-    // Numbers beyond all calls there are share the last bit: a program must not be able to fill the
-    // log.
-    let number_logged = number.min(64 * LOGGED.len() as u64 - 1);
-    let bit = 1 << (number_logged % 64);
-    let before = LOGGED[(number_logged / 64) as usize].fetch_or(bit, Ordering::Relaxed);
-    if before & bit == 0 {
+    if is_new(&LOGGED, number) {
         let name = abi::name(number).unwrap_or("no such call");
         log!("system call {number} ({name}) is not there: ENOSYS");
     }

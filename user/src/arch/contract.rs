@@ -42,6 +42,7 @@ const _: [usize; 27] = [
 ];
 const _: unsafe fn(usize, [usize; 6]) -> isize = syscall;
 const _: fn() = raw_getppid;
+const _: Option<OldCall> = OLD_CALL;
 
 // Counts this program's instructions, where programs may.
 const _: fn() -> u64 = counter;

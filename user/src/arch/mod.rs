@@ -6,6 +6,10 @@ mod cet;
 mod contract;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;
+#[cfg(target_arch = "x86_64")]
+mod int_0x80;
+#[cfg(not(target_arch = "x86_64"))]
+mod no_old_calls;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 mod no_ports;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
@@ -15,6 +19,10 @@ mod pc;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod pc_wide;
 pub mod sequences;
+#[cfg(target_arch = "x86_64")]
+pub use int_0x80::OLD_CALL;
+#[cfg(not(target_arch = "x86_64"))]
+pub use no_old_calls::OLD_CALL;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use pc_wide::wide;
 
@@ -53,6 +61,9 @@ pub use riscv64::*;
 compile_error!(
     "no system calls for this architecture: write user/src/arch/NAME.rs, as CONTRIBUTING.md has it under \"Porting\""
 );
+
+/// Makes a call the other way that a machine may have: its number and three arguments.
+pub type OldCall = fn(usize, [usize; 3]) -> isize;
 
 /// Flags of clone: memory, file system, files, signal handlers, thread group: what a thread library
 /// asks for.

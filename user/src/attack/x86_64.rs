@@ -66,8 +66,8 @@ pub(super) const WILD: [usize; 17] = [
     0xdead_beef_dead_bee1,
 ];
 
-/// The vector of system calls: none.
-pub(super) const SYSCALL_VECTOR: Option<usize> = None;
+/// The vector of system calls of 32 bits.
+pub(super) const SYSCALL_VECTOR: Option<usize> = Some(0x80);
 /// The code segment of programs.
 pub(super) const OWN_CODE: usize = 0x33;
 const OWN_DATA: usize = 0x2b;

@@ -9,7 +9,7 @@
 //! in [`arguments`], so that the calls themselves need not know.
 
 use super::common::{Stat, put};
-use super::names::{LATE, Stretch};
+use super::names::{LATE, OldCalls, Stretch};
 use crate::abi::signals::{Info, Signal, Trap, code};
 use crate::abi::stack_image::WordSize;
 use crate::abi::vdso;
@@ -207,6 +207,9 @@ const PRIVATE_NAMES: &str = "- breakpoint cacheflush usr26 usr32 set_tls get_tls
 /// Names by number.
 pub(crate) const NAMES: &[Stretch] =
     &[(0, FIRST_NAMES), (280, LATER_NAMES), (403, TIME64_NAMES), LATE, (PRIVATE, PRIVATE_NAMES)];
+
+/// No other way to make calls that the kernel carries out.
+pub(crate) const OLD_CALLS: Option<OldCalls> = None;
 
 /// The place of a number in a table by number: the private ones are the last 16.
 #[inline(always)]

@@ -16,7 +16,7 @@ use machine::arch::extras;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::SavedRegs;
 
-pub(crate) use super::generic::table_index;
+pub(crate) use super::generic::{OLD_CALLS, table_index};
 pub use super::generic::{encode_stat, thread_local};
 pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 

@@ -17,6 +17,7 @@ use crate::error::Errno;
 // Numbers of calls, as lists of names, and the place of a number in a table.
 const _: &[names::Stretch] = NAMES;
 const _: usize = table_index(0);
+const _: Option<OldCalls> = OLD_CALLS;
 
 // Registers: the call in them, its result, those of a program that starts, of a thread that does.
 type Read = fn(u64) -> Result<[u8; 4], Errno>;

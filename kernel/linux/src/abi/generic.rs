@@ -1,7 +1,7 @@
 //! What architectures without a past of their own share: numbers, names and `struct stat`.
 
 use super::common::{Stat, put};
-use super::names::{LATE, Stretch};
+use super::names::{LATE, OldCalls, Stretch};
 use crate::error::Errno;
 
 /// From number 0 on.
@@ -43,6 +43,9 @@ const FIRST_NAMES: &str = "io_setup io_destroy io_submit io_cancel io_getevents 
 
 /// Names by number, of all of them.
 pub(super) const NAMES: [Stretch; 2] = [(0, FIRST_NAMES), LATE];
+
+/// No other way to make calls.
+pub(crate) const OLD_CALLS: Option<OldCalls> = None;
 
 /// The place of a number in a table by number.
 #[inline(always)]

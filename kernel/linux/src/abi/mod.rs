@@ -16,6 +16,8 @@ pub mod signals;
 pub mod stack_image;
 pub(crate) mod vdso;
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod calls_32;
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod generic;
 #[cfg(any(target_arch = "arm", target_arch = "x86"))]
@@ -41,6 +43,8 @@ mod riscv64;
 pub use riscv64::*;
 
 #[cfg(target_arch = "x86_64")]
+mod int_0x80;
+#[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::*;
@@ -62,6 +66,7 @@ compile_error!(
 );
 
 pub use common::{Stat, SystemInfo, USER_LOWEST, encode_long_pair, encode_statx, encode_utsname};
+pub(crate) use names::{OldCalls, Way};
 
 /// The machine, as `seccomp` and the audit subsystem of Linux number it: that of ELF, with 64 bits
 /// and lowest byte first as flags.
@@ -70,9 +75,17 @@ pub(crate) const AUDIT_MACHINE: u32 = {
     wide | 0x4000_0000 | ELF_MACHINE as u32
 };
 
+/// How calls are usually made.
+pub(crate) const USUAL: Way = Way { machine: AUDIT_MACHINE, names: NAMES, moved: |regs| *regs };
+
 /// The name of a system call, for the log; `None` if the number was never given out.
 pub fn name(number: u64) -> Option<&'static str> {
-    NAMES.iter().find_map(|&(lowest, names)| {
+    name_in(NAMES, number)
+}
+
+/// The same in another list.
+pub(crate) fn name_in(names: &[names::Stretch], number: u64) -> Option<&'static str> {
+    names.iter().find_map(|&(lowest, names)| {
         let name = names.split(' ').nth(usize::try_from(number.checked_sub(lowest)?).ok()?);
         name.filter(|&name| name != "-")
     })

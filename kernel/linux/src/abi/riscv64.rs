@@ -15,7 +15,7 @@ use kstack::shadow::Form;
 use machine::arch::fpu::Snapshot;
 use machine::arch::regs::{FLOAT_INITIAL, INTERRUPTS_ON, SavedRegs, USER_64_BIT};
 
-pub(crate) use super::generic::table_index;
+pub(crate) use super::generic::{OLD_CALLS, table_index};
 pub use super::generic::{encode_stat, thread_local};
 pub use super::wide::{RUSAGE_BYTES, encode_pair, encode_statfs, encode_sysinfo};
 

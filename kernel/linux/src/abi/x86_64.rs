@@ -5,7 +5,8 @@
 //! cast, so no padding byte can carry kernel memory out.
 
 use super::common::{Stat, put};
-use super::names::{LATE, Stretch};
+use super::int_0x80;
+use super::names::{LATE, OldCalls, Stretch};
 use super::pc;
 use super::signals::{Info, Trap};
 use crate::abi::stack_image::WordSize;
@@ -183,6 +184,9 @@ const FIRST_NAMES: &str = "read write open close stat fstat lstat poll lseek mma
 
 /// Names by number.
 pub(crate) const NAMES: &[Stretch] = &[(0, FIRST_NAMES), LATE];
+
+/// Those of `int 0x80`.
+pub(crate) const OLD_CALLS: Option<OldCalls> = Some(int_0x80::CALLS);
 
 /// The place of a number in a table by number.
 #[inline(always)]

@@ -131,7 +131,8 @@ pub(crate) const fn by_number(tables: &[&[Row]], unknown: Handler) -> [Handler; 
     handlers
 }
 
-/// Whether a table has a call of this name.
-pub(crate) fn has(tables: &[&[Row]], name: &str) -> bool {
-    tables.iter().any(|rows| rows.iter().any(|row| row.names.contains(&name)))
+/// The handler of the call of this name.
+pub(crate) fn handler(tables: &[&[Row]], name: &str) -> Option<Handler> {
+    let mut rows = tables.iter().copied().flatten();
+    rows.find(|row| row.names.contains(&name)).map(|row| row.run)
 }

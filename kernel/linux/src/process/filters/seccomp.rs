@@ -8,8 +8,8 @@ use super::asked_dispatch::Counted;
 use super::filter::{DATA_WORDS, Instruction, Program};
 use super::listener::{Answer, DATA_BYTES, Given, Listener, Supervisor};
 use super::seccomp_state::{Filter, Mode, filters};
-use crate::abi;
 use crate::abi::signals::{Fields, Info, Signal};
+use crate::abi::{self, Way};
 use crate::error::{Errno, SysResult};
 use crate::files::open::{OpenFile, flag};
 use crate::process::identity::credentials::capability;
@@ -182,7 +182,7 @@ pub(crate) enum Verdict {
 pub(crate) type Take = dyn Fn(&Given) -> Result<u64, Errno>;
 
 /// Asks the caller's filters.
-pub(crate) fn judge(regs: &SavedRegs, machine: u32, take: &Take) -> Verdict {
+pub(crate) fn judge(regs: &SavedRegs, way: &Way, take: &Take) -> Verdict {
     if halt::suspends_filters() {
         return Verdict::Allowed;
     }
@@ -194,12 +194,12 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32, take: &Take) -> Verdict {
     let number = abi::number(regs);
     let Some(newest) = newest else {
         let is_one = |name| ["read", "write", "exit", "rt_sigreturn", "sigreturn"].contains(&name);
-        if abi::name(number).is_some_and(is_one) {
+        if abi::name_in(way.names, number).is_some_and(is_one) {
             return Verdict::Allowed;
         }
         exit_thread(Signal::KILL.status());
     };
-    let words = words(regs, number, machine);
+    let words = words(&(way.moved)(regs), number, way.machine);
     let (answer, listener) = answer(&newest, &words);
     let listener = listener.cloned();
     drop(newest);
@@ -216,7 +216,7 @@ pub(crate) fn judge(regs: &SavedRegs, machine: u32, take: &Take) -> Verdict {
         action::TRACE => Verdict::Traced(data),
         action::ASK => ask(listener, &words, take),
         action::ERROR => Verdict::Refused(u64::from(data.min(MAX_ERROR)).wrapping_neg()),
-        action::TRAP => Verdict::Trapped(info(regs, number, machine, data)),
+        action::TRAP => Verdict::Trapped(info(regs, number, way.machine, data)),
         action::KILL_THREAD if current().crew.count() > 1 => exit_thread(Signal::SYS.status()),
         // Also what there is no such action for.
         _ => kill_current(Signal::SYS),

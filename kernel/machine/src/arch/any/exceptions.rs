@@ -19,6 +19,9 @@ pub enum UserFault {
     /// It used memory in a way that no change of the page tables helps: not aligned, or nothing
     /// answers there.
     Bus,
+    /// It made a system call by an instruction that the processor refuses there, and which the
+    /// kernel carries out.
+    OldCall,
     /// It did anything else that is not for programs.
     Protection,
 }

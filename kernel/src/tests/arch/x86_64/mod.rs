@@ -52,6 +52,7 @@ table! {
         privileges::i8_a_machine_check_is_handled_on_its_own_stack,
         privileges::i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel,
         privileges::u1_p8_a_system_call_of_compatibility_mode_is_refused,
+        privileges::p8_u1_calls_of_32_bits_are_made_by_int_0x80_and_kept_away_by_filters,
         privileges::u1_x1_loading_the_tables_leaves_nothing_of_what_was_there,
         privileges::u1_tables_are_refused_on_a_cpu_that_is_not_as_the_entries_need_it,
         privileges::u1_s1_a_program_starts_with_no_selector_of_another,

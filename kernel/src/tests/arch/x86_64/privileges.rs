@@ -504,3 +504,10 @@ pub fn i8_an_nmi_whose_frame_is_lost_is_told_to_the_kernel() -> Outcome {
     install_hooks(&hooks::HOOKS);
     outcome
 }
+
+/// Calls whose arguments are numbers, names and bytes, by the gate of 32 bits; no other. Red if the
+/// gate is a fault, if a filter takes them for usual calls, or if the strict mode knows them by the
+/// usual numbers.
+pub fn p8_u1_calls_of_32_bits_are_made_by_int_0x80_and_kept_away_by_filters() -> Outcome {
+    crate::tests::signals::program("old-calls", "all")
+}
