@@ -35,6 +35,17 @@ enum Stage {
     Ending(i32),
 }
 
+/// Who is left of a crew that a thread has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// None: the process's wait status, if it has been decided.
+    None(Option<i32>),
+    /// The one that wanted to be alone ([`Crew::begin_alone`]).
+    OneThatWaits,
+    /// Others.
+    Some,
+}
+
 #[derive(Debug)]
 struct Members {
     threads: Vec<Arc<Thread>>,
@@ -60,21 +71,22 @@ impl Crew {
         Ok(fallible::push(&mut members.threads, thread.clone())?)
     }
 
-    /// Takes out a thread that ends. `Some` for the last one: what the process's wait status is, if
-    /// that has been decided.
-    pub(crate) fn leave(&self, thread: &Thread) -> Option<Option<i32>> {
-        let (last, left) = {
+    /// Takes out a thread that ends.
+    pub(crate) fn leave(&self, thread: &Thread) -> Left {
+        let (left, thread) = {
             let mut members = self.0.lock();
             let at = members.threads.iter().position(|other| core::ptr::eq(&**other, thread));
-            let left = at.map(|at| members.threads.swap_remove(at));
-            let status = match members.stage {
-                Stage::Ending(status) => Some(status),
-                _ => None,
+            let thread = at.map(|at| members.threads.swap_remove(at));
+            let left = match (members.threads.len(), members.stage) {
+                (0, Stage::Ending(status)) => Left::None(Some(status)),
+                (0, _) => Left::None(None),
+                (1, Stage::Alone(_)) => Left::OneThatWaits,
+                _ => Left::Some,
             };
-            (members.threads.is_empty().then_some(status), left)
+            (left, thread)
         };
-        drop(left);
-        last
+        drop(thread);
+        left
     }
 
     /// Takes everybody out, of a process that never was.

@@ -211,6 +211,11 @@ pub(super) fn leave_idle(cpu: CpuId) {
     IDLE_CPUS.remove(cpu);
 }
 
+/// Whether a CPU has nothing to run.
+pub(super) fn is_any_idle() -> bool {
+    IDLE_CPUS.members().next().is_some()
+}
+
 /// Puts a running thread, which the caller has a reference to, at the end of the queue and wakes no
 /// CPU: its own takes the next one. Interrupts off.
 pub(super) fn push_back(thread: Arc<Thread>) {

@@ -3,7 +3,8 @@
 
 use super::rank::is_in_use;
 use super::run_queue::{
-    enter_idle, has_waiting, leave_idle, next_ready, push_back, push_preempted, push_ready,
+    enter_idle, has_waiting, is_any_idle, leave_idle, next_ready, push_back, push_preempted,
+    push_ready,
 };
 use super::switch::{after_switch, current, current_arc, switch_to};
 use super::thread::{State, Thread};
@@ -18,6 +19,12 @@ pub fn exit_current() -> ! {
     cpu::interrupts_off();
     let me = current();
     me.set_state(State::Dead);
+    // Who waits for this end sees it only after the burial, which is what comes next on this CPU.
+    // While no other CPU could run one of them before that, they are ready already, and this CPU
+    // goes to the first of them without being idle in between.
+    if !is_any_idle() {
+        me.exited.wake_all();
+    }
     leave_cpu();
     unreachable!("a dead thread was switched to")
 }

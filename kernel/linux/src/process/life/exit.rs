@@ -8,6 +8,7 @@ use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
 use crate::error::Errno;
 use crate::files::{console, pty};
 use crate::ipc::semaphores;
+use crate::process::crew::Left;
 use crate::process::hardware::shadow;
 use crate::process::names::{ipc, pidfd};
 use crate::process::sending::send::{self, of_child, to_process};
@@ -61,20 +62,21 @@ pub(crate) fn exit_thread(status: i32) -> ! {
         thread.set_tables_root(0);
         cpu_time::keep(process, thread);
         match process.crew.leave(thread) {
-            Some(decided) => {
+            Left::None(decided) => {
                 tracer::thread_ends(decided.unwrap_or(status));
                 current_task().set_numbers_free();
                 end(process, decided.unwrap_or(status));
             }
-            None => {
+            left => {
                 // What it would have taken is for the others.
                 send::hand_over(process, SignalSet::ALL);
                 send::note_stopped(process);
                 tracer::thread_ends(process.crew.ending().unwrap_or(status));
                 current_task().set_numbers_free();
                 process.membership.thread_ends();
-                // One that starts another program may wait to be alone.
-                process.changed.wake_all();
+                if left == Left::OneThatWaits {
+                    process.changed.wake_all();
+                }
                 pidfd::tell(process);
             }
         }
