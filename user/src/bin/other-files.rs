@@ -6,6 +6,7 @@
 
 use user::arch::nr;
 use user::calls::{Calls, HERE, call, path, read_file, sleep_milliseconds, status_of};
+use user::memory::child;
 use user::must;
 
 user::entry!(main);
@@ -307,6 +308,39 @@ fn texts(calls: &Calls) -> i32 {
     0
 }
 
+/// Whether the local modes of a terminal stay as they were while they are locked, and only who may
+/// lock them does. They are as before then.
+fn modes_are_locked(calls: &Calls, terminal: usize) -> bool {
+    const GET: usize = 0x5401;
+    const SET: usize = 0x5402;
+    const GET_LOCKED: usize = 0x5456;
+    const SET_LOCKED: usize = 0x5457;
+    const EPERM: isize = -1;
+    const LOCAL: usize = 3;
+    type Modes = [u32; 9];
+    let ioctl = |request: usize, modes: &mut Modes| {
+        call(calls.number("ioctl"), [terminal, request, modes.as_mut_ptr().addr()])
+    };
+    let get = |request: usize| {
+        let mut modes: Modes = [u32::MAX; 9];
+        (ioctl(request, &mut modes) == 0).then_some(core::hint::black_box(modes))
+    };
+    let (Some(first), Some(locked)) = (get(GET), get(GET_LOCKED)) else { return false };
+    let mut only_local: Modes = [0; 9];
+    only_local[LOCAL] = u32::MAX;
+    let by_another = child(|| {
+        call(calls.number("setresuid"), [1000, 1000, 1000]);
+        i32::from(ioctl(SET_LOCKED, &mut only_local.clone()) != EPERM)
+    });
+    let is_set = ioctl(SET_LOCKED, &mut only_local) == 0 && get(GET_LOCKED) == Some(only_local);
+    let mut wanted = first;
+    (wanted[0], wanted[LOCAL]) = (0, 0);
+    let is_kept = ioctl(SET, &mut wanted) == 0
+        && get(GET).is_some_and(|now| now[0] == 0 && now[LOCAL] == first[LOCAL]);
+    let is_back = ioctl(SET_LOCKED, &mut [0; 9]) == 0 && ioctl(SET, &mut first.clone()) == 0;
+    locked == [0; 9] && by_another == 0 && is_set && is_kept && is_back
+}
+
 fn terminals(calls: &Calls) -> i32 {
     const GET_NUMBER: usize = 0x8004_5430;
     const UNLOCK_SLAVE: usize = 0x4004_5431;
@@ -342,6 +376,7 @@ fn terminals(calls: &Calls) -> i32 {
     must!(read(slave, &mut bytes) == 1 && bytes[0] == b'd', "a line without its end");
     let echoed = b"ab\x08 \x08c\r\nd";
     must!(read(master, &mut bytes) == 9 && &bytes[..9] == echoed, "the echo");
+    must!(modes_are_locked(calls, slave), "modes that are locked stay as they are");
     must!(write(slave, b"x\n") == 2, "output");
     must!(read(master, &mut bytes) == 3 && &bytes[..3] == b"x\r\n", "a line of output");
     // A session of its own has it as its terminal, whose keys send signals.

@@ -10,7 +10,7 @@ use super::object::{Caller, How, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::{self, Signaller};
 use super::termios::{
-    FIRST, Modes, TERMIO, TERMIOS, decode, decode_short, encode, encode_short, key, mode,
+    FIRST, Modes, NONE, TERMIO, TERMIOS, decode, decode_short, encode, encode_short, key, mode,
 };
 use crate::abi::Stat;
 use crate::abi::signals::Signal;
@@ -35,6 +35,8 @@ const MAX_LINE: usize = 1024;
 #[derive(Debug)]
 struct State {
     modes: Modes,
+    /// What of them is locked.
+    locked: Modes,
     /// Rows, columns, and two that mean nothing.
     size: [u16; 4],
     line: [u8; MAX_LINE],
@@ -49,6 +51,7 @@ struct State {
 
 static STATE: SpinLock<State> = SpinLock::new(State {
     modes: FIRST,
+    locked: NONE,
     size: [24, 80, 0, 0],
     line: [0; MAX_LINE],
     length: 0,
@@ -84,6 +87,7 @@ pub(crate) fn attach(holder: Holder, signaller: Signaller) -> Holder {
     let before = Holder { session: state.session, foreground: state.foreground };
     (state.session, state.foreground) = (holder.session, holder.foreground);
     state.modes = FIRST;
+    state.locked = NONE;
     before
 }
 
@@ -431,6 +435,8 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
     const TIOCSWINSZ: u32 = 0x5414;
     const FIONREAD: u32 = 0x541b;
     const TIOCGSID: u32 = 0x5429;
+    const TIOCGLCKTRMIOS: u32 = 0x5456;
+    const TIOCSLCKTRMIOS: u32 = 0x5457;
     let holder = {
         let state = STATE.lock();
         Holder { session: state.session, foreground: state.foreground }
@@ -457,15 +463,28 @@ fn ioctl(request: u32, argument: u64, caller: &dyn Caller) -> SysResult {
             let is_short = request >= TCSETA;
             caller.get(argument, if is_short { &mut short } else { &mut bytes })?;
             let mut state = STATE.lock();
-            state.modes = match is_short {
+            let wanted = match is_short {
                 true => decode_short(&short, &state.modes),
                 false => decode(&bytes),
             };
+            state.modes = wanted.keeping(&state.modes, &state.locked);
             if request == TCSETSF || request == TCSETAF {
                 state.flush();
             }
             drop(state);
             READINESS.wake();
+        }
+        TIOCGLCKTRMIOS => {
+            let bytes = encode(&STATE.lock().locked);
+            caller.put(argument, &bytes)?;
+        }
+        TIOCSLCKTRMIOS => {
+            let mut bytes = [0; TERMIOS];
+            if !caller.may_lock_terminal() {
+                return Err(Errno::EPERM);
+            }
+            caller.get(argument, &mut bytes)?;
+            STATE.lock().locked = decode(&bytes);
         }
         // What was written has gone when the call returned.
         TCSBRK | TCSBRKP => {}

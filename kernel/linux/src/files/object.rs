@@ -32,6 +32,8 @@ pub trait Caller {
     /// Whether it may change a terminal that a session has, with that group in the foreground: one
     /// in the background of it is stopped (SIGTTOU), and the call is made again.
     fn may_change_terminal(&self, session: u64, foreground: u64) -> Result<(), Errno>;
+    /// Whether it may keep others from changing a terminal's modes.
+    fn may_lock_terminal(&self) -> bool;
 }
 
 /// What has attributes of its own, as a node of the tree.

@@ -47,6 +47,24 @@ pub(super) struct Modes {
     pub(super) keys: [u8; KEYS],
 }
 
+impl Modes {
+    /// These, but for what is locked, which stays as it was (TIOCSLCKTRMIOS).
+    pub(super) fn keeping(self, before: &Self, locked: &Self) -> Self {
+        let kept = |new: u32, old: u32, locked: u32| new & !locked | old & locked;
+        let key = |at: usize| if locked.keys[at] != 0 { before.keys[at] } else { self.keys[at] };
+        Self {
+            input: kept(self.input, before.input, locked.input),
+            output: kept(self.output, before.output, locked.output),
+            control: kept(self.control, before.control, locked.control),
+            local: kept(self.local, before.local, locked.local),
+            keys: core::array::from_fn(key),
+        }
+    }
+}
+
+/// No bit and no key.
+pub(super) const NONE: Modes = Modes { input: 0, output: 0, control: 0, local: 0, keys: [0; KEYS] };
+
 /// As a terminal of Linux begins.
 pub(super) const FIRST: Modes = Modes {
     input: 0o2400,

@@ -180,6 +180,11 @@ impl Caller for Program {
         self.session_and_group().0 == current().id
     }
 
+    fn may_lock_terminal(&self) -> bool {
+        let own = current_task().credentials();
+        own.can(capability::CHECKPOINT_RESTORE) || own.can(capability::SYS_ADMIN)
+    }
+
     fn may_change_terminal(&self, session: u64, foreground: u64) -> Result<(), Errno> {
         check_background(session, foreground, Signal::TTOU)
     }

@@ -20,6 +20,8 @@ pub(super) struct Typed {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) modes: Modes,
+    /// What of them is locked.
+    pub(super) locked: Modes,
     pub(super) size: [u16; 4],
     /// The line that is edited.
     pub(super) line: Vec<u8>,

@@ -19,7 +19,7 @@ use super::object::{Caller, How, Named, Object};
 use super::readiness::{Readiness, event};
 use super::signaller::signal;
 use super::spot::{Lies, Spot};
-use super::termios::{FIRST, KEYS, key, mode};
+use super::termios::{FIRST, KEYS, NONE, key, mode};
 use super::tree::{self, Content, Node, Special, Walked};
 use crate::abi::Stat;
 use crate::abi::signals::Signal;
@@ -118,6 +118,7 @@ impl Pty {
         ready.try_reserve_exact(ROOM + MAX_LINE + 2).map_err(|_| Errno::ENOMEM)?;
         let state = State {
             modes: FIRST,
+            locked: NONE,
             size: [0; 4],
             line: Vec::new(),
             ready,

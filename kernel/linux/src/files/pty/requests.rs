@@ -36,6 +36,8 @@ impl Pty {
         const FIONREAD: u32 = 0x541b;
         const TIOCNOTTY: u32 = 0x5422;
         const TIOCGSID: u32 = 0x5429;
+        const TIOCGLCKTRMIOS: u32 = 0x5456;
+        const TIOCSLCKTRMIOS: u32 = 0x5457;
         let holder = {
             let state = self.state.lock();
             (state.session, state.foreground)
@@ -64,10 +66,11 @@ impl Pty {
                 {
                     let mut state = self.state.lock();
                     let was_by_lines = state.has(mode::LINES);
-                    state.modes = match is_short {
+                    let wanted = match is_short {
                         true => decode_short(&short, &state.modes),
                         false => decode(&bytes),
                     };
+                    state.modes = wanted.keeping(&state.modes, &state.locked);
                     if request == TCSETSF || request == TCSETAF {
                         state.flush_input();
                     } else if was_by_lines && !state.has(mode::LINES) {
@@ -76,6 +79,18 @@ impl Pty {
                     }
                 }
                 self.of_slave.wake();
+            }
+            TIOCGLCKTRMIOS => {
+                let bytes = encode(&self.state.lock().locked);
+                caller.put(argument, &bytes)?;
+            }
+            TIOCSLCKTRMIOS => {
+                let mut bytes = [0; TERMIOS];
+                if !caller.may_lock_terminal() {
+                    return Err(Errno::EPERM);
+                }
+                caller.get(argument, &mut bytes)?;
+                self.state.lock().locked = decode(&bytes);
             }
             TCSBRK | TCSBRKP => {}
             TCXONC if argument <= 3 => {
