@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use linux::run_captured;
+use machine::arch::cpu;
 
 /// Runs one part of the program that tries mappings; afterwards every frame is free again. What it
 /// printed.
@@ -85,6 +86,16 @@ pub fn u1_holes_in_files_are_in_their_mappings_too() -> Outcome {
 /// Red when a limit counts something else than Linux does, or a new one is not in force at once.
 pub fn u1_p3_limits_of_memory_hold_as_soon_as_they_are_set() -> Outcome {
     part_of(RULES, "limits").map(drop)
+}
+
+/// Root may map the page at 0 where the CPU keeps the kernel off programs' pages, and nowhere else.
+pub fn u1_p2_the_page_at_0_is_mapped_by_root_where_no_null_pointer_reaches_it() -> Outcome {
+    const REFUSED: i32 = 3;
+    let (status, output) =
+        run_captured(RULES, &[RULES.as_bytes(), b"lowest"]).map_err(|error| format!("{error}"))?;
+    let wanted = if cpu::keeps_off_programs() { 0 } else { REFUSED };
+    check!(status == wanted, "status {status}: {}", String::from_utf8_lossy(&output));
+    Ok(())
 }
 
 /// Red when a word in shared memory is a word of each process, or one at an address is one for all.

@@ -261,6 +261,7 @@ table! {
         mappings::u1_mprotect_changes_what_lies_below_a_hole,
         mappings::u1_holes_in_files_are_in_their_mappings_too,
         mappings::u1_p3_limits_of_memory_hold_as_soon_as_they_are_set,
+        mappings::u1_p2_the_page_at_0_is_mapped_by_root_where_no_null_pointer_reaches_it,
         mappings::p2_a_word_in_shared_memory_is_one_for_all_who_share_it,
         mappings::p4_what_proc_tells_of_memory_is_what_is_there,
         mappings::p5_stack_mappings_and_heap_lie_where_nobody_knows,

@@ -408,15 +408,41 @@ fn told(n: &Numbers) -> i32 {
     0
 }
 
+/// The page at 0, which root may map where the processor keeps the kernel off it. 3: nobody may.
+fn lowest(n: &Numbers) -> i32 {
+    const FIXED: usize = 0x10;
+    let lowest = || map(0, PAGE, READ | WRITE, PRIVATE | ANONYMOUS | FIXED);
+    let by_others = child(|| {
+        n.call("setresuid", [1000, 1000, 1000]);
+        i32::from(lowest() != EPERM)
+    });
+    must!(by_others == 0, "another user may not");
+    let at = lowest();
+    if at == EPERM {
+        return 3;
+    }
+    must!(at == 0, "where it is to lie");
+    write(8, 5);
+    let inherited = child(|| i32::from(read(8) != 5));
+    must!(inherited == 0, "a child has it too");
+    must!(call(nr::GETCWD, [8, 16]) > 0 && read(8) != 5, "a call writes to it");
+    let other = map(0, PAGE, WRITE, PRIVATE | ANONYMOUS);
+    must!(!is_error(other) && other != 0, "a mapping anywhere lies elsewhere");
+    must!(call(nr::MUNMAP, [0, PAGE]) == 0 && is_deadly(|| write(8, 1)), "it is gone");
+    must!(n.call("mremap", [other as usize, PAGE, PAGE, 3, 0]) == 0 && read(8) == 0, "moved there");
+    0
+}
+
 /// One of the parts; 0 if all is as it should be.
 type Part = fn(&Numbers) -> i32;
 
 fn main() -> i32 {
     let Ok(calls) = Calls::read() else { return 2 };
-    let parts: [(&CStr, Part); 5] = [
+    let parts: [(&CStr, Part); 6] = [
         (c"halves", halves),
         (c"holes", holes),
         (c"limits", limits),
+        (c"lowest", lowest),
         (c"words", words),
         (c"told", told),
     ];

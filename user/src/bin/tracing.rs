@@ -36,6 +36,7 @@ const STEP: usize = 9;
 const ATTACH: usize = 16;
 const DETACH: usize = 17;
 const TO_CALL: usize = 24;
+const INSTEAD_OF_CALL: usize = 31;
 const SET_OPTIONS: usize = 0x4200;
 const GET_MESSAGE: usize = 0x4201;
 const GET_INFO: usize = 0x4202;
@@ -181,6 +182,13 @@ struct Info {
 
 const NO_INFO: Info = Info { what: 9, machine: 0, pc: 0, sp: 0, words: [0; 8] };
 
+/// Where one is, and how much is told of it.
+fn look_at(n: &Numbers, one: isize) -> (Info, isize) {
+    let mut info = NO_INFO;
+    let bytes = n.trace(GET_CALL, one, size_of::<Info>(), (&raw mut info).addr());
+    (info, bytes)
+}
+
 /// What is told with a halt.
 fn message(n: &Numbers, one: isize) -> usize {
     let mut message = 0_usize;
@@ -199,11 +207,7 @@ fn calls(n: &Numbers) -> i32 {
     halt_of(one);
     must!(n.trace(SET_OPTIONS, one, 0, 1 << 31) == EINVAL, "an option that is not known");
     must!(n.trace(SET_OPTIONS, one, 0, MARK_CALLS) == 0, "calls are marked");
-    let look = || {
-        let mut info = NO_INFO;
-        let bytes = n.trace(GET_CALL, one, size_of::<Info>(), (&raw mut info).addr());
-        (info, bytes)
-    };
+    let look = || look_at(n, one);
     must!(look().0.what == 0 && look().1 == 24, "it is at no call");
     for round in 0..2 {
         // The call that raised the signal may not have returned yet.
@@ -230,6 +234,19 @@ fn calls(n: &Numbers) -> i32 {
     n.trace(CONTINUE, one, 0, 0);
     must!(halt_of(one) == 0, "the program has seen what it was given");
 
+    let one = n.traced(|| i32::from(call(number, [0, 0]) != 77));
+    halt_of(one);
+    must!(n.trace(INSTEAD_OF_CALL, one, 0, 0) == 0, "a call is the tracer's");
+    must!(
+        halt_of(one) == halted(SIGTRAP, 0) && look_at(n, one).0.words[0] == number as u64,
+        "it is there"
+    );
+    // What is there before differs.
+    change_result(n, one, 0, 77);
+    must!(change_result(n, one, 77, 77), "the tracer has carried it out");
+    n.trace(CONTINUE, one, 0, 0);
+    must!(halt_of(one) == 0, "and the kernel has not");
+
     let one = n.traced(|| {
         // Instructions enough.
         let sum = (0..100).fold(0, |sum, number| core::hint::black_box(sum + number));
@@ -245,9 +262,7 @@ fn calls(n: &Numbers) -> i32 {
     let mut places = [0; 8];
     for place in &mut places {
         must!(halt_of(one) == halted(SIGTRAP, 0), "behind one instruction");
-        let mut info = NO_INFO;
-        n.trace(GET_CALL, one, size_of::<Info>(), (&raw mut info).addr());
-        *place = info.pc;
+        *place = look_at(n, one).0.pc;
         n.trace(STEP, one, 0, 0);
     }
     must!(places.windows(2).all(|two| two[0] != two[1]), "each time it is at another one");

@@ -42,6 +42,8 @@ mod request {
     pub(super) const ATTACH: u64 = 16;
     pub(super) const DETACH: u64 = 17;
     pub(super) const TO_CALL: u64 = 24;
+    pub(super) const INSTEAD_OF_CALL: u64 = 31;
+    pub(super) const STEP_INSTEAD_OF_CALL: u64 = 32;
     pub(super) const SET_OPTIONS: u64 = 0x4200;
     pub(super) const GET_MESSAGE: u64 = 0x4201;
     pub(super) const GET_INFO: u64 = 0x4202;
@@ -105,6 +107,10 @@ fn ptrace(request: u64, number: u64, address: u64, data: u64) -> SysResult {
         request::CONTINUE => resume(&thread, Resume::Freely, data),
         request::TO_CALL => resume(&thread, Resume::ToCall, data),
         request::STEP if registers::STEP.is_some() => resume(&thread, Resume::Step, data),
+        request::INSTEAD_OF_CALL => resume(&thread, Resume::InsteadOfCall, data),
+        request::STEP_INSTEAD_OF_CALL if registers::STEP.is_some() => {
+            resume(&thread, Resume::StepInsteadOfCall, data)
+        }
         request::DETACH => {
             tracer::detach(&thread, signal(data)?);
             Ok(0)

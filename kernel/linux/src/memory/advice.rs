@@ -3,7 +3,7 @@
 
 use super::areas::{Area, flag};
 use super::space::{AccessError, Memory};
-use crate::abi::{USER_LOWEST, USER_TOP};
+use crate::abi::USER_TOP;
 use crate::error::Errno;
 use crate::memory::limits::is_too_much;
 
@@ -38,7 +38,7 @@ impl Memory {
     /// Takes out what no other process has: no thread comes back to it, and the kernel meets
     /// nothing there instead of zeros that the program never wrote.
     pub(crate) fn reap(&mut self) -> Result<(), Errno> {
-        let mut from = USER_LOWEST;
+        let mut from = 0;
         while let Some(area) = self.areas.first_within(from, USER_TOP) {
             let (lowest, top) = (area.lowest, area.top);
             if !area.is_shared() && !area.has(flag::KEPT) {
@@ -133,7 +133,7 @@ impl Memory {
             return Ok(());
         }
         self.marks |= flag::LOCKED;
-        let whole = (USER_LOWEST, USER_TOP);
+        let whole = (0, USER_TOP);
         self.areas.change_what_is_there(whole.0, whole.1, |area| {
             let locked = (flag::LOCKED | also) & lockable(area);
             area.flags = area.flags & !flag::LOCKED_ON_FAULT | locked;
@@ -152,7 +152,7 @@ impl Memory {
     pub(crate) fn unlock_all(&mut self) -> Result<(), Errno> {
         self.flags_to_come = 0;
         let locked = flag::LOCKED | flag::LOCKED_ON_FAULT;
-        let whole = (USER_LOWEST, USER_TOP);
+        let whole = (0, USER_TOP);
         self.areas.change_what_is_there(whole.0, whole.1, |area| area.flags &= !locked)
     }
 

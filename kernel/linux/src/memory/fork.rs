@@ -3,7 +3,7 @@
 
 use super::areas::flag;
 use super::space::Memory;
-use crate::abi::{USER_LOWEST, USER_TOP};
+use crate::abi::USER_TOP;
 use crate::error::Errno;
 use alloc::sync::Arc;
 use machine::arch::paging::Access;
@@ -48,7 +48,7 @@ impl Memory {
 
     /// Lets go of what a child does not get, and of what is locked.
     fn become_inherited(&mut self) -> Result<(), Errno> {
-        let mut from = USER_LOWEST;
+        let mut from = 0;
         while let Some(area) = self.areas.first_within(from, USER_TOP) {
             let (lowest, top, is_inherited) =
                 (area.lowest, area.top, !area.has(flag::NOT_INHERITED));
@@ -59,13 +59,13 @@ impl Memory {
             from = top;
         }
         let locked = flag::LOCKED | flag::LOCKED_ON_FAULT;
-        self.areas.change_what_is_there(USER_LOWEST, USER_TOP, |area| area.flags &= !locked)
+        self.areas.change_what_is_there(0, USER_TOP, |area| area.flags &= !locked)
     }
 
     /// Shares every page that is present. Those of shared mappings the child finds where they are.
     fn share_with(&mut self, child: &mut Self) -> Result<(), Errno> {
         let not_copied = flag::SHARED | flag::NOT_INHERITED | flag::WIPED_ON_FORK;
-        let mut from = USER_LOWEST;
+        let mut from = 0;
         while let Some(area) = self.areas.first_within(from, USER_TOP) {
             let (read, top) = (area.read, area.top);
             if area.has(not_copied) {

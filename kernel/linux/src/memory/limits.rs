@@ -17,12 +17,21 @@ pub struct Limits {
     pub locked: u64,
     /// Whether what is locked has no limit: for who may do everything.
     pub may_lock: bool,
+    /// Whether anything may lie below [`USER_LOWEST`](crate::abi::USER_LOWEST).
+    pub may_lie_lowest: bool,
 }
 
 impl Limits {
     pub const fn new() -> Self {
         let none = u64::MAX;
-        Self { stack: STACK_LIMIT, space: none, data: none, locked: 8 << 20, may_lock: true }
+        Self {
+            stack: STACK_LIMIT,
+            space: none,
+            data: none,
+            locked: 8 << 20,
+            may_lock: true,
+            may_lie_lowest: false,
+        }
     }
 
     /// Whether a stack may grow down to an address, where so many bytes are mapped in all.

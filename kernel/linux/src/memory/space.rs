@@ -342,7 +342,7 @@ impl Memory {
             }
             Wanted::Exactly(at) | Wanted::There(at) => {
                 let top = top(at).ok_or(Errno::ENOMEM)?;
-                if at < USER_LOWEST {
+                if at < USER_LOWEST && !self.limits.may_lie_lowest {
                     return Err(Errno::EPERM);
                 }
                 if matches!(wanted, Wanted::There(_)) && !self.areas.is_free(at, top) {

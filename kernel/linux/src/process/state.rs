@@ -22,6 +22,7 @@ use crate::spaces::time::Times;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use machine::arch::cpu::keeps_off_programs;
 use machine::spin::SpinLock;
 use threads::sched::{Mutex, Name, WaitQueue};
 
@@ -176,6 +177,8 @@ impl Process {
             data: self.limits.soft(Resource::Data),
             locked: self.limits.soft(Resource::Locked),
             may_lock: self.credentials().can(capability::IPC_LOCK),
+            // Where a null pointer of the kernel would read what a program wrote, none may.
+            may_lie_lowest: keeps_off_programs() && self.credentials().can(capability::SYS_RAWIO),
         }
     }
 

@@ -79,6 +79,7 @@ const _: fn() = cpu::flush_all;
 const _: unsafe fn(u64, &InterruptsOff) = cpu::load_tables;
 const _: unsafe fn(*mut u8) = cpu::zero_page;
 const _: fn() = cpu::breakpoint;
+const _: fn() -> bool = cpu::keeps_off_programs;
 const _: fn() -> usize = cpu::stack_pointer;
 const _: fn() -> usize = cpu::frame_pointer;
 

@@ -51,6 +51,19 @@ fn line_around(text: &'static [u8], at: usize) -> (usize, &'static [u8]) {
     (lowest, &text[lowest..lowest + length])
 }
 
+/// The address at the beginning of a line.
+fn address_of(line: &[u8]) -> Option<u64> {
+    let mut address = None;
+    for &byte in line {
+        let digit = match byte {
+            b' ' => return address,
+            digit => char::from(digit).to_digit(16)?,
+        };
+        address = Some(address.unwrap_or(0) << 4 | u64::from(digit));
+    }
+    None
+}
+
 fn parse(line: &'static [u8]) -> Option<(u64, u64, &'static str, Option<&'static str>)> {
     let line = core::str::from_utf8(line).ok()?;
     let (address, rest) = line.split_once(' ')?;
@@ -72,17 +85,16 @@ pub fn lookup(address: u64) -> Option<Symbol> {
     let (mut low, mut high) = (0, text.len());
     let mut best = None;
     while low < high {
+        // All of a line is read only of the one that is found.
         let (start, line) = line_around(text, low + (high - low) / 2);
-        match parse(line) {
-            Some(found) if found.0 <= address => {
-                best = Some(found);
-                low = start + line.len() + 1;
-            }
-            Some(_) => high = start,
-            None => return None,
+        if address_of(line)? <= address {
+            best = Some(line);
+            low = start + line.len() + 1;
+        } else {
+            high = start;
         }
     }
-    let (lowest, size, name, place) = best?;
+    let (lowest, size, name, place) = parse(best?)?;
     let offset = address - lowest;
     (offset < size.max(1)).then_some(Symbol { name, offset, size, place })
 }

@@ -34,7 +34,7 @@
 //! | the descriptors are filled before they are loaded (`load::fill_gates`) | the first exception is a triple fault | yes |
 //! | `syscall` is off (EFER.SCE) | it enters the kernel where firmware said | no: not every CPU has the register |
 //! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry half-way | no |
-//! | no program maps the first page | a null pointer in the kernel reads what a program wrote | no |
+//! | no program maps the first page, unless SMAP is on (CR4.SMAP) | a null pointer in the kernel reads what a program wrote | no |
 //!
 //! # What is written once
 //!

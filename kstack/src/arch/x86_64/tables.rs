@@ -30,7 +30,7 @@
 //! | the CPU has its IRQ stack | the first interrupt runs on address 0 | yes |
 //! | the descriptors are filled before they are loaded (`load::fill_gates`) | the first exception is a triple fault | yes |
 //! | a hardware breakpoint on entry code is the kernel's alone | a program's breakpoint stops an entry with the program's GS | no |
-//! | no program maps the first page of its half | a null pointer in the kernel reads what a program wrote | no |
+//! | no program maps the first page of its half, unless SMAP is on (CR4.SMAP) | a null pointer in the kernel reads what a program wrote | no |
 //!
 //! # What is written once
 //!

@@ -255,7 +255,8 @@ pub(crate) fn mmap(
     } else {
         object_of(file, (offset, length), protection, flags)?
     };
-    if flags & MAP_LOCKED != 0 {
+    let is_lowest = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0 && at < abi::USER_LOWEST;
+    if flags & MAP_LOCKED != 0 || is_lowest {
         current().limit_memory();
     }
     let memory = memory()?;
@@ -371,6 +372,9 @@ pub(crate) fn mremap(at: u64, old: u64, new: u64, flags: u64, to: u64) -> SysRes
     let (old, new) = (pages(old), pages(new));
     // Where the old place stays, the new one is said as for mmap.
     let near = if leaves_area && !is_fixed { to } else { 0 };
+    if is_fixed && to < abi::USER_LOWEST {
+        current().limit_memory();
+    }
     let how = Move { may: may_move, to: is_fixed.then_some(to), near, leaves_area };
     memory()?.lock().remap(at, old, new, how)
 }

@@ -229,7 +229,8 @@ pub(crate) fn at_handler(regs: &mut SavedRegs) {
 
 /// Whether the calling thread is to stop behind its next instruction.
 pub(crate) fn is_stepped() -> bool {
-    with(|tracing| tracing.resume == Resume::Step).unwrap_or(false)
+    let steps = [Resume::Step, Resume::StepInsteadOfCall];
+    with(|tracing| steps.contains(&tracing.resume)).unwrap_or(false)
 }
 
 /// The flag by which the processor traps is set for one way to user mode, and only for that.
@@ -241,11 +242,18 @@ pub(crate) fn set_step(regs: &mut SavedRegs, on: bool) {
     }
 }
 
+/// Whether the tracer of the calling thread carries its next call out instead.
+fn is_instead_of_call() -> bool {
+    let instead = [Resume::InsteadOfCall, Resume::StepInsteadOfCall];
+    with(|tracing| instead.contains(&tracing.resume)).unwrap_or(false)
+}
+
 /// Halts at a call, if the tracer asked for that. A signal that it gives is sent.
 fn at_call(regs: &mut SavedRegs, at: At) {
+    let is_instead = at == At::Call && is_instead_of_call();
     let asked = with(|tracing| {
         let mark = if tracing.options & option::MARK_CALLS != 0 { 0x80 } else { 0 };
-        let is_asked = tracing.resume == Resume::ToCall;
+        let is_asked = tracing.resume == Resume::ToCall || is_instead;
         if is_asked {
             // `PTRACE_EVENTMSG_SYSCALL_ENTRY` and `PTRACE_EVENTMSG_SYSCALL_EXIT`.
             tracing.message = if at == At::Call { 1 } else { 2 };
@@ -261,7 +269,8 @@ fn at_call(regs: &mut SavedRegs, at: At) {
     }
 }
 
-/// Before a call. `false`: the tracer has taken its number away, and there is none.
+/// Before a call. `false`: there is none for the kernel. The tracer carries it out instead, however
+/// it has the thread continue, or has taken its number away.
 pub(crate) fn before_call(regs: &mut SavedRegs) -> bool {
     if !current_task().is_traced() {
         return true;
@@ -270,14 +279,15 @@ pub(crate) fn before_call(regs: &mut SavedRegs) -> bool {
     if abi::RESULT_REPLACES_NUMBER {
         abi::set_result(regs, Errno::ENOSYS.as_result());
     }
+    let is_instead = is_instead_of_call();
     at_call(regs, At::Call);
-    abi::number(regs) as i32 != -1
+    !is_instead && abi::number(regs) as i32 != -1
 }
 
 /// After a call. Whether a single step has led over it.
 pub(crate) fn after_call(regs: &mut SavedRegs) -> bool {
     at_call(regs, At::Return);
-    is_stepped()
+    is_stepped() && !is_instead_of_call()
 }
 
 /// Whether the tracer of the calling thread has its filters pass everything.

@@ -66,6 +66,10 @@ pub(crate) enum Resume {
     ToCall,
     /// By one instruction.
     Step,
+    /// To the beginning of a call, which the tracer carries out instead.
+    InsteadOfCall,
+    /// The same, or by one instruction, whichever is first.
+    StepInsteadOfCall,
 }
 
 /// A halted thread.

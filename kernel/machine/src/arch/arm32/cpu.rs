@@ -199,6 +199,11 @@ pub fn breakpoint() {
     unsafe { asm!("bkpt #0") };
 }
 
+/// Whether the CPU keeps the kernel from touching what programs have mapped: not this one.
+pub fn keeps_off_programs() -> bool {
+    false
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

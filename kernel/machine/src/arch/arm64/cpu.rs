@@ -269,6 +269,11 @@ pub fn breakpoint() {
     unsafe { asm!("brk #0") };
 }
 
+/// Whether the CPU keeps the kernel from touching what programs have mapped: PAN.
+pub fn keeps_off_programs() -> bool {
+    has_pan()
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

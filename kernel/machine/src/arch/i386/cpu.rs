@@ -10,7 +10,7 @@ pub use crate::arch::any::cpu::{
 };
 pub use crate::arch::pc::cpu::{
     breakpoint, continue_on, cycles, flush_all, flush_page, flush_pages, frame_pointer, halt,
-    random, stack_pointer, wait_for_interrupt, zero_page,
+    keeps_off_programs, random, stack_pointer, wait_for_interrupt, zero_page,
 };
 pub(in crate::arch) use crate::arch::pc::cpu::{load_fpu, save_fpu, xrstor, xsave, xsaveopt};
 

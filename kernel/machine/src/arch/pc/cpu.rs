@@ -275,6 +275,15 @@ pub fn breakpoint() {
     unsafe { asm!("int3") };
 }
 
+/// `cpuid`, leaf 7.
+const EBX: usize = 1;
+const SMAP: u32 = 20;
+
+/// Whether the CPU keeps the kernel from touching what programs have mapped: SMAP.
+pub fn keeps_off_programs() -> bool {
+    control::has(7, EBX, SMAP)
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

@@ -174,6 +174,11 @@ pub fn breakpoint() {
     unsafe { asm!("ebreak") };
 }
 
+/// Whether the CPU keeps the kernel from touching what programs have mapped: `sstatus.SUM` is clear.
+pub fn keeps_off_programs() -> bool {
+    true
+}
+
 /// The stack pointer, here.
 #[inline(always)]
 pub fn stack_pointer() -> usize {
