@@ -5,10 +5,13 @@
 #![no_main]
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use user::arch::{self, THREAD_FLAGS, VFORK_FLAGS};
+use user::arch::{self, THREAD_FLAGS, VFORK_FLAGS, nr};
+use user::calls::call;
 use user::must;
 
 user::entry!(main);
+
+const MONOTONIC: usize = 1;
 
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 
@@ -64,8 +67,47 @@ fn threaded() -> i32 {
     0
 }
 
+/// Nanoseconds that it takes to make so many processes, each the child of the one before, and to
+/// see all of them end.
+fn line_of_descent(length: u32) -> Option<u64> {
+    let now = || {
+        let mut time = [0_usize; 2];
+        let asked = [MONOTONIC, time.as_mut_ptr().addr()];
+        (call(nr::CLOCK_GETTIME, asked) == 0).then(|| {
+            let [seconds, rest] = core::hint::black_box(time);
+            seconds as u64 * 1_000_000_000 + rest as u64
+        })
+    };
+    let began = now()?;
+    let mut left = length;
+    let first = loop {
+        match user::fork() {
+            0 if left > 1 => left -= 1,
+            0 => user::exit(5),
+            child if left == length => break child,
+            // Each tells what the one below it has told.
+            child => user::exit(if child > 0 && user::wait() == Ok(5 << 8) { 5 } else { 6 }),
+        }
+    };
+    let is_whole = first > 0 && user::wait() == Ok(5 << 8);
+    is_whole.then_some(now()?.saturating_sub(began))
+}
+
+/// What an end costs does not grow with the number of ancestors, times that of all processes.
+fn descended() -> i32 {
+    const FEW: u32 = 400;
+    /// Four times as many take 64 times as long if it does, and five times if not.
+    const MOST: u64 = 20;
+    let (Some(few), Some(many)) = (line_of_descent(FEW), line_of_descent(4 * FEW)) else {
+        must!(false, "a line of processes is broken");
+        return 1;
+    };
+    must!(many < MOST * few, "the ends of processes take too long");
+    0
+}
+
 fn main() -> i32 {
-    for part in [forked, vforked, threaded] {
+    for part in [forked, vforked, threaded, descended] {
         if part() != 0 {
             return 1;
         }

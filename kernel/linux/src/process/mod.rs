@@ -4,7 +4,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `state`, `attributes`, `place` | [`Process`]; what prctl says of one; its directory |
-//! | `crew`, `table`, `orphans` | the threads of a process; all processes, and whose children they are; groups that nothing would continue any more |
+//! | `crew`, `table`, `orphans`, `listed` | the threads of a process; all processes, and whose children they are; groups that nothing would continue any more; lists by number |
 //! | `task`, `apart`, `apart_state` | what a thread has of its own; what it may have apart from its process |
 //! | `running`, `walk`, `user_memory` | its program's file; where a path leads, through links of /proc too; strings and numbers in the caller's memory |
 //!
@@ -38,6 +38,7 @@ pub(crate) mod futex;
 pub(crate) mod hardware;
 pub(crate) mod identity;
 pub(crate) mod life;
+mod listed;
 pub(crate) mod names;
 pub(crate) mod orphans;
 pub(crate) mod place;

@@ -5,6 +5,7 @@
 //! would stop for good (`kill_orphaned_pgrp`).
 
 use super::Process;
+use super::listed::by_number;
 use super::sending::shared_signals::Stop;
 use crate::abi::signals::Signal;
 use alloc::sync::Arc;
@@ -15,7 +16,7 @@ use core::sync::atomic::Ordering;
 pub(super) fn is_orphaned(table: &[Arc<Process>], group: u64, but: Option<&Process>) -> bool {
     let parent_of = |member: &Process| {
         let number = member.parent.load(Ordering::Relaxed);
-        table.iter().find(|other| other.id == number && other.status().is_none())
+        by_number(table, number).filter(|other| other.status().is_none())
     };
     let members = table.iter().filter(|member| {
         let is_out = but.is_some_and(|but| core::ptr::eq(&***member, but));
@@ -40,7 +41,7 @@ pub(super) fn leave(
 ) {
     let group = process.group.load(Ordering::Relaxed);
     let number = process.parent.load(Ordering::Relaxed);
-    let own = table.iter().find(|other| other.id == number);
+    let own = by_number(table, number);
     let (Some(parent), but) = (match parent {
         Some(parent) => (Some(parent), None),
         None => (own.map(|own| &**own), Some(process)),

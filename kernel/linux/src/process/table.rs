@@ -9,9 +9,12 @@
 //!    to exactly one of them.
 //! 3. A process is dropped without the lock: it may own a whole address space.
 //! 4. Order of locks: the table, then a crew, then the run queue.
+//! 5. The table is sorted by number: one is found in a few steps. What an end costs must not be the
+//!    product of how many processes there are and how many ancestors one has.
 
 use super::Process;
 use super::identity::credentials::Credentials;
+use super::listed::{by_number, place_of};
 use super::names::numbers;
 use super::names::pidfd;
 use super::orphans;
@@ -119,12 +122,16 @@ pub(crate) fn enter(process: &Arc<Process>, parent: Option<&Process>) -> Result<
     if process.space.as_ref().is_some_and(|space| space.is_closed()) {
         return Err(Errno::ENOMEM);
     }
-    Ok(fallible::push(&mut table, process.clone())?)
+    table.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    // Most often at the end: numbers begin anew only when all have been given out.
+    let place = place_of(&table, process.id);
+    table.insert(place, process.clone());
+    Ok(())
 }
 
 /// The process with this number, if it has not been waited for.
 pub fn find(id: u64) -> Option<Arc<Process>> {
-    TABLE.lock().iter().find(|process| process.id == id).cloned()
+    by_number(&TABLE.lock(), id).cloned()
 }
 
 /// All processes.
@@ -233,7 +240,7 @@ pub(super) fn news(parent: u64, which: Which, wanted: Wanted) -> Result<Option<F
     match ended {
         Some((_, news)) if wanted.keep => Ok(Some((news, None))),
         Some((at, news)) => {
-            let gone = table.swap_remove(at);
+            let gone = table.remove(at);
             gone.is_waited_for.store(true, Ordering::Release);
             Ok(Some((news, Some(gone))))
         }
@@ -261,7 +268,7 @@ pub(crate) fn is_orphaned(process: &Process) -> bool {
 /// The nearest living ancestor in its namespace that takes orphans (`PR_SET_CHILD_SUBREAPER`);
 /// without one, the first process of that does, or the kernel.
 fn reaper(table: &[Arc<Process>], of: &Process) -> Option<Arc<Process>> {
-    let find = |number: u64| table.iter().find(|other| other.id == number);
+    let find = |number: u64| by_number(table, number);
     let mut number = of.parent.load(Ordering::Relaxed);
     // No more steps than there are processes: no process is its own ancestor.
     for _ in 0..table.len() {
@@ -310,8 +317,7 @@ pub(super) fn end(
         process.set_status(status);
         orphans::leave(&table, process, None, &hang_up);
         let number = process.parent.load(Ordering::Relaxed);
-        let alive = |other: &&Arc<Process>| other.id == number && other.status().is_none();
-        let parent = table.iter().find(alive).cloned();
+        let parent = by_number(&table, number).filter(|one| one.status().is_none()).cloned();
         // A parent that ignores SIGCHLD, or says so, does not wait for children that it is told of
         // by that.
         let is_told_as_usual = process.exit_signal.load(Ordering::Relaxed) == Signal::CHLD.number();
@@ -320,9 +326,12 @@ pub(super) fn end(
             let waits = action.handler != IGNORE && action.flags & flag::NO_CHILD_WAIT == 0;
             waits || !is_told_as_usual
         });
-        let reaper = reaper(&table, process);
+        let is_child = |other: &&Arc<Process>| other.parent.load(Ordering::Relaxed) == process.id;
+        // Who has none leaves nothing to a reaper.
+        let has_children = table.iter().any(|other| is_child(&other));
+        let reaper = if has_children { reaper(&table, process) } else { None };
         let reaper_number = reaper.as_ref().map_or(0, |reaper| reaper.id);
-        for child in table.iter().filter(|c| c.parent.load(Ordering::Relaxed) == process.id) {
+        for child in table.iter().filter(is_child) {
             child.parent.store(reaper_number, Ordering::Relaxed);
             child.exit_signal.store(Signal::CHLD.number(), Ordering::Relaxed);
             orphans::leave(&table, child, Some(process), &hang_up);
@@ -353,7 +362,7 @@ fn drop_nobodys() -> bool {
         let mut at = 0;
         while at < table.len() && taken < BATCH {
             if is_nobodys(&table[at]) {
-                let one = table.swap_remove(at);
+                let one = table.remove(at);
                 one.is_waited_for.store(true, Ordering::Release);
                 gone[taken] = Some(one);
                 taken += 1;
