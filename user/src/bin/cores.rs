@@ -8,7 +8,7 @@
 use core::ffi::CStr;
 use user::arch::nr;
 use user::calls::{Calls, call, read_file, sleep_milliseconds, status_of};
-use user::memory::{PAGE, WRITE, map, write};
+use user::memory::{PAGE, WRITE, is_error, map, write};
 use user::{fork, must};
 
 user::entry!(main);
@@ -31,6 +31,8 @@ const FILE_BYTES: usize = if WORD == 8 { 32 } else { 16 };
 /// Where the thread's number is in the first note, of 20 bytes of header and name.
 const NUMBER: usize = 20 + if WORD == 8 { 32 } else { 24 };
 const MARK: usize = 0x6b65_7270;
+/// Flags of a mapping.
+const SHARED_ANONYMOUS: usize = 0x21;
 
 struct Numbers(Calls);
 
@@ -196,7 +198,6 @@ fn none(n: &Numbers) -> i32 {
 }
 
 fn words(n: &Numbers) -> i32 {
-    const SHARED_ANONYMOUS: usize = 0x21;
     let at = call(nr::MMAP, [0, PAGE, WRITE, SHARED_ANONYMOUS, usize::MAX, 0]) as usize;
     let (one, other) = (at, at + 8);
     const SIZE: usize = 2;
@@ -261,6 +262,18 @@ fn settings(n: &Numbers) -> i32 {
     must!(has(c"/proc/self/oom_adj", b"8\n"), "oom_adj");
     must!(n.set(c"/proc/self/timerslack_ns", b"1234") > 0, "timerslack_ns");
     must!(has(c"/proc/self/timerslack_ns", b"1234\n"), "what it reads as");
+    let counted = user::memory::child(|| {
+        const MOST: usize = 40;
+        must!(n.set(c"/proc/sys/vm/max_map_count", b"40") > 0, "max_map_count");
+        let mut text = [0; 8192];
+        while !is_error(call(nr::MMAP, [0, 1, 1, SHARED_ANONYMOUS, usize::MAX, 0])) {}
+        let read = read_file(c"/proc/self/maps", &mut text).unwrap_or(0);
+        let lines = text[..read].iter().filter(|&&byte| byte == b'\n').count();
+        must!(n.set(c"/proc/sys/vm/max_map_count", b"65530") > 0, "max_map_count");
+        must!(lines == MOST + 1, "as many as there may be, and one");
+        0
+    });
+    must!(counted == 0, "mappings");
     let mut line = [0; 256];
     must!(read_file(c"/proc/cmdline", &mut line).is_ok_and(|read| read > 1), "cmdline");
     let read = read_file(c"/proc/config.gz", &mut line);

@@ -16,7 +16,8 @@
 //!    off; a waker that reads an old value kicks a CPU in vain or lets the thread wait for that
 //!    CPU's next tick.
 //! 4. Threads of real time have a CPU for 950 ms of each second at most, if others wait for it and
-//!    nothing else was set (`sched_rt_runtime_us`): a program that spins does not take the machine away.
+//!    nothing else was set (`sched_rt_runtime_us`): a program that spins does not take the machine
+//!    away.
 
 use super::list::{List, RUN};
 use super::thread::Thread;
