@@ -24,7 +24,7 @@ pub enum Resource {
     Data = 2,
     /// Bytes a stack grows to.
     Stack = 3,
-    /// Bytes of a core file. There are none.
+    /// Bytes of a core file; less than a page: there is none.
     Core = 4,
     /// Without effect, as in Linux.
     Resident = 5,

@@ -2,12 +2,18 @@
 
 use crate::spin::SpinLock;
 use alloc::string::{String, ToString};
+use core::fmt;
 
 static LINE: SpinLock<String> = SpinLock::new(String::new());
 
 /// Keeps the command line. Once, at boot.
 pub fn set(line: &str) {
     *LINE.lock() = line.to_string();
+}
+
+/// Writes it.
+pub fn write(to: &mut dyn fmt::Write) -> fmt::Result {
+    to.write_str(&LINE.lock())
 }
 
 /// The value of the last `key=value`.

@@ -207,3 +207,25 @@ pub fn p6_a_message_is_told_by_a_signal_once() -> Outcome {
 pub fn p2_p6_a_signal_lets_one_sleep_on_who_is_to_be_moved() -> Outcome {
     program("futexes", "moved")
 }
+
+/// Red when a program that a signal ends leaves no core file, or one without its thread, its memory
+/// or what says so in the wait status.
+pub fn p6_a_fatal_signal_leaves_a_core_file() -> Outcome {
+    program("cores", "left")
+}
+
+/// Red when there is a core file where Linux leaves none, or by another name.
+pub fn p6_no_core_file_is_left_where_linux_leaves_none() -> Outcome {
+    program("cores", "none")
+}
+
+/// Red without futex_wake, futex_wait and futex_requeue.
+pub fn p2_words_are_slept_on_by_the_calls_of_the_second_kind() -> Outcome {
+    program("cores", "words")
+}
+
+/// Red when what /proc/sys has of real time cannot be set or does not count, when /proc has no
+/// command line or configuration, or a personality's bits do nothing.
+pub fn p4_what_tests_of_kernels_set_and_ask_is_there() -> Outcome {
+    program("cores", "settings")
+}

@@ -176,6 +176,19 @@ pub mod code {
     pub const TRAP_HARDWARE: i32 = 4;
 }
 
+/// The bit of a wait status that says that a core file was written.
+pub const CORE_WRITTEN: i32 = 0x80;
+
+/// What the wait status of one that has ended says, as `siginfo_t` has it: the code, and the exit
+/// code or the signal.
+pub const fn how_ended(status: i32) -> (i32, i32) {
+    match status & 0x7f {
+        0 => (code::CHILD_EXITED, status >> 8 & 0xff),
+        signal if status & CORE_WRITTEN != 0 => (code::CHILD_DUMPED, signal),
+        signal => (code::CHILD_KILLED, signal),
+    }
+}
+
 /// Bytes of `siginfo_t`.
 pub const INFO_BYTES: usize = 128;
 /// Where the fields begin in it, behind three numbers: aligned to a word.

@@ -20,6 +20,9 @@ use threads::time;
 calls! {
     "futex" (at, operation, value, timeout, second, encoded) => futex(at, operation, value, timeout, second, encoded, abi::WORD);
     "futex_time64" (at, operation, value, timeout, second, encoded) => futex(at, operation, value, timeout, second, encoded, WordSize::Eight);
+    "futex_wake" (at, bits, most, flags) => wake(at, bits, most, flags);
+    "futex_wait" (at, value, bits, flags, timeout, clock) => wait([at, value, bits], flags, timeout, clock);
+    "futex_requeue" (words, flags, wake, more) => requeue(words, flags, [wake as i32, more as i32]);
     "futex_waitv" (words, count, flags, timeout, clock) => waitv(words, count, flags, timeout, clock);
     "set_robust_list" (head, bytes) => set_robust_list(head, bytes);
     "get_robust_list" (thread, head, bytes) => get_robust_list(thread, head, bytes);
@@ -89,36 +92,83 @@ fn futex(
     }
 }
 
-/// futex_waitv: `struct futex_waitv` is value 0, address 8, flags 16, reserved 20.
-fn waitv(words: u64, count: u64, flags: u64, timeout: u64, clock: u64) -> SysResult {
-    const MAX_WORDS: u64 = 128;
-    const BYTES: u64 = 24;
-    const OF_32_BITS: u32 = 2;
-    const PRIVATE: u32 = 128;
+/// Flags of a word, in the calls of the second kind: its size, and who uses it.
+const OF_32_BITS: u32 = 2;
+const PRIVATE: u32 = 128;
+
+/// Whether only the caller's process uses a word with these flags. There are words of 32 bits only.
+const fn is_private(flags: u64) -> Result<bool, Errno> {
+    match flags as u32 & !PRIVATE {
+        OF_32_BITS => Ok(flags as u32 & PRIVATE != 0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// A value of a word, or bits that are waited for and woken.
+fn of_word(number: u64) -> Result<u32, Errno> {
+    u32::try_from(number).map_err(|_| Errno::EINVAL)
+}
+
+/// A time of a clock: when it comes.
+fn moment(timeout: u64, clock: u64) -> Result<Deadline, Errno> {
     const REAL_TIME: u32 = 0;
     const MONOTONIC: u32 = 1;
-    let count = count & 0xffff_ffff;
-    if flags as u32 != 0 || !(1..=MAX_WORDS).contains(&count) || words == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let deadline = match (timeout, clock as u32) {
+    Ok(match (timeout, clock as u32) {
         (0, _) => None,
         (at, REAL_TIME) => Some(wall::since_boot(timespec(at, WordSize::Eight)?)),
         (at, MONOTONIC) => Some(times::meant(Ahead::Monotonic, timespec(at, WordSize::Eight)?)),
         _ => return Err(Errno::EINVAL),
-    };
-    let mut awaited = Vec::new();
-    for index in 0..count {
-        let at = words.checked_add(index * BYTES).ok_or(Errno::EFAULT)?;
-        let [value, address] = get_numbers(at, WordSize::Eight)?;
-        let [flags, reserved] = get_numbers(at + 16, WordSize::Four)?.map(|word| word as u32);
-        if flags & !(OF_32_BITS | PRIVATE) != 0 || flags & OF_32_BITS == 0 || reserved != 0 {
-            return Err(Errno::EINVAL);
-        }
-        let is_private = flags & PRIVATE != 0;
-        fallible::push(&mut awaited, Awaited { address, value: value as u32, is_private })?;
+    })
+}
+
+fn wake(at: u64, bits: u64, most: u64, flags: u64) -> SysResult {
+    let (is_private, bits) = (is_private(flags)?, of_word(bits)?);
+    match most as i32 {
+        0 if bits != 0 => Ok(0),
+        most => futex::wake(at, is_private, bits, most),
     }
-    futex::wait_for_any(&awaited, deadline)
+}
+
+fn wait([at, value, bits]: [u64; 3], flags: u64, timeout: u64, clock: u64) -> SysResult {
+    let (is_private, value, bits) = (is_private(flags)?, of_word(value)?, of_word(bits)?);
+    futex::wait(at, is_private, value, bits, moment(timeout, clock)?)
+}
+
+/// Two words: that from which waiters go, with its value, and that to which.
+fn requeue(words: u64, flags: u64, counts: [i32; 2]) -> SysResult {
+    if flags as u32 != 0 || words == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (from, to) = (awaited(words, 0)?, awaited(words, 1)?);
+    let is_private = from.is_private && to.is_private;
+    futex::requeue(from.address, to.address, is_private, counts, Some(from.value))
+}
+
+/// An entry of a list: `struct futex_waitv` is value 0, address 8, flags 16, reserved 20.
+fn awaited(words: u64, index: u64) -> Result<Awaited, Errno> {
+    const BYTES: u64 = 24;
+    let at = words.checked_add(index * BYTES).ok_or(Errno::EFAULT)?;
+    let [value, address] = get_numbers(at, WordSize::Eight)?;
+    let [flags, reserved] = get_numbers(at + 16, WordSize::Four)?;
+    if reserved != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Awaited { address, value: value as u32, is_private: is_private(flags)? })
+}
+
+/// futex_waitv: for the first of several words.
+fn waitv(words: u64, count: u64, flags: u64, timeout: u64, clock: u64) -> SysResult {
+    const MAX_WORDS: u64 = 128;
+    let count = count & 0xffff_ffff;
+    if flags as u32 != 0 || !(1..=MAX_WORDS).contains(&count) || words == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let deadline = moment(timeout, clock)?;
+    let mut all = Vec::new();
+    for index in 0..count {
+        fallible::push(&mut all, awaited(words, index)?)?;
+    }
+    futex::wait_for_any(&all, deadline)
 }
 
 /// Words of the head of a list: the first entry, the offset of a lock in its entry, the entry that

@@ -272,8 +272,8 @@ fn ambient(what: u64, [which, three, four]: [u64; 3]) -> SysResult {
     }
 }
 
-/// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts, and
-/// READ_IMPLIES_EXEC for mappings.
+/// The personality before. Of what it may ask, ADDR_NO_RANDOMIZE counts when a program starts,
+/// READ_IMPLIES_EXEC for mappings, STICKY_TIMEOUTS for select and its kin, UNAME26 for uname.
 fn personality(to: u64) -> SysResult {
     const ASK: u32 = u32::MAX;
     let personality = &current().attributes.personality;

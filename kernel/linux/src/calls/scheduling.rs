@@ -163,7 +163,7 @@ fn interval(number: u64, to: u64, size: WordSize) -> SysResult {
     let slice = with_task(number, |thread, _| {
         Ok(match sched::rank(thread) {
             (0, _) => time::TICK,
-            (_, true) => sched::SLICE,
+            (_, true) => sched::slice(),
             (_, false) => 0,
         })
     })?;

@@ -5,7 +5,7 @@ use crate::abi::signals::Signal;
 use crate::abi::{self, MACHINE, SystemInfo};
 use crate::error::{Errno, SysResult};
 use crate::exec::random::random_bytes;
-use crate::proc::{RELEASE, VERSION};
+use crate::proc::{OLD_RELEASE, RELEASE, VERSION};
 use crate::process::identity::credentials::capability;
 use crate::process::life::exit;
 use crate::process::names::{host, host_names, named};
@@ -45,8 +45,10 @@ pub(crate) fn sysinfo(to: u64) -> SysResult {
 }
 
 pub(crate) fn uname(to: u64) -> SysResult {
+    let is_old = current().attributes.wants_old_release();
+    let release = if is_old { OLD_RELEASE } else { RELEASE };
     let name = host::with(|names| {
-        abi::encode_utsname(["Linux", names.host(), RELEASE, VERSION, MACHINE, names.domain()])
+        abi::encode_utsname(["Linux", names.host(), release, VERSION, MACHINE, names.domain()])
     });
     put(to, &name)?;
     Ok(0)

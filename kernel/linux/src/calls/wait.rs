@@ -3,7 +3,7 @@
 use super::system::put_usage;
 use super::table::calls;
 use crate::abi;
-use crate::abi::signals::{Signal, code};
+use crate::abi::signals::{Signal, code, how_ended};
 use crate::error::{Errno, SysResult};
 use crate::files::open::flag;
 use crate::process::current;
@@ -131,8 +131,7 @@ fn tell(to: u64, news: Option<News>) -> Result<(), Errno> {
                 _ if is_traced => (code::CHILD_TRAPPED, status >> 8),
                 0xffff => (code::CHILD_CONTINUED, Signal::CONT.status()),
                 _ if status & 0xff == 0x7f => (code::CHILD_STOPPED, status >> 8 & 0xff),
-                _ if status & 0x7f == 0 => (code::CHILD_EXITED, status >> 8 & 0xff),
-                _ => (code::CHILD_KILLED, status & 0x7f),
+                _ => how_ended(status),
             };
             (Signal::CHLD.status(), code, child as i32, value)
         }

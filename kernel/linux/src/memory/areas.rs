@@ -129,7 +129,9 @@ impl Areas {
     /// Before a range is taken out and `more` areas (0 or 1) are put in, one of them there: sees to
     /// it that neither can fail.
     pub(crate) fn prepare(&mut self, lowest: u64, top: u64, more: usize) -> Result<(), Errno> {
-        self.check_number(self.len() + more - self.lost(lowest, top) + self.cut(lowest, top))?;
+        let after = self.len() + more - self.lost(lowest, top) + self.cut(lowest, top);
+        // A new one may be the first that is too many, as on Linux.
+        self.check_number(after, more)?;
         Ok(self.list.reserve(&[lowest, top])?)
     }
 
@@ -138,17 +140,14 @@ impl Areas {
     pub(crate) fn prepare_move(&mut self, from: (u64, u64), to: (u64, u64)) -> Result<(), Errno> {
         let lost = self.lost(from.0, from.1) + self.lost(to.0, to.1);
         let cut = self.cut(from.0, from.1) + self.cut(to.0, to.1);
-        self.check_number(self.len() + 1 + cut - lost)?;
+        self.check_number(self.len() + 1 + cut - lost, 0)?;
         Ok(self.list.reserve(&[from.0, from.1, to.0, to.1])?)
     }
 
     /// Fewer areas are always allowed, so that a program at the limit can still give some back.
-    fn check_number(&self, after: usize) -> Result<(), Errno> {
-        if after as u64 > MAX_AREAS.load(Ordering::Relaxed) && after > self.len() {
-            Err(Errno::ENOMEM)
-        } else {
-            Ok(())
-        }
+    fn check_number(&self, after: usize, beyond: usize) -> Result<(), Errno> {
+        let most = MAX_AREAS.load(Ordering::Relaxed) + beyond as u64;
+        if after as u64 > most && after > self.len() { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Areas that go with a range.
@@ -260,7 +259,7 @@ impl Areas {
         top: u64,
         change: impl Fn(&mut Area),
     ) -> Result<(), Errno> {
-        self.check_number(self.areas_after(lowest, top, &change))?;
+        self.check_number(self.areas_after(lowest, top, &change), 0)?;
         self.list.reserve(&[lowest, top])?;
         self.split(lowest);
         self.split(top);

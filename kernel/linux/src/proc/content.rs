@@ -2,7 +2,9 @@
 
 use super::subject::Subject;
 use super::text::{Content, made, names, text};
-use super::{control, folder, kstack, maps, of_machine, subject, sys, sysctl, sysvipc};
+use super::{
+    configuration, control, folder, kstack, maps, of_machine, subject, sys, sysctl, sysvipc,
+};
 use crate::error::Errno;
 use crate::files::made::{Inside, Seen};
 use crate::files::text;
@@ -30,8 +32,9 @@ fn of_memory(process: &Process, name: &str) -> Option<Result<Content, Errno>> {
 }
 
 /// Files of /proc itself; what is a folder or a link is among them.
-pub(super) const FILES: [&str; 19] = [
+pub(super) const FILES: [&str; 20] = [
     "cmdline",
+    "config.gz",
     "cpuinfo",
     "devices",
     "filesystems",
@@ -78,7 +81,8 @@ fn of_proc(parts: &[&str], view: &Seen) -> Result<Content, Errno> {
         ["cpuinfo"] => text(of_machine::cpuinfo),
         ["filesystems"] => text(of_machine::filesystems),
         ["vmstat"] => text(of_machine::vmstat),
-        ["cmdline"] => text(|text| writeln!(text)),
+        ["cmdline"] => text(of_machine::command_line),
+        ["config.gz"] => configuration::compressed(),
         ["devices"] => text(of_machine::devices),
         ["locks"] => text(|text| crate::files::locks::write_all(text)),
         ["interrupts"] => text(of_machine::interrupts),

@@ -163,7 +163,12 @@ fn stat_of(parts: &Parts<'_>) -> Result<Stat, Errno> {
     Ok(Stat {
         inode: number(parts.as_slice()),
         mode,
-        links: if mode & DIRECTORY == 0 { 1 } else { 2 },
+        links: match (parts.as_slice(), process) {
+            // One for each thread.
+            (["proc", _, "task"], Some(process)) => 2 + process.crew.count() as u64,
+            _ if mode & DIRECTORY == 0 => 1,
+            _ => 2,
+        },
         bytes: if mode & LINK == LINK { 64 } else { 0 },
         user,
         group,

@@ -2,13 +2,14 @@
 
 use super::subject::{Subject, short};
 use super::text::{Content, made, text};
-use super::{asleep, first_stack, of_machine, of_process};
+use super::{asleep, of_machine, of_process};
 use crate::error::Errno;
 use crate::files::eventfd::EventCounter;
 use crate::files::inotify::Inotify;
 use crate::files::made::Seen;
 use crate::files::open::{OpenFile, Target};
 use crate::process::Process;
+use crate::process::first_stack;
 use crate::process::identity::users;
 use crate::process::names::namespaces;
 use crate::process::names::pidfd::Pidfd;
@@ -26,11 +27,12 @@ const FILE: u32 = 0o100000;
 const LINK: u32 = 0o120000;
 
 /// Files, folders and links of both a process and a thread, with their modes.
-const FILES: [(&str, u32); 37] = [
+const FILES: [(&str, u32); 38] = [
     ("auxv", FILE | 0o400),
     ("cgroup", FILE | 0o444),
     ("cmdline", FILE | 0o444),
     ("comm", FILE | 0o644),
+    ("coredump_filter", FILE | 0o644),
     ("cwd", LINK | 0o777),
     ("environ", FILE | 0o400),
     ("exe", LINK | 0o777),
@@ -61,7 +63,7 @@ const FILES: [(&str, u32); 37] = [
     ("status", FILE | 0o444),
     ("syscall", FILE | 0o400),
     ("timens_offsets", FILE | 0o644),
-    ("timerslack_ns", FILE | 0o444),
+    ("timerslack_ns", FILE | 0o666),
     ("uid_map", FILE | 0o644),
     ("wchan", FILE | 0o444),
 ];
@@ -162,7 +164,16 @@ fn file(subject: &Subject, name: &str, space: &Own, others: Elsewhere) -> Result
             None => text(|text| writeln!(text, "0::/")),
         },
         "sessionid" => text(|text| write!(text, "{}", u32::MAX)),
-        "oom_score" | "oom_adj" => text(|text| writeln!(text, "0")),
+        "coredump_filter" => text(|text| {
+            let filter = attributes.map_or(0, |all| all.core_filter.load(Ordering::Relaxed));
+            if process.is_some() { writeln!(text, "{filter:08x}") } else { Ok(()) }
+        }),
+        "oom_score" => text(|text| writeln!(text, "0")),
+        // The older file has another scale.
+        "oom_adj" => text(|text| {
+            let all = attributes.map_or(0, |all| all.oom_score_adjustment.load(Ordering::Relaxed));
+            writeln!(text, "{}", if all == 1000 { 15 } else { all * 17 / 1000 })
+        }),
         "oom_score_adj" => text(|text| {
             let adjustment =
                 attributes.map_or(0, |all| all.oom_score_adjustment.load(Ordering::Relaxed));

@@ -127,6 +127,8 @@ pub(super) fn version(text: &mut Text) -> fmt::Result {
 
 /// `uname -r`: a release that programs accept as new enough, and `uname -v`.
 pub(crate) const RELEASE: &str = "6.12.0-kstack";
+/// The same for a program that believes in no higher one than 2.6: 60 is 3.0.
+pub(crate) const OLD_RELEASE: &str = "2.6.72-kstack";
 pub(crate) const VERSION: &str = "kstack reference kernel";
 
 pub(super) fn cpuinfo(text: &mut Text) -> fmt::Result {
@@ -164,6 +166,13 @@ pub(super) fn mountstats(text: &mut Text) -> fmt::Result {
          device proc mounted on /proc with fstype proc\n\
          device sysfs mounted on /sys with fstype sysfs\n",
     )
+}
+
+/// What was booted, and with which options: a line that programs find something in.
+pub(super) fn command_line(text: &mut Text) -> fmt::Result {
+    text.write_str("BOOT_IMAGE=kstack ")?;
+    machine::options::write(text)?;
+    writeln!(text)
 }
 
 /// The devices that there are, by their numbers' higher halves.

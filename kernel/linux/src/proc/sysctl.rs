@@ -1,6 +1,7 @@
 //! /proc/sys: what the kernel is set to.
 
 use super::of_machine::{RELEASE, VERSION};
+use super::real_time;
 use super::text::{Content, made, text};
 use crate::error::Errno;
 use crate::exec::random::random_bytes;
@@ -16,6 +17,7 @@ use crate::process::current_task;
 use crate::process::identity::credentials::capability;
 use crate::process::life::fork;
 use crate::process::names::{host, numbers};
+use crate::signals::core_name;
 use crate::spaces::pid;
 use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
@@ -48,7 +50,7 @@ const QUEUES: &str = "fs/mqueue";
 const INOTIFY: &str = "fs/inotify";
 
 /// Numbers that can be set.
-const NUMBERS: [Number; 23] = [
+const NUMBERS: [Number; 24] = [
     Number::of("fs", "dir-notify-enable", &directory_notices::IS_ALLOWED, 0..=i32::MAX as u64),
     Number::of("fs", "lease-break-time", &leases::BREAK_SECONDS, 0..=i32::MAX as u64),
     Number::of("fs", "nr_open", &MAX_FILES, MAX_FILES_RANGE),
@@ -62,6 +64,7 @@ const NUMBERS: [Number; 23] = [
     Number::of(QUEUES, "msgsize_default", &queues::DEFAULT_BYTES, queues::BYTES_RANGE),
     Number::of(QUEUES, "msgsize_max", &queues::MAX_BYTES, queues::BYTES_RANGE),
     Number::of(QUEUES, "queues_max", &queues::MAX_QUEUES, 0..=i32::MAX as u64),
+    Number::of("kernel", "core_uses_pid", &core_name::USES_NUMBER, 0..=i32::MAX as u64),
     Number::of("kernel", "msgmax", &messages::MAX_BYTES, 0..=i32::MAX as u64),
     Number::of("kernel", "msgmnb", &messages::MAX_IN_QUEUE, 0..=i32::MAX as u64),
     Number::of("kernel", "msgmni", &messages::MAX_QUEUES, segments::SEGMENTS_RANGE),
@@ -123,12 +126,11 @@ settings! {
     "kernel/random" "poolsize" 0o444 |text| writeln!(text, "256");
     "kernel/random" "uuid" 0o444 |text| write_identifier(random_bytes(), text);
     "kernel" "cap_last_cap" 0o444 |text| writeln!(text, "40");
-    "kernel" "core_pattern" 0o644 |text| writeln!(text, "core"), |from| only(from, b"core");
-    "kernel" "core_uses_pid" 0o444 |text| writeln!(text, "0");
+    "kernel" "core_pattern" 0o644 core_name::write, core_name::set;
     "kernel" "domainname" 0o644 |text| host::with(|names| writeln!(text, "{}", names.domain()));
-    "kernel" "sched_rr_timeslice_ms" 0o444 |text| writeln!(text, "100");
-    "kernel" "sched_rt_period_us" 0o444 |text| writeln!(text, "1000000");
-    "kernel" "sched_rt_runtime_us" 0o444 |text| writeln!(text, "950000");
+    "kernel" "sched_rr_timeslice_ms" 0o644 real_time::write_slice, real_time::set_slice;
+    "kernel" "sched_rt_period_us" 0o644 real_time::write_period, real_time::set_period;
+    "kernel" "sched_rt_runtime_us" 0o644 real_time::write_share, real_time::set_share;
     "kernel" "sem" 0o444 |text| {
         let (sets, each) = (semaphores::MAX_SETS.load(Ordering::Relaxed), semaphores::MAX_IN_SET);
         writeln!(text, "{each}\t{}\t{}\t{sets}", sets * each, semaphores::MAX_OPERATIONS)
@@ -200,11 +202,6 @@ fn set_memory_files(from: &[u8]) -> Result<(), Errno> {
 /// How large programs without privileges may make pipes.
 fn set_pipe_bytes(from: &[u8]) -> Result<(), Errno> {
     pipe::set_most(within(from, 0..=u32::MAX.into())?)
-}
-
-/// What can be nothing but what it is.
-fn only(from: &[u8], what: &[u8]) -> Result<(), Errno> {
-    if from.trim_ascii() == what { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 fn find_number(folder: &str, name: &str) -> Option<&'static Number> {

@@ -59,6 +59,13 @@ fn of(subject: &Subject, name: &str, from: &[u8]) -> Result<usize, Errno> {
             users::set_may_set_groups(subject.process().ok_or(Errno::EPERM)?, from)?;
             Ok(from.len())
         }
+        "coredump_filter" => {
+            let filter = number_of_any_base(from)?;
+            let process = subject.process().ok_or(Errno::ESRCH)?;
+            process.attributes.core_filter.store(filter & CORE_FILTER, Ordering::Relaxed);
+            Ok(from.len())
+        }
+        "timerslack_ns" => set_timer_slack(subject, from),
         "oom_score_adj" => set_adjustment(subject, from, -1000..=1000, |number| number),
         // The older file has another scale (proc_pid_oom_adj(5)).
         "oom_adj" => set_adjustment(subject, from, -17..=15, |number| match number {
@@ -91,6 +98,36 @@ fn set_name(subject: &Subject, from: &[u8]) -> Result<usize, Errno> {
 fn number(from: &[u8]) -> Result<i32, Errno> {
     let text = core::str::from_utf8(from).map_err(|_| Errno::EINVAL)?;
     text.trim_matches(['\0', ' ', '\n', '\t']).parse().map_err(|_| Errno::EINVAL)
+}
+
+/// Bits of what of a process's memory a core file has.
+const CORE_FILTER: u32 = 0x1ff;
+
+/// A number with or without the prefix of its base, with spaces around it.
+fn number_of_any_base(from: &[u8]) -> Result<u32, Errno> {
+    let text = core::str::from_utf8(from).map_err(|_| Errno::EINVAL)?;
+    let text = text.trim_matches(['\0', ' ', '\n', '\t']);
+    let (digits, base) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    u32::from_str_radix(digits, base).map_err(|_| Errno::EINVAL)
+}
+
+/// Sets by how much timers of a process may be late; 0: the usual.
+fn set_timer_slack(subject: &Subject, from: &[u8]) -> Result<usize, Errno> {
+    const USUAL: u64 = 50_000;
+    let text = core::str::from_utf8(from).map_err(|_| Errno::EINVAL)?;
+    let text = text.trim_matches(['\0', ' ', '\n', '\t']);
+    let slack: u64 = text.parse().map_err(|_| Errno::EINVAL)?;
+    let process = subject.process().ok_or(Errno::ESRCH)?;
+    if process.id != current().id && !current_task().credentials().can(capability::SYS_NICE) {
+        return Err(Errno::EPERM);
+    }
+    let slack = if slack == 0 { USUAL } else { slack };
+    process.attributes.timer_slack.store(slack, Ordering::Relaxed);
+    Ok(from.len())
 }
 
 /// Sets whom a shortage of memory ends first: less than before only for who may.

@@ -14,6 +14,8 @@ pub(crate) struct Attributes {
     pub(crate) no_new_privileges: AtomicBool,
     /// Whether /proc shows it to others of its user.
     pub(crate) is_dumpable: AtomicBool,
+    /// What of its memory a core file has: bits of /proc/PID/coredump_filter.
+    pub(crate) core_filter: AtomicU32,
     /// Whether it has become another program than its parent's: its group is its own affair from
     /// then on.
     pub(crate) has_executed: AtomicBool,
@@ -34,6 +36,10 @@ pub(crate) struct Attributes {
     pub(crate) no_huge_pages: AtomicBool,
 }
 
+/// What of its memory a core file has: memory of its own, shared memory without a name, the first
+/// page of what looks like a program, and private huge pages.
+const DEFAULT_CORE_FILTER: u32 = 0x33;
+
 /// Bit of personality(2): what may be read may be executed.
 const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
 
@@ -41,6 +47,16 @@ impl Attributes {
     /// Whether new mappings that may be read may be executed, too.
     pub(crate) fn reads_imply_instructions(&self) -> bool {
         self.personality.load(Ordering::Relaxed) & READ_IMPLIES_EXEC != 0
+    }
+
+    /// Whether calls leave the times that they are given as they are (`STICKY_TIMEOUTS`).
+    pub(crate) fn keeps_timeouts(&self) -> bool {
+        self.personality.load(Ordering::Relaxed) & 0x0400_0000 != 0
+    }
+
+    /// Whether it is told that the kernel is one of 2.6 (`UNAME26`).
+    pub(crate) fn wants_old_release(&self) -> bool {
+        self.personality.load(Ordering::Relaxed) & 0x0002_0000 != 0
     }
 
     /// A new program begins. `implied`: it is one of a time when what may be read may be executed.
@@ -71,6 +87,7 @@ impl Attributes {
             death_signal: AtomicU8::new(0),
             no_new_privileges: AtomicBool::new(false),
             is_dumpable: AtomicBool::new(true),
+            core_filter: AtomicU32::new(DEFAULT_CORE_FILTER),
             has_executed: AtomicBool::new(false),
             personality: AtomicU32::new(0),
             oom_score_adjustment: AtomicI32::new(0),
@@ -89,6 +106,7 @@ impl Attributes {
         Self {
             no_new_privileges: AtomicBool::new(self.no_new_privileges.load(ORDER)),
             is_dumpable: AtomicBool::new(self.is_dumpable.load(ORDER)),
+            core_filter: AtomicU32::new(self.core_filter.load(ORDER)),
             personality: AtomicU32::new(self.personality.load(ORDER)),
             oom_score_adjustment: AtomicI32::new(self.oom_score_adjustment.load(ORDER)),
             barriers: AtomicU32::new(self.barriers.load(ORDER)),

@@ -7,6 +7,7 @@
 //! | `crew`, `table`, `orphans`, `listed` | the threads of a process; all processes, and whose children they are; groups that nothing would continue any more; lists by number |
 //! | `task`, `apart`, `apart_state` | what a thread has of its own; what it may have apart from its process |
 //! | `running`, `walk`, `user_memory` | its program's file; where a path leads, through links of /proc too; strings and numbers in the caller's memory |
+//! | `first_stack` | what its first stack says: its environment, its auxiliary vector |
 //!
 //! | room | what is in it |
 //! | --- | --- |
@@ -34,6 +35,7 @@ pub(crate) mod apart_state;
 pub(crate) mod attributes;
 pub(crate) mod crew;
 pub(crate) mod filters;
+pub(crate) mod first_stack;
 pub(crate) mod futex;
 pub(crate) mod hardware;
 pub(crate) mod identity;

@@ -63,6 +63,8 @@ pub struct Process {
     pub command_line: SpinLock<Arc<Vec<u8>>>,
     /// Its threads that have not ended, and whether there may be more.
     pub crew: Crew,
+    /// While one of its threads writes a core file: what the others, which end, leave for it.
+    pub(crate) core_notes: SpinLock<Option<Vec<Vec<u8>>>>,
     /// Its wait status (Linux), once it has ended. Changes under the table's lock.
     pub(crate) ended: SpinLock<Option<i32>>,
     /// Something a waiting parent or child looks for has changed.

@@ -1,11 +1,11 @@
 //! What a thread has to do about signals before it goes to user mode.
 
-use super::{frame, restart, stop};
+use super::{core_file, frame, restart, stop};
 use crate::abi;
 use crate::abi::action::{self, Action, flag};
 use crate::abi::signals::{DefaultAction, Fields, Info, Signal, SignalSet};
 use crate::process::hardware::sequences;
-use crate::process::life::exit::{exit_thread, kill_current};
+use crate::process::life::exit::{exit_thread, kill_current, kill_current_with_core};
 use crate::process::sending::shared_signals::{ProcessSignals, Stop};
 use crate::process::task::{AlternateStack, TaskSignals};
 use crate::process::time::timers;
@@ -26,6 +26,7 @@ pub fn before_user(regs: &mut SavedRegs) {
     loop {
         if sched::current().killed() {
             // What was decided counts; a thread alone is killed for a new program.
+            core_file::leave_notes(regs);
             exit_thread(Signal::KILL.status());
         }
         sched::current().clear_notification();
@@ -51,7 +52,7 @@ pub fn before_user(regs: &mut SavedRegs) {
                 break;
             }
         } else {
-            by_default(taken.info.signal);
+            by_default(regs, &taken.info);
         }
     }
     if let Some(asked) = task.interruption.take() {
@@ -189,7 +190,8 @@ fn action_for(
 }
 
 /// What a signal does that was neither caught nor ignored.
-fn by_default(signal: Signal) {
+fn by_default(regs: &SavedRegs, info: &Info) {
+    let signal = info.signal;
     match signal.default() {
         DefaultAction::Ignore | DefaultAction::Continue => {}
         DefaultAction::Stop => {
@@ -198,7 +200,13 @@ fn by_default(signal: Signal) {
                 stop::begin(signal);
             }
         }
-        DefaultAction::End | DefaultAction::Core => kill_current(signal),
+        DefaultAction::End => kill_current(signal),
+        DefaultAction::Core => match core_file::write(regs, info) {
+            core_file::Outcome::Written => kill_current_with_core(signal),
+            core_file::Outcome::Nothing => kill_current(signal),
+            // It is told to die.
+            core_file::Outcome::AnotherThreads => {}
+        },
     }
 }
 

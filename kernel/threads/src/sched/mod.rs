@@ -77,6 +77,6 @@ pub use switch::{
 };
 pub use tasks::TASKS;
 pub use thread::{Name, State, Thread, WaitQueue, all, thread_count, try_all};
-pub use urgency::SLICE;
+pub use urgency::{set_share, set_slice, slice};
 pub use wait::{Interrupted, Waited, sleep_until};
 pub use weight::NORMAL as NORMAL_WEIGHT;

@@ -2,7 +2,7 @@
 //!
 //! A thread has a rank: 0, or 1 to 99 for one of real time. No thread runs while one of a higher
 //! rank that may run on its CPU waits. Among equals, the one that waited longest is first; one with
-//! slices goes to the end when it has run for [`SLICE`], one without (SCHED_FIFO) when it yields or
+//! slices goes to the end when it has run for [`slice`], one without (SCHED_FIFO) when it yields or
 //! sleeps.
 //!
 //! # Invariants
@@ -15,26 +15,47 @@
 //! 3. [`RANKS`] has what each CPU runs. It changes with each switch of that CPU, with interrupts
 //!    off; a waker that reads an old value kicks a CPU in vain or lets the thread wait for that
 //!    CPU's next tick.
-//! 4. Threads of real time have a CPU for 950 ms of each second at most, if others wait for it
-//!    (`sched_rt_runtime_us`): a program that spins does not take the machine away.
+//! 4. Threads of real time have a CPU for 950 ms of each second at most, if others wait for it and
+//!    nothing else was set (`sched_rt_runtime_us`): a program that spins does not take the machine
+//!    away.
 
 use super::list::{List, RUN};
 use super::thread::Thread;
 use crate::clock;
+use crate::time::TICK;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use kstack::addr::CpuId;
 use machine::cpus::{Cpu, MAX_CPUS};
 
-/// Ticks of a second, and how many of them may be real time's.
-const PERIOD: u64 = 250;
-const SHARE: u64 = PERIOD * 95 / 100;
+/// Ticks of a period, a second at first, and how many of them may be real time's.
+static PERIOD: AtomicU64 = AtomicU64::new(250);
+static SHARE: AtomicU64 = AtomicU64::new(250 * 95 / 100);
 
-/// Nanoseconds of a slice: as Linux's (`RR_TIMESLICE`).
-pub const SLICE: u64 = 100_000_000;
+/// Nanoseconds of a slice: at first as Linux's (`RR_TIMESLICE`).
+static SLICE: AtomicU64 = AtomicU64::new(100_000_000);
+
+/// Nanoseconds that a thread with slices runs before its equals.
+pub fn slice() -> u64 {
+    SLICE.load(Ordering::Relaxed)
+}
+
+/// Sets them: whole ticks, one at least.
+pub fn set_slice(nanoseconds: u64) {
+    SLICE.store(nanoseconds.div_ceil(TICK).max(1) * TICK, Ordering::Relaxed);
+}
+
+/// Sets how many nanoseconds of each period may be real time's; `None`: all.
+pub fn set_share(period: u64, share: Option<u64>) {
+    PERIOD.store((period / TICK).max(1), Ordering::Relaxed);
+    SHARE.store(share.map_or(u64::MAX, |share| share / TICK), Ordering::Relaxed);
+}
+
+/// The lowest bits of what a CPU counts: ticks of real time.
+const COUNT_BITS: u32 = 24;
 
 static RANKS: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(0) }; MAX_CPUS];
-/// Of each CPU: the second that it counts in, above; its ticks of real time, in the lowest 16 bits.
+/// Of each CPU: the period that it counts in, above; its ticks of real time, in the lowest bits.
 static SPENT: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
 /// Of each CPU: when the thread on it came, in nanoseconds since boot.
@@ -54,25 +75,28 @@ pub(super) fn note_running(cpu: CpuId, rank: u8) {
 /// Whether the running thread of a CPU, of real time, has to let its equals run.
 pub(super) fn is_turn_over(cpu: CpuId, thread: &Thread) -> bool {
     let came = CAME[cpu.index()].load(Ordering::Relaxed);
-    thread.urgency.has_slices() && clock::nanoseconds().saturating_sub(came) >= SLICE
+    thread.urgency.has_slices() && clock::nanoseconds().saturating_sub(came) >= slice()
 }
 
 /// Counts a tick of a CPU.
 pub(super) fn count_tick(cpu: &Cpu) {
     let number = cpu.id().index();
     if rank_on(cpu.id()) > 0 {
-        let second = cpu.ticks.load(Ordering::Relaxed) / PERIOD;
+        let period = cpu.ticks.load(Ordering::Relaxed) / PERIOD.load(Ordering::Relaxed);
         let before = SPENT[number].load(Ordering::Relaxed);
         // No other CPU writes it.
-        let spent = if before >> 16 == second { before + 1 } else { second << 16 | 1 };
+        let is_same = before >> COUNT_BITS == period;
+        let spent = if is_same { before + 1 } else { period << COUNT_BITS | 1 };
         SPENT[number].store(spent, Ordering::Relaxed);
     }
 }
 
-/// Whether threads of real time have had their share of a CPU's second.
+/// Whether threads of real time have had their share of a CPU's period.
 pub(super) fn is_spent(cpu: &Cpu) -> bool {
     let spent = SPENT[cpu.id().index()].load(Ordering::Relaxed);
-    spent >> 16 == cpu.ticks.load(Ordering::Relaxed) / PERIOD && spent & 0xffff >= SHARE
+    let period = cpu.ticks.load(Ordering::Relaxed) / PERIOD.load(Ordering::Relaxed);
+    spent >> COUNT_BITS == period
+        && spent & ((1 << COUNT_BITS) - 1) >= SHARE.load(Ordering::Relaxed)
 }
 
 /// Puts a thread behind its equals, or before them.

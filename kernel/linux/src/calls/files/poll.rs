@@ -240,7 +240,7 @@ fn put_left(
     put_pair: impl FnOnce(u64, u64, u64) -> Result<(), Errno>,
 ) {
     let left = match deadline {
-        _ if at == 0 => return,
+        _ if at == 0 || current().attributes.keeps_timeouts() => return,
         Deadline::Never => return,
         Deadline::Now => 0,
         Deadline::At(time) => time.saturating_sub(time::nanoseconds() + time::TICK),

@@ -70,6 +70,7 @@ pub(crate) fn unborn(
         executable: SpinLock::new(executable),
         command_line: SpinLock::new(command_line),
         crew: Crew::new(),
+        core_notes: SpinLock::new(None),
         ended: SpinLock::new(None),
         changed: WaitQueue::new(),
         is_waited_for: AtomicBool::new(false),

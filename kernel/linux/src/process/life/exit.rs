@@ -4,7 +4,7 @@
 //! exit, a fatal signal, a kernel stack that overflowed.
 
 use crate::abi::action::{self, Action};
-use crate::abi::signals::{Fields, Info, Signal, SignalSet, code};
+use crate::abi::signals::{CORE_WRITTEN, Fields, Info, Signal, SignalSet, code, how_ended};
 use crate::error::Errno;
 use crate::files::{console, pty};
 use crate::ipc::semaphores;
@@ -112,10 +112,7 @@ fn end(process: &Process, mut status: i32) {
     }
     let signal = process.exit_signal.load(Ordering::Relaxed);
     let told = Signal::new(signal.into()).map(|signal| {
-        let (code, status) = match status & 0x7f {
-            0 => (code::CHILD_EXITED, status >> 8 & 0xff),
-            signal => (code::CHILD_KILLED, signal),
-        };
+        let (code, status) = how_ended(status);
         of_child(process, signal, code, status)
     });
     let tell = |other: &Process, what| match what {
@@ -188,14 +185,23 @@ pub(crate) fn exit_group(code: i32) -> ! {
 
 /// Ends the calling process as by a fatal signal.
 pub fn kill_current(signal: Signal) -> ! {
-    halt::at_exit(signal.status());
+    end_by(signal, signal.status())
+}
+
+/// The same, and a core file was written.
+pub(crate) fn kill_current_with_core(signal: Signal) -> ! {
+    end_by(signal, signal.status() | CORE_WRITTEN)
+}
+
+fn end_by(signal: Signal, status: i32) -> ! {
+    halt::at_exit(status);
     {
         let process = current();
-        process.crew.end(signal.status());
+        process.crew.end(status);
         let (id, name) = (process.id, process.name());
         tell(format_args!("process {id} ({name}) is killed by signal {}", signal.number()));
     }
-    exit_thread(signal.status())
+    exit_thread(status)
 }
 
 /// Logs what became of a process: as often as is of use, since programs can have this as often as

@@ -3,7 +3,7 @@
 use super::news;
 use super::state::{At, Resume, Tracing, event, option};
 use crate::abi::registers;
-use crate::abi::signals::{Info, Signal, code};
+use crate::abi::signals::{Info, Signal, how_ended};
 use crate::error::Errno;
 use crate::process::filters::asked_dispatch::Counted;
 use crate::process::identity::credentials::capability;
@@ -201,11 +201,7 @@ fn set_ended(tracer: &Process, task: &Task, number: u64, status: i32) {
         own.ended = Some(status);
         own.halted = None;
     }
-    let told = match status & 0x7f {
-        0 => (code::CHILD_EXITED, status >> 8 & 0xff),
-        signal => (code::CHILD_KILLED, signal),
-    };
-    news::tell(tracer, &task.process, number, told);
+    news::tell(tracer, &task.process, number, how_ended(status));
 }
 
 /// The calling thread, which is not its process's first one, ends.

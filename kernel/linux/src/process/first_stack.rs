@@ -43,7 +43,7 @@ fn bytes(memory: &mut Memory, from: u64, length: u64) -> Result<Vec<u8>, Errno> 
 }
 
 /// The strings of the environment, each with its NUL.
-pub(super) fn environment(process: &Process) -> Result<Vec<u8>, Errno> {
+pub(crate) fn environment(process: &Process) -> Result<Vec<u8>, Errno> {
     let Some(memory) = process.memory() else { return Ok(Vec::new()) };
     let mut memory = memory.lock();
     let (first, end) = environment_list(&mut memory)?;
@@ -65,7 +65,7 @@ pub(super) fn environment(process: &Process) -> Result<Vec<u8>, Errno> {
 }
 
 /// The auxiliary vector with its last, empty pair.
-pub(super) fn auxiliary(process: &Process) -> Result<Vec<u8>, Errno> {
+pub(crate) fn auxiliary(process: &Process) -> Result<Vec<u8>, Errno> {
     const MAX_PAIRS: u64 = 64;
     let Some(memory) = process.memory() else { return Ok(Vec::new()) };
     let mut memory = memory.lock();
@@ -79,7 +79,7 @@ pub(super) fn auxiliary(process: &Process) -> Result<Vec<u8>, Errno> {
 }
 
 /// What a program was called with.
-pub(super) fn command_line(process: &Process) -> Result<Vec<u8>, Errno> {
+pub(crate) fn command_line(process: &Process) -> Result<Vec<u8>, Errno> {
     let line = process.command_line.lock().clone();
     if process.status().is_some() {
         return Ok(Vec::new());
