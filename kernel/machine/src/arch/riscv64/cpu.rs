@@ -174,7 +174,8 @@ pub fn breakpoint() {
     unsafe { asm!("ebreak") };
 }
 
-/// Whether the CPU keeps the kernel from touching what programs have mapped: `sstatus.SUM` is clear.
+/// Whether the CPU keeps the kernel from touching what programs have mapped: with `sstatus.SUM`
+/// clear, yes.
 pub fn keeps_off_programs() -> bool {
     true
 }
