@@ -25,7 +25,7 @@ const GETPID: usize = 20;
 const GETTIMEOFDAY: usize = 78;
 
 /// What no half of a register that such a call looks at has.
-const ABOVE: usize = 0xabcd_0123 << 32;
+const ABOVE: usize = (0xabcd_0123_u64 << 32) as usize;
 
 /// Allows what says that it is of the usual machine; all else is an error.
 const FILTER: [[u32; 2]; 4] =
@@ -37,9 +37,9 @@ fn calls(old: OldCall) -> i32 {
     let at = text.as_ptr().addr();
     must!(old(GETPID, [0; 3]) == own, "the process's number");
     must!(old(GETPID | ABOVE, [ABOVE; 3]) == own, "upper halves are not looked at");
-    must!(at >> 32 == 0, "what a program has lies low");
+    must!(at as u64 >> 32 == 0, "what a program has lies low");
     must!(old(WRITE, [1, at, text.len()]) == text.len() as isize, "what is written");
-    must!(old(WRITE, [1 | ABOVE, at | ABOVE, 0 | ABOVE]) == 0, "upper halves of arguments");
+    must!(old(WRITE, [1 | ABOVE, at | ABOVE, ABOVE]) == 0, "upper halves of arguments");
     must!(old(WRITE, [1, 0xffff_f000, 4]) == EFAULT, "from where nothing is");
     must!(old(GETTIMEOFDAY, [0; 3]) == ENOSYS, "a structure of 32 bits");
     must!(old(100_000, [0; 3]) == ENOSYS, "no call");
