@@ -408,7 +408,8 @@ fn told(n: &Numbers) -> i32 {
     0
 }
 
-/// The page at 0, which root may map where the processor keeps the kernel off it. 3: root may not either.
+/// The page at 0, which root may map where the processor keeps the kernel off it. 3: root may not
+/// either.
 fn lowest(n: &Numbers) -> i32 {
     const FIXED: usize = 0x10;
     let lowest = || map(0, PAGE, READ | WRITE, PRIVATE | ANONYMOUS | FIXED);
