@@ -328,10 +328,11 @@ pub(super) fn end(
         });
         let is_child = |other: &&Arc<Process>| other.parent.load(Ordering::Relaxed) == process.id;
         // Who has none leaves nothing to a reaper.
-        let has_children = table.iter().any(|other| is_child(&other));
-        let reaper = if has_children { reaper(&table, process) } else { None };
+        let first = table.iter().position(|other| is_child(&other));
+        let reaper = first.and_then(|_| reaper(&table, process));
         let reaper_number = reaper.as_ref().map_or(0, |reaper| reaper.id);
-        for child in table.iter().filter(is_child) {
+        let children = table[first.unwrap_or(table.len())..].iter().filter(is_child);
+        for child in children {
             child.parent.store(reaper_number, Ordering::Relaxed);
             child.exit_signal.store(Signal::CHLD.number(), Ordering::Relaxed);
             orphans::leave(&table, child, Some(process), &hang_up);
@@ -350,7 +351,8 @@ pub(super) fn end(
 
 /// Ended, and no process's child.
 fn is_nobodys(process: &Process) -> bool {
-    process.status().is_some() && process.parent.load(Ordering::Relaxed) == 0
+    // Most are somebody's, and that is the shorter look.
+    process.parent.load(Ordering::Relaxed) == 0 && process.status().is_some()
 }
 
 /// Takes some of those out; whether there may be more.
