@@ -20,6 +20,7 @@ const MAY_MOVE: usize = 1;
 const TO_THERE: usize = 2;
 const DONT_NEED: usize = 4;
 
+const EPERM: isize = -1;
 const EBADF: isize = -9;
 const ENOMEM: isize = -12;
 const EFAULT: isize = -14;
@@ -53,6 +54,7 @@ struct Numbers {
     ftruncate: usize,
     lseek: usize,
     unlinkat: usize,
+    setresuid: usize,
 }
 
 impl Numbers {
@@ -210,7 +212,11 @@ fn fixed(n: &Numbers) -> i32 {
     must!(map(at + PAGE, PAGE, WRITE, FIXED_NO_REPLACE) == hole, "a place that is free");
     must!(areas() == before, "areas that are alike did not become one");
     must!(map(at, usize::MAX - 8191, WRITE, FIXED) == ENOMEM && read(at) == 55, "too long");
-    must!(is_error(map(0x1000, PAGE, WRITE, FIXED)), "a mapping at zero");
+    let by_another = child(|| {
+        call(n.setresuid, [1000, 1000, 1000]);
+        i32::from(map(0x1000, PAGE, WRITE, FIXED) != EPERM)
+    });
+    must!(by_another == 0, "a mapping at zero by who is not root");
     must!(call(nr::MMAP, [at, PAGE, READ, FIXED | ANONYMOUS, 0, 0]) == EINVAL, "no type");
     must!(read(at) == 55, "no type, but gone");
     must!(call(nr::MUNMAP, [usize::MAX - 4095, PAGE]) == EINVAL, "munmap of the end");
@@ -476,6 +482,7 @@ fn main() -> i32 {
         ftruncate: calls.number("ftruncate"),
         lseek: calls.number("lseek"),
         unlinkat: calls.number("unlinkat"),
+        setresuid: calls.number("setresuid"),
     };
     let parts: [(&CStr, Part); 9] = [
         (c"guard", guard),
