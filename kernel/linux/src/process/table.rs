@@ -351,7 +351,7 @@ pub(super) fn end(
 
 /// Ended, and no process's child.
 fn is_nobodys(process: &Process) -> bool {
-    // Most are somebody's, and that is the shorter look.
+    // Most have a parent, and that is the shorter look.
     process.parent.load(Ordering::Relaxed) == 0 && process.status().is_some()
 }
 
