@@ -7,9 +7,6 @@ pub use crate::arch::any::exceptions::UserFault;
 const BREAKPOINT: u8 = 3;
 const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
-/// The error code of `int 0x80` where its gate is not for programs: a gate, and its number (Intel
-/// SDM vol. 3, 7.13).
-const OLD_CALL: u64 = 0x80 << 3 | 2;
 
 /// What an exception in user mode was about.
 pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
@@ -19,12 +16,18 @@ pub fn of_user(vector: u8, regs: &SavedRegs) -> UserFault {
             UserFault::Page { write: error & 2 != 0, exec: error & 16 != 0 }
         }
         0 | 16 | 19 => UserFault::Arithmetic,
-        GENERAL_PROTECTION if u64::from(regs.error_code()) == OLD_CALL => UserFault::OldCall,
+        GENERAL_PROTECTION if is_old_call(regs) => UserFault::OldCall,
         1 | BREAKPOINT => UserFault::Trap,
         6 => UserFault::Instruction,
         11 | 12 | 17 => UserFault::Bus,
         _ => UserFault::Protection,
     }
+}
+
+/// Whether a general protection fault is of `int 0x80`, whose gate is not for programs: the error
+/// code names the gate (Intel SDM vol. 3, 7.13).
+fn is_old_call(regs: &SavedRegs) -> bool {
+    regs.error_code() == 0x80 << 3 | 2
 }
 
 /// Whether it is the breakpoint instruction.

@@ -1,7 +1,7 @@
 //! Code with a known value in every register, for looking at what entries save and restore.
 
 use crate::tests::{Outcome, check};
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use machine::arch::regs::SavedRegs;
 use machine::arch::step;
 
