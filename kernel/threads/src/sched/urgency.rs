@@ -2,8 +2,8 @@
 //!
 //! A thread has a rank: 0, or 1 to 99 for one of real time. No thread runs while one of a higher
 //! rank that may run on its CPU waits. Among equals, the one that waited longest is first; one with
-//! slices goes to the end when it has run for [`slice()`], one without (SCHED_FIFO) when it yields or
-//! sleeps.
+//! slices goes to the end when it has run for [`slice()`], one without (SCHED_FIFO) when it yields
+//! or sleeps.
 //!
 //! # Invariants
 //!
